@@ -1,0 +1,81 @@
+package pgserver
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+const (
+	dsnVariable   = "TIDEOVER_TEST_DSN_" // followed by the server's name in upper case
+	imageVariable = "TIDEOVER_POSTGRES_IMAGE"
+	defaultImage  = "postgres:15"
+)
+
+func (o Options) withDefaults() Options {
+	if o.Source == "" {
+		o.Source = Auto
+	}
+	if o.Name == "" {
+		o.Name = "postgres"
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if o.DSN == "" {
+		o.DSN = os.Getenv(o.variable())
+	}
+	if o.Image == "" {
+		o.Image = os.Getenv(imageVariable)
+	}
+	if o.Image == "" {
+		o.Image = defaultImage
+	}
+	return o
+}
+
+// sources lists what is to be tried, in order. A DSN that was given is the only one: falling back from a server
+// that somebody named to another would hide that it is down.
+func (o Options) sources() ([]Source, error) {
+	switch o.Network {
+	case "", "bridge", "host":
+	default:
+		return nil, fmt.Errorf("postgres %q: network %q: want bridge or host", o.Name, o.Network)
+	}
+	switch o.Source {
+	case Auto:
+		if o.DSN != "" {
+			return []Source{DSN}, nil
+		}
+		return []Source{Local, Container, Download}, nil
+	case DSN:
+		if o.DSN == "" {
+			return nil, &StartError{Name: o.Name, Tried: []Attempt{{Source: DSN,
+				Err: fmt.Errorf("no connection string: set %s or give one", o.variable())}}}
+		}
+		return []Source{DSN}, nil
+	case Local, Container, Download:
+		return []Source{o.Source}, nil
+	}
+	return nil, fmt.Errorf("postgres %q: source %q: want auto, dsn, local, container or download", o.Name, o.Source)
+}
+
+// variable is the name of the environment variable that can hold this server's DSN.
+func (o Options) variable() string {
+	return dsnVariable + strings.ToUpper(strings.ReplaceAll(o.slug(), "-", "_"))
+}
+
+// slug is the name in letters that directories, containers and variables all allow.
+func (o Options) slug() string {
+	slug := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r - 'A' + 'a'
+		}
+		return '-'
+	}, o.Name)
+	return slug[:min(len(slug), 24)]
+}
