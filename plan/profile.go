@@ -1,0 +1,147 @@
+package plan
+
+// Profile is the knowledge of one OAuth server that a runbook needs: its tables, what a revocation looks like there,
+// how its data is repaired, what must hold afterwards, and how its HTTP paths are to be treated. Built in are "bundled"
+// and "hydra"; a user can write one. docs/profile.md describes the format.
+type Profile struct {
+	Name   string `yaml:"name"`
+	Schema string `yaml:"schema"` // the Postgres schema of the server's tables; default "public"
+
+	Tables      []Table      `yaml:"tables"`      // blue's tables that are captured and replayed
+	Bookkeeping []string     `yaml:"bookkeeping"` // tables of the migration tool: copied whole, never captured, never compared
+	Follow      []Follow     `yaml:"follow"`      // joins that make a row's entity, beyond its foreign keys
+	Revocations []Revocation `yaml:"revocations"`
+	Green       GreenTables  `yaml:"green"`
+	Rules       []Rule       `yaml:"rules"`      // clean-up and repair, in order
+	Invariants  []Invariant  `yaml:"invariants"` // what validate asks
+	Lifetimes   *Lifetimes   `yaml:"lifetimes"`
+	HTTP        HTTP         `yaml:"http"`
+}
+
+// Table is one captured table of blue. Key defaults to the primary key. Keep names columns recorded with each change
+// beside the key (never secrets): statements by meaning and kind judgements use them as :name parameters.
+type Table struct {
+	Name string   `yaml:"name"`
+	Key  []string `yaml:"key"`
+	Keep []string `yaml:"keep"`
+	// Judge is a SQL expression evaluated on blue at COMMIT for a deleted or updated row, with :name parameters of key
+	// and keep columns (their OLD values) and :op ('I', 'U', 'D'); it returns the change's kind: 'revoked', 'rotated',
+	// 'expired' or 'written'. Empty: every change is 'written'.
+	Judge string `yaml:"judge"`
+	// OnDelete is the statement that removes what became of a deleted row on green, with :name parameters of key and
+	// keep columns. Empty: DELETE by key from the table of the same name on green.
+	OnDelete string `yaml:"on_delete"`
+	// Capture is false for a table that is copied and closed over but whose changes need no capture.
+	Capture *bool `yaml:"capture"`
+}
+
+// Follow is a join: when a row of From is in a delta, the rows of To whose ToColumns equal its FromColumns come along.
+// Foreign keys are followed from child to parent without being named here.
+type Follow struct {
+	From        string   `yaml:"from"`
+	FromColumns []string `yaml:"from_columns"`
+	To          string   `yaml:"to"`
+	ToColumns   []string `yaml:"to_columns"`
+}
+
+// Revocation is one way in which authority is taken away, by meaning.
+type Revocation struct {
+	Kind string `yaml:"kind"` // such as "chain", "consent", "client"
+	// Blue and Green say which changes of a side's tables are this kind, and how the same meaning is applied and checked
+	// on that side. The statements have :name parameters of the change's key and keep columns.
+	Blue  RevocationSide `yaml:"blue"`
+	Green RevocationSide `yaml:"green"`
+}
+
+// RevocationSide is a revocation on one side.
+type RevocationSide struct {
+	// Table and Judge name the changes on this side that are this revocation: a change of Table whose kind is 'revoked'.
+	Table string   `yaml:"table"`
+	Key   []string `yaml:"key"`
+	Keep  []string `yaml:"keep"`
+	Judge string   `yaml:"judge"` // green only; blue's is in Table.Judge
+	// Apply puts the revocation in force on this side; run again it changes nothing.
+	Apply string `yaml:"apply"`
+	// Living counts what of the revoked authority is still accepted on this side: 0 means that it is in force.
+	Living string `yaml:"living"`
+}
+
+// GreenTables says how rows are merged into green's tables.
+type GreenTables struct {
+	Constants []ColumnRef `yaml:"constants"` // columns that take green's own value (such as a network id), by a SQL expression
+	Volatile  []ColumnRef `yaml:"volatile"`  // columns that a migration fills at random: green's value stays on conflict; not compared
+	Ignore    []string    `yaml:"ignore"`    // tables that are neither merged nor compared
+	// LivingOnly is SQL that lists (kind, key) of sessions that only green knows, for the report of a rollback.
+	LivingOnly string `yaml:"living_only"`
+}
+
+// ColumnRef names a column of a table, and for a constant the SQL expression of its value on green.
+type ColumnRef struct {
+	Table  string `yaml:"table"`
+	Column string `yaml:"column"`
+	SQL    string `yaml:"sql"`
+}
+
+// Rule repairs rows in place or moves them to quarantine. The same rules run on the bulk copy and on every delta.
+type Rule struct {
+	Name        string `yaml:"name"`
+	Phase       string `yaml:"phase"` // "before" or "after" the migrations
+	Description string `yaml:"description"`
+	Table       string `yaml:"table"`
+	// Where selects the offending rows of Table (alias t). A rule has either Fix or Quarantine.
+	Where string `yaml:"where"`
+	// Fix is one or more statements that repair the offending rows; run again they change nothing.
+	Fix []string `yaml:"fix"`
+	// Quarantine moves the rows to tideover.quarantine as JSON.
+	Quarantine bool `yaml:"quarantine"`
+	// ExpectAtMost is the number of rows above which a person must approve; nil: no limit.
+	ExpectAtMost *int64 `yaml:"expect_at_most"`
+	// Repair marks a rule that mends what the vendor's migrations corrupt (a test hook can switch these off).
+	Repair bool `yaml:"repair"`
+}
+
+// Invariant is something that must hold. With Blue and Green both set, each is a query of (key text, value text) whose
+// rows must be equal on both sides; with Green alone, it lists offenders (key text, value text) and must be empty.
+// Key is what a repair from blue needs: the value of the first key column of RepairTable on blue.
+type Invariant struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
+	Blue        string `yaml:"blue"`
+	Green       string `yaml:"green"`
+	// RepairTable is blue's table that a difference is repaired from: its key is put into the change queue again.
+	RepairTable string `yaml:"repair_table"`
+}
+
+// Lifetimes is how access-token lifetimes are raised and restored, on blue.
+type Lifetimes struct {
+	Read    string `yaml:"read"`    // SQL: (client id, seconds or NULL) of every client
+	Write   string `yaml:"write"`   // SQL with :id and :seconds (NULL: the server's default)
+	Longest string `yaml:"longest"` // SQL: the longest lifetime in seconds that holds now
+}
+
+// HTTP is how the router treats the server's paths. A path pattern is a prefix, or exact with a leading "=".
+type HTTP struct {
+	Public Listener `yaml:"public"`
+	Admin  Listener `yaml:"admin"`
+	// Health is the readiness path on the admin and public listener of both sides.
+	Health string `yaml:"health"`
+	// RefreshPath is the token endpoint, where refresh requests are coalesced.
+	RefreshPath string `yaml:"refresh_path"`
+}
+
+// Listener has the routes of one listener. The first route that matches counts; without one the request is a write.
+type Listener struct {
+	Routes []Route `yaml:"routes"`
+	// GreenPrefix is put before a path that has not got it when green serves (such as "/admin"); GreenPlain lists paths
+	// that stay as they are.
+	GreenPrefix string   `yaml:"green_prefix"`
+	GreenPlain  []string `yaml:"green_plain"`
+}
+
+// Route puts a class on requests: "write" waits during the hold; "login" starts a login and waits too; "introspection"
+// and "static" are always served. Methods empty: all.
+type Route struct {
+	Path    string   `yaml:"path"`
+	Methods []string `yaml:"methods"`
+	Class   string   `yaml:"class"`
+}

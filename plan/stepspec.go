@@ -1,0 +1,113 @@
+package plan
+
+import "time"
+
+// StepKind is a kind of step; the word after "step:" in a runbook.
+type StepKind string
+
+// The kinds of step, in the order in which they make sense.
+const (
+	Preflight      StepKind = "preflight"
+	TokenLifetimes StepKind = "token-lifetimes"
+	PauseJobs      StepKind = "pause-jobs"
+	Capture        StepKind = "capture"
+	Snapshot       StepKind = "snapshot"
+	Cleanup        StepKind = "cleanup"
+	Migrate        StepKind = "migrate"
+	Replay         StepKind = "replay"
+	Validate       StepKind = "validate"
+	Cutover        StepKind = "cutover"
+	Monitor        StepKind = "monitor"
+	Retire         StepKind = "retire"
+)
+
+// PreflightSpec looks before anything is changed.
+type PreflightSpec struct {
+	MaxTransaction time.Duration `yaml:"max_transaction"` // a transaction older than this on blue stops the run; default 5m
+	MaxClockSkew   time.Duration `yaml:"max_clock_skew"`  // default 2s
+}
+
+// TokenLifetimesSpec raises access-token lifetimes while the run is on.
+type TokenLifetimesSpec struct {
+	AccessToken time.Duration `yaml:"access_token"`
+}
+
+// PauseJobsSpec stops downstream clean-up jobs; resumed after validation, or on every way out.
+type PauseJobsSpec struct {
+	Jobs []ParticipantSpec `yaml:"jobs"`
+}
+
+// CaptureSpec begins to record changes on blue.
+type CaptureSpec struct{}
+
+// SnapshotSpec copies blue into green.
+type SnapshotSpec struct {
+	Jobs int `yaml:"jobs"` // parallel tables; default 2
+}
+
+// CleanupSpec runs the profile's rules of one phase.
+type CleanupSpec struct {
+	Phase   string           `yaml:"phase"`        // "before" or "after" the migrations
+	Approve map[string]int64 `yaml:"approve_rows"` // rule → rows that a person has approved, above expect_at_most
+}
+
+// MigrateSpec runs migrations. Exactly one of Source and Command.
+type MigrateSpec struct {
+	Target  string   `yaml:"target"`  // "offline": green; "live": blue, in place
+	Source  string   `yaml:"source"`  // "bundled" or a folder of goose migrations, relative to the runbook
+	To      int64    `yaml:"to"`      // goose version; 0: the newest
+	Command []string `yaml:"command"` // the vendor's own; the DSN is in the environment variable DSN
+}
+
+// ReplaySpec brings captured changes over until the backlog is small, and keeps going until the cutover.
+type ReplaySpec struct {
+	Batch    int           `yaml:"batch"`     // changes a batch at most; default 2000
+	UntilLag int           `yaml:"until_lag"` // changes; default 100
+	Timeout  time.Duration `yaml:"timeout"`   // to reach it; default 1h
+}
+
+// ValidateSpec asks the profile's invariants on both sides.
+type ValidateSpec struct {
+	Repair bool `yaml:"repair"` // repair differences from blue, then ask again
+}
+
+// CutoverSpec is the switch.
+type CutoverSpec struct {
+	Deadline     time.Duration     `yaml:"deadline"`     // from the first hold to the release; default 10s
+	DrainLogins  time.Duration     `yaml:"drain_logins"` // how long logins under way may finish; default 5s
+	MaxLag       int               `yaml:"max_lag"`      // changes; more than this before the hold stops the cutover; default 1000
+	Participants []ParticipantSpec `yaml:"participants"` // besides the router, committed in this order before it
+}
+
+// ParticipantSpec is something that switches together with the rest. Kind says which fields count.
+type ParticipantSpec struct {
+	Name string `yaml:"name"`
+	Kind string `yaml:"kind"` // "http", "exec", "file", "sql", "pgbouncer"
+	URL  string `yaml:"url"`  // http: POST URL/prepare, /commit, /abort; GET URL/status
+
+	Prepare []string `yaml:"prepare"` // exec: argv
+	Commit  []string `yaml:"commit"`
+	Abort   []string `yaml:"abort"`
+	Status  []string `yaml:"status"`
+
+	Path  string `yaml:"path"`  // file
+	Blue  string `yaml:"blue"`  // file: content for blue
+	Green string `yaml:"green"` // file: content for green
+
+	DSN       string `yaml:"dsn"` // sql, pgbouncer
+	CommitSQL string `yaml:"commit_sql"`
+	AbortSQL  string `yaml:"abort_sql"`
+	StatusSQL string `yaml:"status_sql"` // returns 'blue' or 'green'
+
+	Timeout time.Duration `yaml:"timeout"` // one call; default 5s
+}
+
+// MonitorSpec watches green after the switch.
+type MonitorSpec struct {
+	For          time.Duration `yaml:"for"`
+	MaxErrorRate float64       `yaml:"max_error_rate"` // share of 5xx answers at the router; default 0.01
+	Rollback     bool          `yaml:"rollback"`       // go back by itself when a limit is passed
+}
+
+// RetireSpec removes triggers and our schema. Blue is kept, read-only.
+type RetireSpec struct{}
