@@ -28,9 +28,14 @@ var prefixes = []string{
 // findServer returns a folder with initdb and postgres: PATH's, else the newest of the usual places.
 func findServer() (string, error) {
 	for _, dir := range candidates() {
-		if has(dir, "initdb", "postgres") {
-			return dir, nil
+		if !has(dir, "initdb", "postgres") {
+			continue
 		}
+		// A folder of links, such as /usr/local/bin, may have only some of the programs: go where they lead.
+		if real, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres")); err == nil && has(filepath.Dir(real), "initdb", "postgres") {
+			return filepath.Dir(real), nil
+		}
+		return dir, nil
 	}
 	return "", hinted{
 		errors.New("no initdb and postgres in PATH or the usual places"),

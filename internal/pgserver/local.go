@@ -66,7 +66,7 @@ func startCluster(ctx context.Context, o Options, binDir string) (_ *cluster, er
 	if err := sweepDirs(parent, a); err != nil {
 		fmt.Fprintf(o.Log, "postgres %q: sweep of older servers: %v\n", o.Name, err)
 	}
-	own, err := newOwner(parent, o.slug(), a, localWatchdog, nil)
+	own, err := newOwner(filepath.Join(parent, o.uniqueName()), a, localWatchdog, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +248,7 @@ func (c *cluster) lastWords() string {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return "; its last words: " + strings.Join(lines[max(0, len(lines)-5):], " | ")
+	return "; its last words: " + strings.Join(lines[max(0, len(lines)-10):], " | ")
 }
 
 // close stops everything by way of the watchdog, and by itself where somebody has killed the watchdog.

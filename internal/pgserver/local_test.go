@@ -87,8 +87,8 @@ func TestLocalStartAndClose(t *testing.T) {
 	if s.Source() != pgserver.Local || s.Version() < 120000 || s.PID() == 0 {
 		t.Errorf("source %q, version %d, pid %d", s.Source(), s.Version(), s.PID())
 	}
-	if _, err := os.Stat(filepath.Join(s.BinDir(), "initdb")); err != nil {
-		t.Error(err)
+	if out, err := exec.Command(filepath.Join(s.BinDir(), "pg_dump"), "--version").Output(); err != nil {
+		t.Errorf("pg_dump in %q: %v: %s", s.BinDir(), err, out)
 	}
 	if line := log.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, `postgres "blue": local`) {
 		t.Errorf("log %q, want one line that says local", line)

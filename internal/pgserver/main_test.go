@@ -2,6 +2,7 @@ package pgserver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -25,7 +26,11 @@ func own(source pgserver.Source) int {
 	fmt.Println("starting")
 	s, err := pgserver.Start(context.Background(), pgserver.Options{Source: source, Name: "orphan"})
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Println("error", err)
+		var h interface{ Hint() string }
+		if errors.As(err, &h) {
+			fmt.Println("hint", h.Hint())
+		}
 		return 1
 	}
 	fmt.Println("pid", s.PID())

@@ -1,6 +1,7 @@
 package pgserver
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -78,4 +79,9 @@ func (o Options) slug() string {
 		return '-'
 	}, o.Name)
 	return slug[:min(len(slug), 24)]
+}
+
+// uniqueName is what this server's directory, or container, is called.
+func (o Options) uniqueName() string {
+	return dirPrefix + o.slug() + "-" + strings.ToLower(rand.Text()[:10])
 }

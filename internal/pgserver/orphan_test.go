@@ -24,7 +24,7 @@ type owner struct {
 	tmp string
 }
 
-func startOwner(t *testing.T, source pgserver.Source) *owner {
+func startOwner(t *testing.T, source pgserver.Source, env ...string) *owner {
 	t.Helper()
 	tmp, err := os.MkdirTemp("", "owner")
 	if err != nil {
@@ -40,6 +40,7 @@ func startOwner(t *testing.T, source pgserver.Source) *owner {
 	}
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), ownerVariable+"="+string(source), "TMPDIR="+tmp)
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

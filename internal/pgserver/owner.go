@@ -1,13 +1,11 @@
 package pgserver
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -29,10 +27,10 @@ type owner struct {
 	dog  *exec.Cmd // leader of the process group that everything of this owner joins
 }
 
-// newOwner makes a directory under parent, locks it and starts its watchdog: /bin/sh with the given script, whose
-// $1 is the directory and $2… the further arguments.
-func newOwner(parent, slug string, a account, script string, env []string, args ...string) (_ *owner, err error) {
-	o := &owner{dir: filepath.Join(parent, dirPrefix+slug+"-"+strings.ToLower(rand.Text()[:10]))}
+// newOwner makes the directory, locks it and starts its watchdog: /bin/sh with the given script, whose $1 is the
+// directory and $2… the further arguments.
+func newOwner(dir string, a account, script string, env []string, args ...string) (_ *owner, err error) {
+	o := &owner{dir: dir}
 	if err := os.Mkdir(o.dir, 0o700); err != nil {
 		return nil, err
 	}

@@ -124,8 +124,13 @@ func startFrom(ctx context.Context, source Source, o Options) (*Server, error) {
 		e, s.dsn = given{}, o.DSN
 	case Local:
 		e, s.dsn, s.binDir, err = startLocal(ctx, o)
-	default:
-		err = fmt.Errorf("source %q: unknown", source)
+	case Download:
+		e, s.dsn, s.binDir, err = startDownload(ctx, o)
+	case Container:
+		var b *box
+		if b, err = startContainer(ctx, o); err == nil {
+			e, s.dsn = b, b.dsn
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -134,7 +139,7 @@ func startFrom(ctx context.Context, source Source, o Options) (*Server, error) {
 	if s.version, err = serverVersion(ctx, s.dsn); err != nil {
 		return nil, errors.Join(err, e.close())
 	}
-	if s.binDir == "" {
+	if !has(s.binDir, "pg_dump", "psql") { // a server-only build, or none of ours
 		s.binDir = findClients(s.version)
 	}
 	return s, nil
@@ -169,7 +174,7 @@ func (s *Server) Source() Source { return s.source }
 // Version is the server's server_version_num, such as 150018.
 func (s *Server) Version() int { return s.version }
 
-// BinDir is the folder with pg_dump and the like: the server's own for local ones, else client programs of this
+// BinDir is the folder with pg_dump and the like: the server's own where it has them, else client programs of this
 // machine that are not older than the server (pg_dump refuses a newer server); "" when there are none.
 func (s *Server) BinDir() string { return s.binDir }
 

@@ -23,3 +23,20 @@ until rm -rf -- "$1" 2>/dev/null || [ $n -ge 100 ]; do
 done
 kill -KILL 0
 `
+
+// containerWatchdog waits for the owner's end, then removes the container named $2 and the directory $1. A word on
+// the pipe says that the owner has removed the container itself. A creation can still be under way in the engine
+// when the owner ends, so that a container that is not there yet is looked for again. Without the docker client
+// this finds nothing, and the sweep of the next start removes the container.
+const containerWatchdog = `
+trap '' HUP INT QUIT TERM
+removed=
+while read -r word; do removed=$word; done
+n=0
+while [ -z "$removed" ] && [ $n -lt 20 ]; do
+	docker inspect "$2" >/dev/null 2>&1 && docker rm -f -v "$2" >/dev/null 2>&1 && break
+	sleep 0.25
+	n=$((n + 1))
+done
+rm -rf -- "$1"
+`
