@@ -1,0 +1,140 @@
+package authserver
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/tideover/tideover/internal/authserver/store"
+)
+
+// answer is a handler of the admin API: what it returns is the JSON answer, or a fault.
+type answer func(r *http.Request) (status int, body any, err error)
+
+// Admin is the handler of the listener that operators and the login and consent pages reach. It asks for no
+// credentials: whoever reaches the port is trusted, as with Hydra. Keep it on a private address.
+func (s *Server) Admin() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(method, path string, h answer) {
+		mux.HandleFunc(method+" "+s.generation.admin+path, func(w http.ResponseWriter, r *http.Request) {
+			status, body, err := h(r)
+			switch {
+			case err != nil:
+				writeFault(w, err)
+			case status == http.StatusNoContent:
+				w.WriteHeader(status)
+			default:
+				writeJSON(w, status, body)
+			}
+		})
+	}
+	handle("GET", "/clients", s.listClients)
+	handle("POST", "/clients", s.createClient)
+	handle("GET", "/clients/{id}", s.getClient)
+	handle("PUT", "/clients/{id}", s.updateClient)
+	handle("DELETE", "/clients/{id}", s.deleteClient)
+	handle("GET", "/oauth2/auth/requests/login", s.getLogin)
+	handle("PUT", "/oauth2/auth/requests/login/accept", s.acceptLogin)
+	handle("PUT", "/oauth2/auth/requests/login/reject", s.rejectLogin)
+	handle("GET", "/oauth2/auth/requests/consent", s.getConsent)
+	handle("PUT", "/oauth2/auth/requests/consent/accept", s.acceptConsent)
+	handle("PUT", "/oauth2/auth/requests/consent/reject", s.rejectConsent)
+	handle("GET", "/oauth2/auth/sessions/consent", s.listConsents)
+	handle("DELETE", "/oauth2/auth/sessions/consent", s.revokeConsents)
+	handle("DELETE", "/oauth2/auth/sessions/login", s.endSessions)
+	handle("POST", "/oauth2/introspect", s.introspect)
+	handle("DELETE", "/oauth2/tokens", s.deleteTokens)
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"version": s.config.Generation})
+	})
+	mux.Handle("GET "+s.generation.admin+"/metrics/prometheus", s.metrics.handler())
+	front := s.front("admin", mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Figures and version are asked for before the server is ready, too.
+		if r.URL.Path == "/version" || strings.HasSuffix(r.URL.Path, "/metrics/prometheus") {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		front.ServeHTTP(w, r)
+	})
+}
+
+// read decodes a JSON body into v; an empty body leaves v as it is.
+func read(r *http.Request, v any) error {
+	err := json.NewDecoder(r.Body).Decode(v)
+	if err == nil || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return invalid("the body is no JSON of the right shape")
+}
+
+// need returns a query parameter that must be there.
+func need(r *http.Request, name string) (string, error) {
+	if v := r.URL.Query().Get(name); v != "" {
+		return v, nil
+	}
+	return "", invalid("query parameter " + name + " is missing")
+}
+
+// deleteTokens deletes a client's access tokens, as Hydra's DELETE /oauth2/tokens does: its refresh tokens live on.
+func (s *Server) deleteTokens(r *http.Request) (int, any, error) {
+	client, err := need(r, "client_id")
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, s.store.DeleteAccess(r.Context(), client)
+}
+
+func (s *Server) endSessions(r *http.Request) (int, any, error) {
+	subject, err := need(r, "subject")
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, s.store.EndSessions(r.Context(), subject)
+}
+
+// introspection is RFC 7662, section 2.2, with Hydra's additions.
+type introspection struct {
+	Active    bool           `json:"active"`
+	Scope     string         `json:"scope,omitempty"`
+	ClientID  string         `json:"client_id,omitempty"`
+	Subject   string         `json:"sub,omitempty"`
+	Audience  []string       `json:"aud,omitempty"`
+	Issuer    string         `json:"iss,omitempty"`
+	ExpiresAt int64          `json:"exp,omitempty"`
+	IssuedAt  int64          `json:"iat,omitempty"`
+	NotBefore int64          `json:"nbf,omitempty"`
+	TokenType string         `json:"token_type,omitempty"`
+	TokenUse  string         `json:"token_use,omitempty"` // "access_token" or "refresh_token"
+	Extra     map[string]any `json:"ext,omitempty"`
+}
+
+// introspect looks at the token alone, not at the consent or client that it comes from.
+func (s *Server) introspect(r *http.Request) (int, any, error) {
+	token := r.PostFormValue("token")
+	if token == "" {
+		return 0, nil, invalid("form parameter token is missing")
+	}
+	signature, use := s.generation.signature(token), "access_token"
+	t, err := s.store.Access(r.Context(), signature)
+	if err == store.ErrNotFound {
+		use = "refresh_token"
+		t, err = s.store.Refresh(r.Context(), signature)
+	}
+	if err == store.ErrNotFound {
+		return http.StatusOK, introspection{}, nil
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	if !t.Active || t.Expired || !store.Covers(t.Scope, r.PostFormValue("scope")) {
+		return http.StatusOK, introspection{}, nil
+	}
+	var g grant
+	t.SessionData.Decode(&g)
+	return http.StatusOK, introspection{Active: true, Scope: t.Scope, ClientID: t.ClientID, Subject: t.Subject,
+		Audience: t.Audience.List(), Issuer: s.config.Issuer, ExpiresAt: t.ExpiresAt.Unix(), IssuedAt: t.RequestedAt.Unix(),
+		NotBefore: t.RequestedAt.Unix(), TokenType: "Bearer", TokenUse: use, Extra: g.AccessToken}, nil
+}

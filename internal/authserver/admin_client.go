@@ -1,0 +1,183 @@
+package authserver
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tideover/tideover/internal/authserver/store"
+)
+
+// clientJSON is Hydra's OAuth 2.0 client. The secret is in the answer to the request that set it, and nowhere else.
+type clientJSON struct {
+	ID                     string         `json:"client_id"`
+	Name                   string         `json:"client_name"`
+	Secret                 string         `json:"client_secret,omitempty"`
+	RedirectURIs           []string       `json:"redirect_uris"`
+	GrantTypes             []string       `json:"grant_types"`
+	ResponseTypes          []string       `json:"response_types"`
+	Scope                  string         `json:"scope"`
+	Audience               []string       `json:"audience"`
+	Owner                  string         `json:"owner"`
+	Contacts               []string       `json:"contacts"`
+	Metadata               store.Document `json:"metadata"`
+	PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris"`
+	AuthMethod             string         `json:"token_endpoint_auth_method"`
+	AccessSeconds          *int32         `json:"access_token_seconds,omitempty"` // the server's own lifetime where missing
+	CreatedAt              time.Time      `json:"created_at"`
+	UpdatedAt              time.Time      `json:"updated_at"`
+}
+
+func toJSON(c store.Client) clientJSON {
+	return clientJSON{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs.List(), GrantTypes: c.GrantTypes.List(),
+		ResponseTypes: c.ResponseTypes.List(), Scope: c.Scope, Audience: c.Audience.List(), Owner: c.Owner,
+		Contacts: c.Contacts.List(), Metadata: c.Metadata, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs.List(),
+		AuthMethod: c.AuthMethod, AccessSeconds: c.AccessSeconds, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
+}
+
+// readClient reads a client, fills in Hydra's defaults and checks it.
+func readClient(r *http.Request) (clientJSON, error) {
+	var c clientJSON
+	if err := read(r, &c); err != nil {
+		return c, err
+	}
+	if c.AuthMethod == "" {
+		c.AuthMethod = "client_secret_basic"
+	}
+	if len(c.GrantTypes) == 0 {
+		c.GrantTypes = []string{"authorization_code"}
+	}
+	if len(c.ResponseTypes) == 0 {
+		c.ResponseTypes = []string{"code"}
+	}
+	if !slices.Contains([]string{"client_secret_basic", "client_secret_post", "none"}, c.AuthMethod) {
+		return c, invalid("field token_endpoint_auth_method is none of client_secret_basic, client_secret_post, none")
+	}
+	if c.AuthMethod == "none" && c.Secret != "" {
+		return c, invalid("a public client has no secret")
+	}
+	for _, grant := range c.GrantTypes {
+		if !slices.Contains([]string{"authorization_code", "refresh_token", "client_credentials"}, grant) {
+			return c, invalid(fmt.Sprintf("grant type %q is not served", grant))
+		}
+	}
+	for _, uri := range append(slices.Clone(c.RedirectURIs), c.PostLogoutRedirectURIs...) {
+		if u, err := url.Parse(uri); err != nil || !u.IsAbs() || u.Fragment != "" || u.Scheme == "javascript" || u.Scheme == "data" {
+			return c, invalid(fmt.Sprintf("redirect URI %q is no absolute URL without fragment", uri))
+		}
+	}
+	if c.AccessSeconds != nil && *c.AccessSeconds <= 0 {
+		return c, invalid("field access_token_seconds is not above zero")
+	}
+	return c, nil
+}
+
+// row is the client as it is stored; its secret becomes a hash.
+func (s *Server) row(c clientJSON) (store.Client, error) {
+	out := store.Client{ID: c.ID, Name: c.Name, Owner: c.Owner, RedirectURIs: store.NewDocument(some(c.RedirectURIs)),
+		PostLogoutRedirectURIs: store.NewDocument(some(c.PostLogoutRedirectURIs)), GrantTypes: store.NewDocument(some(c.GrantTypes)),
+		ResponseTypes: store.NewDocument(some(c.ResponseTypes)), Scope: c.Scope, Audience: store.NewDocument(some(c.Audience)),
+		Contacts: store.NewDocument(some(c.Contacts)), Metadata: c.Metadata, AuthMethod: c.AuthMethod, AccessSeconds: c.AccessSeconds}
+	var err error
+	if c.Secret != "" {
+		out.SecretHash, err = s.secrets.hash(c.Secret)
+	}
+	return out, err
+}
+
+func (s *Server) createClient(r *http.Request) (int, any, error) {
+	c, err := readClient(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if c.ID == "" {
+		c.ID = uuid.NewString()
+	}
+	if c.Secret == "" && c.AuthMethod != "none" {
+		c.Secret = newToken("")
+	}
+	row, err := s.row(c)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := s.store.CreateClient(r.Context(), row); err != nil {
+		return 0, nil, err
+	}
+	status, body, err := s.stored(r, http.StatusCreated, c.ID, c.Secret)
+	if err != nil { // it is committed, and this is the only time that the secret is shown
+		out := toJSON(row)
+		out.Secret = c.Secret
+		return http.StatusCreated, out, nil
+	}
+	return status, body, nil
+}
+
+// stored answers with the client as the database has it now, and with a secret that has just been set.
+func (s *Server) stored(r *http.Request, status int, id, secret string) (int, any, error) {
+	c, err := s.store.Client(r.Context(), id)
+	if err != nil {
+		return 0, nil, err
+	}
+	out := toJSON(c)
+	out.Secret = secret
+	return status, out, nil
+}
+
+func (s *Server) getClient(r *http.Request) (int, any, error) {
+	return s.stored(r, http.StatusOK, r.PathValue("id"), "")
+}
+
+// updateClient replaces the client; without a secret in the request the old one stays.
+func (s *Server) updateClient(r *http.Request) (int, any, error) {
+	c, err := readClient(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	c.ID = r.PathValue("id")
+	old, err := s.store.Client(r.Context(), c.ID)
+	if err != nil {
+		return 0, nil, err
+	}
+	if old.SecretHash == "" && c.Secret == "" && c.AuthMethod != "none" {
+		c.Secret = newToken("") // a public client becomes confidential
+	}
+	row, err := s.row(c)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := s.store.UpdateClient(r.Context(), row); err != nil {
+		return 0, nil, err
+	}
+	return s.stored(r, http.StatusOK, c.ID, c.Secret)
+}
+
+func (s *Server) deleteClient(r *http.Request) (int, any, error) {
+	return http.StatusNoContent, nil, s.store.DeleteClient(r.Context(), r.PathValue("id"))
+}
+
+// listClients takes limit and offset (1.x) or page_size (2.x), and owner.
+func (s *Server) listClients(r *http.Request) (int, any, error) {
+	q := r.URL.Query()
+	number := func(fallback int, names ...string) int {
+		for _, name := range names {
+			if n, err := strconv.Atoi(q.Get(name)); err == nil && n >= 0 {
+				return n
+			}
+		}
+		return fallback
+	}
+	clients, err := s.store.ListClients(r.Context(), q.Get("owner"), min(number(100, "limit", "page_size"), 1000), number(0, "offset"))
+	if err != nil {
+		return 0, nil, err
+	}
+	out := []clientJSON{}
+	for _, c := range clients {
+		out = append(out, toJSON(c))
+	}
+	return http.StatusOK, out, nil
+}

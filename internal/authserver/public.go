@@ -1,0 +1,143 @@
+package authserver
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
+
+	"github.com/tideover/tideover/internal/authserver/store"
+)
+
+// Paths of the public listener, as Hydra's.
+const (
+	pathAuth      = "/oauth2/auth"
+	pathToken     = "/oauth2/token"
+	pathRevoke    = "/oauth2/revoke"
+	pathUserinfo  = "/userinfo"
+	pathLogout    = "/oauth2/sessions/logout"
+	pathLoggedOut = "/oauth2/fallbacks/logout/callback"
+	pathKeys      = "/.well-known/jwks.json"
+)
+
+// protocol answers the public endpoints. Package op routes, parses and checks the requests.
+type protocol struct {
+	op.UnimplementedServer
+	*Server
+}
+
+// Public is the handler of the listener that apps and browsers reach.
+func (s *Server) Public() http.Handler {
+	endpoints := op.Endpoints{
+		Authorization: op.NewEndpoint(pathAuth), Token: op.NewEndpoint(pathToken), Userinfo: op.NewEndpoint(pathUserinfo),
+		Revocation: op.NewEndpoint(pathRevoke), EndSession: op.NewEndpoint(pathLogout), JwksURI: op.NewEndpoint(pathKeys),
+	}
+	h := op.RegisterServer(protocol{Server: s}, endpoints)
+	mux := http.NewServeMux()
+	for _, path := range []string{pathAuth, pathToken, pathUserinfo, pathRevoke, pathLogout, pathKeys, oidc.DiscoveryEndpoint} {
+		mux.Handle(path, h)
+	}
+	mux.HandleFunc("GET "+pathLoggedOut, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("You are logged out.\n"))
+	})
+	return s.front("public", mux)
+}
+
+// Discovery is OpenID Connect Discovery 1.0, section 3.
+func (p protocol) Discovery(context.Context, *op.Request[struct{}]) (*op.Response, error) {
+	issuer := p.config.Issuer
+	return op.NewResponse(&oidc.DiscoveryConfiguration{
+		Issuer:                                 issuer,
+		AuthorizationEndpoint:                  issuer + pathAuth,
+		TokenEndpoint:                          issuer + pathToken,
+		UserinfoEndpoint:                       issuer + pathUserinfo,
+		RevocationEndpoint:                     issuer + pathRevoke,
+		EndSessionEndpoint:                     issuer + pathLogout,
+		JwksURI:                                issuer + pathKeys,
+		ScopesSupported:                        []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess, "offline"},
+		ResponseTypesSupported:                 []string{string(oidc.ResponseTypeCode)},
+		ResponseModesSupported:                 []string{string(oidc.ResponseModeQuery), string(oidc.ResponseModeFragment)},
+		GrantTypesSupported:                    []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken, oidc.GrantTypeClientCredentials},
+		SubjectTypesSupported:                  []string{"public"},
+		CodeChallengeMethodsSupported:          []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
+		IDTokenSigningAlgValuesSupported:       []string{string(p.keys.Load().alg)},
+		TokenEndpointAuthMethodsSupported:      []oidc.AuthMethod{oidc.AuthMethodBasic, oidc.AuthMethodPost, oidc.AuthMethodNone},
+		RevocationEndpointAuthMethodsSupported: []oidc.AuthMethod{oidc.AuthMethodBasic, oidc.AuthMethodPost, oidc.AuthMethodNone},
+		ClaimsSupported:                        []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "at_hash", "sid"},
+	}), nil
+}
+
+// Keys is the JWK set (RFC 7517, section 5).
+func (p protocol) Keys(context.Context, *op.Request[struct{}]) (*op.Response, error) {
+	return op.NewResponse(p.keys.Load().public), nil
+}
+
+// VerifyClient authenticates a client by secret, or takes the word of a public one, whose codes are bound by PKCE.
+func (p protocol) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
+	wrong := &fault{Status: http.StatusUnauthorized, Code: "invalid_client", Description: "client authentication failed"}
+	if r.Data.ClientAssertion != "" || r.Data.ClientAssertionType != "" {
+		return nil, refusal(wrong)
+	}
+	c, err := p.store.Client(ctx, r.Data.ClientID)
+	if err == store.ErrNotFound {
+		return nil, refusal(wrong)
+	}
+	if err != nil {
+		return nil, refuse(err)
+	}
+	if c.AuthMethod == string(oidc.AuthMethodNone) {
+		if r.Data.ClientSecret != "" {
+			return nil, refusal(wrong)
+		}
+	} else if !p.secrets.matches(c.SecretHash, r.Data.ClientSecret) {
+		return nil, refusal(wrong)
+	}
+	return app{c}, nil
+}
+
+// app is a client as package op wants to see it.
+type app struct{ store.Client }
+
+func (a app) GetID() string                        { return a.ID }
+func (a app) RedirectURIs() []string               { return a.Client.RedirectURIs.List() }
+func (a app) PostLogoutRedirectURIs() []string     { return a.Client.PostLogoutRedirectURIs.List() }
+func (a app) AuthMethod() oidc.AuthMethod          { return oidc.AuthMethod(a.Client.AuthMethod) }
+func (a app) LoginURL(string) string               { return "" }
+func (a app) AccessTokenType() op.AccessTokenType  { return op.AccessTokenTypeBearer }
+func (a app) IDTokenLifetime() time.Duration       { return 0 }
+func (a app) DevMode() bool                        { return false }
+func (a app) IDTokenUserinfoClaimsAssertion() bool { return false }
+func (a app) ClockSkew() time.Duration             { return 0 }
+func (a app) IsScopeAllowed(scope string) bool     { return store.Covers(a.Scope, scope) }
+
+// ApplicationType is native for public clients: http only to loopback, and custom schemes. The redirect URI must be one
+// of the registered ones to the letter in any case (see VerifyAuthRequest).
+func (a app) ApplicationType() op.ApplicationType {
+	if a.AuthMethod() == oidc.AuthMethodNone {
+		return op.ApplicationTypeNative
+	}
+	return op.ApplicationTypeWeb
+}
+
+func (a app) ResponseTypes() []oidc.ResponseType {
+	var types []oidc.ResponseType
+	for _, t := range a.Client.ResponseTypes.List() {
+		types = append(types, oidc.ResponseType(t))
+	}
+	return types
+}
+
+func (a app) GrantTypes() []oidc.GrantType {
+	var types []oidc.GrantType
+	for _, t := range a.Client.GrantTypes.List() {
+		types = append(types, oidc.GrantType(t))
+	}
+	return types
+}
+
+func (a app) RestrictAdditionalIdTokenScopes() func([]string) []string     { return same }
+func (a app) RestrictAdditionalAccessTokenScopes() func([]string) []string { return same }
+
+func same(scopes []string) []string { return scopes }

@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// endSecond ends a chain as 2.0 does: all its rows go.
+func endSecond(ctx context.Context, tx pgx.Tx, requestID string) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM oauth_refresh WHERE request_id = $1`, requestID); err != nil {
+		return err
+	}
+	return deleteChainAccess(ctx, tx, requestID)
+}
+
+func (s *second) Exchange(ctx context.Context, signature string, issue Issue) error {
+	return s.exchange(ctx, signature, issue, endSecond)
+}
+
+func (s *second) Revoke(ctx context.Context, signature, client string) error {
+	return s.revoke(ctx, signature, client, endSecond)
+}
+
+// Rotate of 2.0 forgives a second use within the grace period and gives another pair, so that a client whose answer got
+// lost can retry. After it, and for rows that 1.x made inactive (first_used_at is NULL), the chain is deleted.
+// The consent must still have its flow, and the flow must have been completed.
+func (s *second) Rotate(ctx context.Context, signature, client string, issue Issue) error {
+	const forgiven = `SELECT first_used_at IS NOT NULL AND first_used_at + make_interval(secs => $2) > now()
+		FROM oauth_refresh WHERE signature = $1`
+	const use = `UPDATE oauth_refresh SET active = false, first_used_at = now(), successor = $2 WHERE signature = $1`
+	var answer error
+	err := s.tx(ctx, func(tx pgx.Tx) error {
+		answer = nil
+		used, err := s.held(ctx, tx, refreshSQL, signature)
+		switch {
+		case err != nil:
+			return err
+		case used.ClientID != client:
+			return ErrNotYours
+		case !used.Active:
+			var ok bool
+			if err := tx.QueryRow(ctx, forgiven, signature, s.grace.Seconds()).Scan(&ok); err != nil {
+				return err
+			}
+			if !ok {
+				answer = ErrReused
+				return endSecond(ctx, tx, used.RequestID)
+			}
+		case used.Expired:
+			return ErrExpired
+		}
+		if err := completed(ctx, tx, used.ConsentChallenge); err != nil {
+			return err
+		}
+		pair, err := issue(used)
+		if err != nil {
+			return err
+		}
+		if used.Active {
+			if err := deleteChainAccess(ctx, tx, used.RequestID); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, use, signature, pair.Refresh.Signature); err != nil {
+				return err
+			}
+		}
+		return insertPair(ctx, tx, pair)
+	})
+	if err != nil {
+		return err
+	}
+	return answer
+}
+
+// completed demands the flow of a token. The key lock holds it until the new tokens refer to it.
+func completed(ctx context.Context, tx pgx.Tx, consent *string) error {
+	const sql = `SELECT state FROM oauth_flow WHERE consent_challenge = $1 FOR KEY SHARE`
+	if consent == nil {
+		return ErrNoFlow
+	}
+	var state int
+	err := tx.QueryRow(ctx, sql, *consent).Scan(&state)
+	if err == pgx.ErrNoRows || err == nil && state != consentUsed {
+		return ErrNoFlow
+	}
+	return err
+}
