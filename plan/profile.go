@@ -16,6 +16,9 @@ type Profile struct {
 	Invariants  []Invariant  `yaml:"invariants"` // what validate asks
 	Lifetimes   *Lifetimes   `yaml:"lifetimes"`
 	HTTP        HTTP         `yaml:"http"`
+
+	Path string `yaml:"-"` // of the file; empty for a built-in one
+	Hash string `yaml:"-"` // SHA-256 in hex of the file's bytes
 }
 
 // Table is one captured table of blue. Key defaults to the primary key. Keep names columns recorded with each change

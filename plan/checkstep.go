@@ -1,0 +1,120 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+func item(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
+
+// checkSteps looks at what the fields of one step mean together.
+func (d *decoder) checkSteps(rb *Runbook) {
+	for i, s := range rb.Steps {
+		path := item("steps", i)
+		switch c := s.Config.(type) {
+		case *PauseJobsSpec:
+			d.checkParticipants(join(path, "jobs"), c.Jobs, []string{"http", "exec", "file", "sql"})
+		case *CleanupSpec:
+			for rule, rows := range c.Approve {
+				if rows < 0 {
+					d.add(join(join(path, "approve_rows"), shown(rule)), "", "must be at least 0")
+				}
+			}
+		case *MigrateSpec:
+			d.checkMigrate(path, c)
+		case *CutoverSpec:
+			d.checkParticipants(join(path, "participants"), c.Participants, participantKinds)
+			if rb.Router == nil && len(c.Participants) == 0 {
+				d.add(path, "name the `router:` at the top, or `participants:` here", "nothing would switch: there is neither a router nor a participant")
+			}
+		}
+	}
+}
+
+func (d *decoder) checkMigrate(path string, c *MigrateSpec) {
+	_, source := d.places[join(path, "source")]
+	_, command := d.places[join(path, "command")]
+	switch {
+	case !source && !command: // one of a wrong type has been reported already
+		d.add(path, "name a folder of goose migrations in `source:`, or the vendor's own program in `command:`", "has neither source nor command")
+	case c.Source != "" && len(c.Command) > 0:
+		d.add(join(path, "command"), "keep one of the two", "there is a source too")
+	case c.To != 0 && len(c.Command) > 0:
+		d.add(join(path, "to"), "the command decides itself how far it goes", "counts with source only")
+	}
+	d.checkWords(join(path, "command"), c.Command)
+}
+
+// checkWords finds a command without a program.
+func (d *decoder) checkWords(path string, words []string) {
+	if len(words) > 0 && strings.TrimSpace(words[0]) == "" {
+		d.add(item(path, 0), "the first word is the program", "must not be empty")
+	}
+}
+
+// participantNeeds says which fields a kind must have, and which it may have besides.
+var participantNeeds = map[string]struct{ must, may []string }{
+	"http":      {must: []string{"url"}},
+	"exec":      {must: []string{"commit", "abort", "status"}, may: []string{"prepare"}},
+	"file":      {must: []string{"path", "blue", "green"}},
+	"sql":       {must: []string{"dsn", "commit_sql", "abort_sql", "status_sql"}},
+	"pgbouncer": {must: []string{"dsn", "path", "blue", "green"}},
+}
+
+func (d *decoder) checkParticipants(list string, all []ParticipantSpec, kinds []string) {
+	names := make(map[string]int)
+	for i, p := range all {
+		path := item(list, i)
+		if first, ok := names[p.Name]; ok && p.Name != "" {
+			d.add(join(path, "name"), "every participant needs a name of its own", "is the name of %s too", item(list, first))
+		} else {
+			names[p.Name] = i
+		}
+		needs, ok := participantNeeds[p.Kind]
+		if !ok {
+			continue // said already
+		}
+		if !slices.Contains(kinds, p.Kind) {
+			d.add(join(path, "kind"), "one of "+strings.Join(kinds, ", "), "a %s can't be used here", p.Kind)
+			continue
+		}
+		for _, f := range p.set() {
+			d.checkParticipantField(path, p.Kind, f.name, f.given, needs.must, needs.may)
+		}
+		d.checkURL(join(path, "url"), p.URL)
+		if p.Kind == "sql" || p.Kind == "pgbouncer" {
+			d.checkDSN(join(path, "dsn"), p.DSN)
+		}
+		for name, words := range map[string][]string{"prepare": p.Prepare, "commit": p.Commit, "abort": p.Abort, "status": p.Status} {
+			d.checkWords(join(path, name), words)
+		}
+	}
+}
+
+func (d *decoder) checkParticipantField(path, kind, name string, given bool, must, may []string) {
+	at := join(path, name)
+	switch {
+	case !given && slices.Contains(must, name):
+		if _, said := d.places[at]; !said { // a wrong type has been reported already
+			d.add(at, fmt.Sprintf("kind %s needs %s", kind, strings.Join(must, ", ")), "missing")
+		}
+	case given && !slices.Contains(must, name) && !slices.Contains(may, name):
+		d.add(at, fmt.Sprintf("kind %s has %s", kind, strings.Join(slices.Concat(must, may), ", ")), "does not count for kind %s", kind)
+	}
+}
+
+type setField struct {
+	name  string
+	given bool
+}
+
+// set says which of the fields that depend on the kind are there.
+func (p *ParticipantSpec) set() []setField {
+	return []setField{
+		{"url", p.URL != ""},
+		{"prepare", len(p.Prepare) > 0}, {"commit", len(p.Commit) > 0}, {"abort", len(p.Abort) > 0}, {"status", len(p.Status) > 0},
+		{"path", p.Path != ""}, {"blue", p.Blue != ""}, {"green", p.Green != ""},
+		{"dsn", p.DSN != ""}, {"commit_sql", p.CommitSQL != ""}, {"abort_sql", p.AbortSQL != ""}, {"status_sql", p.StatusSQL != ""},
+	}
+}

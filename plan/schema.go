@@ -1,0 +1,173 @@
+package plan
+
+import (
+	"encoding/json"
+	"reflect"
+	"time"
+)
+
+// durationPattern is what time.ParseDuration takes, without a sign.
+const durationPattern = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*$|^0$`
+
+// RunbookSchema is the JSON Schema (draft 2020-12) of a runbook, for editors. It refuses unknown fields, wrong types,
+// unknown words and missing fields; what steps mean together only LoadRunbook knows.
+func RunbookSchema() ([]byte, error) {
+	s := schema{defs: make(map[string]any)}
+	root := s.object(reflect.TypeFor[Runbook](), nil)
+	return s.document(root, "Tideover runbook")
+}
+
+// ProfileSchema is the JSON Schema (draft 2020-12) of a profile.
+func ProfileSchema() ([]byte, error) {
+	s := schema{defs: make(map[string]any)}
+	root := s.object(reflect.TypeFor[Profile](), nil)
+	return s.document(root, "Tideover profile")
+}
+
+// schema collects the definitions of the struct types that are met on the way.
+type schema struct {
+	defs map[string]any
+}
+
+func (s *schema) document(root map[string]any, title string) ([]byte, error) {
+	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	root["title"] = title
+	root["$defs"] = s.defs
+	return json.MarshalIndent(root, "", "  ")
+}
+
+// object is the schema of a struct. more are properties besides those of its own fields.
+func (s *schema) object(t reflect.Type, more map[string]any) map[string]any {
+	properties, required := map[string]any{}, []string{}
+	for name, p := range more {
+		properties[name] = p
+	}
+	standard := reflect.New(t).Elem()
+	prepare(standard)
+	for i := range t.NumField() {
+		name := yamlName(t.Field(i))
+		if name == "" {
+			continue
+		}
+		f := fieldOf(t.Name(), name)
+		property := s.value(t.Field(i).Type, f)
+		property["description"] = f.Doc
+		if v, ok := plain(standard.Field(i)); ok {
+			property["default"] = v
+		}
+		if f.Required {
+			required = append(required, name)
+		} else {
+			orNull(property)
+		}
+		properties[name] = property
+	}
+	o := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(required) > 0 {
+		o["required"] = required
+	}
+	return o
+}
+
+// orNull lets a field be there without a value, as the decoder does.
+func orNull(property map[string]any) {
+	if t, ok := property["type"].(string); ok {
+		property["type"] = []string{t, "null"}
+		if words, ok := property["enum"].([]any); ok {
+			property["enum"] = append(words, nil)
+		}
+		return
+	}
+	if ref, ok := property["$ref"]; ok {
+		delete(property, "$ref")
+		property["anyOf"] = []any{map[string]any{"$ref": ref}, map[string]any{"type": "null"}}
+	}
+}
+
+// value is the schema of one field's value.
+func (s *schema) value(t reflect.Type, f field) map[string]any {
+	switch {
+	case t == durationType:
+		return map[string]any{"type": "string", "pattern": durationPattern}
+	case t == reflect.TypeFor[StepSpec]():
+		return s.steps()
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return s.value(t.Elem(), f)
+	case reflect.Struct:
+		if _, ok := s.defs[t.Name()]; !ok {
+			s.defs[t.Name()] = nil // a type that contains itself would go round for ever
+			s.defs[t.Name()] = s.object(t, nil)
+		}
+		return map[string]any{"$ref": "#/$defs/" + t.Name()}
+	case reflect.Slice:
+		v := map[string]any{"type": "array", "items": s.value(t.Elem(), field{Enum: f.Enum})}
+		if f.Required {
+			v["minItems"] = 1
+		}
+		return v
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": s.value(t.Elem(), f)}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Float64:
+		return map[string]any{"type": "number", "minimum": 0, "maximum": f.Max}
+	case reflect.String:
+		return text(f)
+	}
+	v := map[string]any{"type": "integer", "minimum": f.Min}
+	if f.Max > 0 {
+		v["maximum"] = f.Max
+	}
+	return v
+}
+
+func text(f field) map[string]any {
+	v := map[string]any{"type": "string"}
+	if f.Required {
+		v["minLength"] = 1
+	}
+	if len(f.Enum) > 0 {
+		words := make([]any, len(f.Enum))
+		for i, w := range f.Enum {
+			words[i] = w
+		}
+		v["enum"] = words
+	}
+	return v
+}
+
+// steps is the schema of one step: the kind chooses the other fields.
+func (s *schema) steps() map[string]any {
+	var kinds []any
+	for _, k := range Kinds() {
+		step := map[string]any{"const": string(k), "description": fieldOf("StepSpec", "step").Doc}
+		id := map[string]any{"type": []string{"string", "null"}, "pattern": stepID.String(), "description": fieldOf("StepSpec", "id").Doc}
+		approve := map[string]any{"type": []string{"boolean", "null"}, "description": fieldOf("StepSpec", "approve").Doc}
+		t := reflect.TypeOf(NewConfig(k)).Elem()
+		o := s.object(t, map[string]any{"step": step, "id": id, "approve": approve})
+		required, _ := o["required"].([]string)
+		o["required"] = append([]string{"step"}, required...)
+		s.defs[t.Name()] = o
+		kinds = append(kinds, map[string]any{"$ref": "#/$defs/" + t.Name()})
+	}
+	// The enumeration comes first, so that an editor offers the kinds.
+	return map[string]any{
+		"type":       "object",
+		"required":   []string{"step"},
+		"properties": map[string]any{"step": map[string]any{"enum": kindNames()}},
+		"oneOf":      kinds,
+	}
+}
+
+// plain is a default as it is written in a file.
+func plain(v reflect.Value) (any, bool) {
+	if v.Kind() == reflect.Pointer || v.Kind() == reflect.Struct || v.IsZero() {
+		return nil, false
+	}
+	if d, ok := v.Interface().(time.Duration); ok {
+		return written(d), true
+	}
+	return v.Interface(), true
+}
