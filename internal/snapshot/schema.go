@@ -1,0 +1,118 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/plan"
+)
+
+// SchemaOptions say what Schema copies beside the schema itself.
+type SchemaOptions struct {
+	Profile    *plan.Profile // its schema's bookkeeping tables are copied with their rows; nil: no rows at all
+	BinDir     string        // folder of pg_dump and pg_restore; "": PATH, then the usual places
+	Privileges bool          // owners and grants too; their roles must exist
+}
+
+// Schema gives the empty database at intoDSN the schema of blue, without rows but for those of the migration tool's
+// bookkeeping tables, and with the values of blue's sequences. It happens in one transaction: on an error, nothing is
+// left. It is the start of every scratch database that a delta is migrated in.
+func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error {
+	blue, snapshot, err := export(ctx, blueDSN)
+	if err != nil {
+		return err
+	}
+	defer hang(ctx, blue)
+	a, err := dump(ctx, blue, blueDSN, snapshot, o.BinDir, o.Privileges)
+	if err != nil {
+		return err
+	}
+	defer a.remove()
+	into, err := connect(ctx, "the copy", intoDSN)
+	if err != nil {
+		return err
+	}
+	defer hang(ctx, into)
+	tables, err := relations(ctx, blue)
+	if err != nil {
+		return err
+	}
+	tx, err := into.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("the copy: %w", err)
+	}
+	if err := restoreSection(ctx, into, a, "pre-data"); err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if o.Profile == nil || t.schema != schemaOf(o.Profile) || !slices.Contains(o.Profile.Bookkeeping, t.name) {
+			continue
+		}
+		if _, err := stream(ctx, blue, into, t, false, nil); err != nil {
+			return err
+		}
+	}
+	if err := restoreSection(ctx, into, a, "post-data"); err != nil {
+		return err
+	}
+	if err := setSequences(ctx, blue, into); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("the copy: %w", err)
+	}
+	return nil
+}
+
+func schemaOf(p *plan.Profile) string {
+	if p.Schema == "" {
+		return "public"
+	}
+	return p.Schema
+}
+
+// export opens a session on blue whose transaction exports its snapshot. The snapshot can be taken over by others for
+// as long as the session lives.
+func export(ctx context.Context, dsn string) (*pgx.Conn, string, error) {
+	conn, err := connect(ctx, "blue", dsn)
+	if err != nil {
+		return nil, "", err
+	}
+	var snapshot string
+	_, err = conn.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`)
+	if err == nil {
+		err = conn.QueryRow(ctx, `SELECT pg_catalog.pg_export_snapshot()`).Scan(&snapshot)
+	}
+	if err != nil {
+		hang(ctx, conn)
+		return nil, "", fmt.Errorf("export a snapshot of blue: %w", err)
+	}
+	return conn, snapshot, nil
+}
+
+func restoreSection(ctx context.Context, conn *pgx.Conn, a *archive, section string) error {
+	entries, err := a.entries(ctx, section)
+	if err != nil {
+		return err
+	}
+	sql, err := a.sql(ctx, entries)
+	if err != nil {
+		return err
+	}
+	if err := script(ctx, conn, sql); err != nil {
+		return fmt.Errorf("restore blue's %s: %w", section, err)
+	}
+	return nil
+}
+
+// script runs SQL of many statements. Within a transaction it takes part in it.
+func script(ctx context.Context, conn *pgx.Conn, sql string) error {
+	if sql == "" {
+		return nil
+	}
+	_, err := conn.PgConn().Exec(ctx, sql).ReadAll()
+	return err
+}

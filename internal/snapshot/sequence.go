@@ -1,0 +1,109 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
+)
+
+// sequencesQuery lists sequences, identity columns' among them.
+const sequencesQuery = `
+SELECT n.nspname, c.relname, s.seqincrement > 0 FROM pg_catalog.pg_sequence s
+JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname <> $1 AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't'
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+	AND d.objid = c.oid AND d.deptype = 'e')`
+
+type sequence struct {
+	schema, name string
+	ascending    bool
+	last         int64
+	called       bool
+}
+
+func sequences(ctx context.Context, conn *pgx.Conn) ([]sequence, error) {
+	rows, err := conn.Query(ctx, sequencesQuery, own)
+	if err != nil {
+		return nil, fmt.Errorf("list the sequences: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s sequence, err error) {
+		return s, row.Scan(&s.schema, &s.name, &s.ascending)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the sequences: %w", err)
+	}
+	for i, s := range list {
+		query := "SELECT last_value, is_called FROM " + pgx.Identifier{s.schema, s.name}.Sanitize()
+		if err := conn.QueryRow(ctx, query).Scan(&list[i].last, &list[i].called); err != nil {
+			return nil, fmt.Errorf("read sequence %s.%s: %w", s.schema, s.name, err)
+		}
+	}
+	return list, nil
+}
+
+const setSequence = `SELECT pg_catalog.setval($1::text::pg_catalog.regclass, $2, $3)`
+
+// setSequences gives into's sequences the values of blue's. Sequences are in no snapshot: a value read after the rows
+// is beyond all that the rows hold.
+func setSequences(ctx context.Context, blue, into *pgx.Conn) error {
+	list, err := sequences(ctx, blue)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if _, err := into.Exec(ctx, setSequence, pgx.Identifier{s.schema, s.name}.Sanitize(), s.last, s.called); err != nil {
+			return fmt.Errorf("set sequence %s.%s: %w", s.schema, s.name, err)
+		}
+	}
+	return nil
+}
+
+// AdvanceSequences brings green's sequences at least as far as blue's of the same name, and never back. It is for the
+// hold before the switch: rows that replay brought over carry their numbers with them and advance no sequence. A sequence that
+// the migrations took away is left out. It returns how many it moved.
+func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int, err error) {
+	from, err := connect(ctx, "blue", blue.DSN())
+	if err != nil {
+		return 0, err
+	}
+	defer hang(ctx, from)
+	to, err := connect(ctx, "green", green.DSN())
+	if err != nil {
+		return 0, err
+	}
+	defer hang(ctx, to)
+	theirs, err := sequences(ctx, from)
+	if err != nil {
+		return 0, err
+	}
+	list, err := sequences(ctx, to)
+	if err != nil {
+		return 0, err
+	}
+	ours := map[[2]string]sequence{}
+	for _, s := range list {
+		ours[[2]string{s.schema, s.name}] = s
+	}
+	for _, s := range theirs {
+		o, ok := ours[[2]string{s.schema, s.name}]
+		if !ok || !ahead(s, o) {
+			continue
+		}
+		if _, err := to.Exec(ctx, setSequence, pgx.Identifier{s.schema, s.name}.Sanitize(), s.last, s.called); err != nil {
+			return moved, fmt.Errorf("set sequence %s.%s: %w", s.schema, s.name, err)
+		}
+		moved++
+	}
+	return moved, nil
+}
+
+// ahead says whether s would hand out a number beyond o's.
+func ahead(s, o sequence) bool {
+	if s.last == o.last {
+		return s.called && !o.called
+	}
+	return (s.last > o.last) == s.ascending
+}
