@@ -38,30 +38,29 @@ func (e *backgroundError) Unwrap() error { return e.err }
 
 // crew is the work in the background of one Runner.Run.
 type crew struct {
-	mu      sync.Mutex
-	wg      sync.WaitGroup
-	ctx     context.Context // of the work; ends by stop, or with the run
-	cancel  context.CancelFunc
-	fail    context.CancelCauseFunc // ends the run
-	err     error
-	stopped bool
+	mu     sync.Mutex
+	wg     sync.WaitGroup
+	run    context.Context         // of the run
+	fail   context.CancelCauseFunc // ends the run
+	work   context.Context         // of the work that goes on; nil while there is none
+	cancel context.CancelFunc
+	err    error // the first that the work has ended with
 }
 
 // begin makes ready to start work under a run's context. fail ends that run.
-func (c *crew) begin(ctx context.Context, fail context.CancelCauseFunc) {
+func (c *crew) begin(run context.Context, fail context.CancelCauseFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ctx, c.cancel = context.WithCancel(ctx)
-	c.fail, c.err, c.stopped = fail, nil, false
+	c.run, c.fail = run, fail
 }
 
 func (c *crew) start(step string, f func(ctx context.Context) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stopped {
-		return
+	if c.work == nil {
+		c.work, c.cancel = context.WithCancel(c.run)
 	}
-	ctx, fail := c.ctx, c.fail
+	ctx, fail := c.work, c.fail
 	c.wg.Go(func() {
 		err := f(ctx)
 		if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -72,25 +71,25 @@ func (c *crew) start(step string, f func(ctx context.Context) error) {
 		if c.err == nil {
 			c.err = failure
 		}
-		stopping := ctx.Err() != nil
 		c.mu.Unlock()
-		if !stopping {
+		if ctx.Err() == nil {
 			fail(failure)
 		}
 	})
 }
 
-// stop ends the work and waits for it. It may be called when nothing was begun.
+// stop ends the work and waits for it. It may be called when there is none. What is started later goes on.
 func (c *crew) stop() error {
 	c.mu.Lock()
-	c.stopped = true
-	cancel := c.cancel
-	c.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	if c.cancel != nil {
+		c.cancel()
 	}
+	c.work, c.cancel = nil, nil
+	c.mu.Unlock()
 	c.wg.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.err
+	err := c.err
+	c.err = nil
+	return err
 }

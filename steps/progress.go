@@ -123,6 +123,6 @@ func (p *Progress) Event(ctx context.Context, kind journal.Kind, data any) error
 	return p.rec.append(ctx, p.step, kind, data)
 }
 
-// StopBackground ends all work in the background of earlier steps and waits for it; none is begun again in this
-// process. The error is the first that the work ended with. See [Background].
+// StopBackground ends all work in the background of earlier steps and waits for it; this process does not begin it
+// again. The error is the first that the work ended with. See [Background].
 func (p *Progress) StopBackground() error { return p.r.background.stop() }

@@ -66,25 +66,28 @@ func (r *recorder) append(ctx context.Context, step string, kind journal.Kind, d
 
 // appendIn does f and stores an event in one transaction of the control database.
 func (r *recorder) appendIn(ctx context.Context, db *postgres.DB, lease txAppender, e journal.Event, f func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, db.Pool(), func(tx pgx.Tx) error {
-		if err := f(tx); err != nil {
-			return err
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if err := r.before(ctx, e); err != nil {
-			return err
-		}
-		stored, err := lease.AppendTx(ctx, tx, e)
-		if err == nil {
-			err = tx.Commit(ctx)
-		}
-		if err != nil {
-			r.behind = true
-			return err
-		}
-		return r.after(stored)
-	})
+	tx, err := db.Pool().Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // does nothing after the commit
+	if err := f(tx); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.before(ctx, e); err != nil {
+		return err
+	}
+	stored, err := lease.AppendTx(ctx, tx, e)
+	if err == nil {
+		err = tx.Commit(ctx)
+	}
+	if err != nil {
+		r.behind = true
+		return err
+	}
+	return r.after(stored)
 }
 
 // before looks whether an event may be stored now. It needs the lock.
