@@ -1,0 +1,87 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tideover/tideover/cutover/router"
+	"github.com/tideover/tideover/plan"
+)
+
+const routerLong = `Router is the reverse proxy that stands in front of both servers. It holds requests for the moment of the switch
+instead of letting them fail, and moves them to the other side when a run tells it to.
+
+Clients use --public-listen and --admin-listen in place of the server's own addresses; runs give their commands at
+--control-listen, with the token of the environment variable TIDEOVER_ROUTER_TOKEN. Any number of routers can stand
+side by side, each with a state file of its own. The first line on stdout is a JSON object with the three addresses;
+port 0 takes a free one. /metrics on the control address is for Prometheus.
+
+SIGTERM stops it: no new connections, requests under way come to their end.
+
+EXIT STATUS
+  0 stopped  1 failed  2 usage`
+
+// NewRouterCmd is tideover router.
+func NewRouterCmd(std *IO) *cobra.Command {
+	var profile string
+	var verbose bool
+	config := router.Config{Coalesce: true}
+	c := &cobra.Command{
+		Use:   "router",
+		Short: "Stand in front of both servers, and hold requests during the switch",
+		Long:  routerLong,
+		Args:  exactArgs(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			p, err := plan.LoadProfile(profile, ".")
+			if err != nil {
+				return usageError{err}
+			}
+			config.Profile = p.HTTP
+			if config.Token = os.Getenv("TIDEOVER_ROUTER_TOKEN"); config.Token == "" {
+				return usageErrorf("the environment variable TIDEOVER_ROUTER_TOKEN is empty: it holds the token of the control API")
+			}
+			level := slog.LevelWarn
+			if verbose {
+				level = slog.LevelInfo
+			}
+			config.Log = slog.New(slog.NewJSONHandler(std.Err, &slog.HandlerOptions{Level: level}))
+			r, err := router.New(config)
+			if err != nil {
+				return err
+			}
+			if err := json.NewEncoder(std.Out).Encode(r.Addresses()); err != nil {
+				return fmt.Errorf("the router's addresses could not be written: %w", err)
+			}
+			return r.Run(c.Context())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&profile, "profile", "", "profile of the OAuth server: a built-in one or a file")
+	f.StringVar(&config.PublicListen, "public-listen", "127.0.0.1:4444", "address for clients and browsers")
+	f.StringVar(&config.AdminListen, "admin-listen", "127.0.0.1:4445", "address for the login app and operators")
+	f.StringVar(&config.ControlListen, "control-listen", "127.0.0.1:4446", "address for commands and metrics")
+	f.StringVar(&config.Blue.Public, "blue-public", "", "base URL of the old server's public listener")
+	f.StringVar(&config.Blue.Admin, "blue-admin", "", "base URL of the old server's admin listener")
+	f.StringVar(&config.Green.Public, "green-public", "", "base URL of the new server's public listener")
+	f.StringVar(&config.Green.Admin, "green-admin", "", "base URL of the new server's admin listener")
+	f.StringVar(&config.StatePath, "state", "tideover-router.json", "file that keeps which side serves, over a restart")
+	f.StringVar(&config.ForwardedProto, "forwarded-proto", "", "X-Forwarded-Proto for the servers, where TLS ends before the router: https")
+	f.BoolVar(&config.Coalesce, "coalesce", true, "answer equal refresh requests with one upstream request")
+	f.DurationVar(&config.Limits.Window, "coalesce-window", 0, "how long a refresh answer is kept (default 10s)")
+	f.DurationVar(&config.Limits.Wait, "max-wait", 0, "longest that one request is held (default 30s)")
+	f.DurationVar(&config.Limits.Hold, "max-hold", 0, "longest deadline that a hold may ask for (default 1m)")
+	f.DurationVar(&config.Limits.Upstream, "upstream-timeout", 0, "until a server begins its answer (default 30s)")
+	f.IntVar(&config.Limits.Queue, "queue", 0, "requests that wait at once (default 10000)")
+	f.IntVar(&config.Limits.Connections, "connections", 0, "connections to each listener of each side (default 256)")
+	f.BoolVarP(&verbose, "verbose", "v", false, "also log the commands that are carried out")
+	for _, name := range []string{"profile", "blue-public", "blue-admin", "green-public", "green-admin"} {
+		if err := c.MarkFlagRequired(name); err != nil {
+			panic(err)
+		}
+	}
+	return c
+}

@@ -1,0 +1,201 @@
+package router
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// coalescer answers equal refresh requests with one upstream request. Servers with reuse detection end the whole
+// session when a refresh token comes twice; a client that retries after a lost answer, or refreshes in two threads, is
+// not a thief.
+//
+// Equal means the same bytes in every form field and credential: who can send the request has the token and the
+// client's secret, and gets what the server would have told them. Keys are HMACs with a key of this process; answers
+// are kept in memory only, for a few seconds, only successful ones, and are zeroed when they go. A revocation that
+// passes by makes the router forget the answers that it could contradict.
+type coalescer struct {
+	window time.Duration
+	most   int
+	secret [32]byte
+
+	mu      sync.Mutex
+	flights map[flightKey]*flight
+	shared  int64 // requests answered without an upstream request of their own
+}
+
+type flightKey [sha256.Size]byte
+
+// flight is one upstream request and its answer.
+type flight struct {
+	client flightKey
+	done   chan struct{} // closed when answer or err is set
+	answer *answer
+	err    error
+	timer  *time.Timer
+}
+
+// answer is a whole response in memory.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func newCoalescer(window time.Duration, most int) *coalescer {
+	c := &coalescer{window: window, most: most, flights: map[flightKey]*flight{}}
+	rand.Read(c.secret[:]) // never fails (crypto/rand)
+	return c
+}
+
+// key is the HMAC of the parts, each with its length before it.
+func (c *coalescer) key(parts ...string) flightKey {
+	mac := hmac.New(sha256.New, c.secret[:])
+	var n [8]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
+		mac.Write(n[:])
+		mac.Write([]byte(p))
+	}
+	return flightKey(mac.Sum(nil))
+}
+
+// refreshKeys are the keys of a refresh request and of its client; ok is false for any other request.
+func (c *coalescer) refreshKeys(r *http.Request, body []byte) (request, client flightKey, ok bool) {
+	form, err := url.ParseQuery(string(body))
+	if err != nil || form.Get("grant_type") != "refresh_token" || form.Get("refresh_token") == "" {
+		return request, client, false
+	}
+	auth := r.Header.Get("Authorization")
+	request = c.key("request", r.Host, r.URL.RequestURI(), r.Header.Get("Content-Type"), r.Header.Get("Accept"),
+		auth, r.Header.Get("Dpop"), r.Header.Get("Origin"), form.Encode())
+	return request, c.clientKey(r, form), true
+}
+
+func (c *coalescer) clientKey(r *http.Request, form url.Values) flightKey {
+	id := form.Get("client_id")
+	if user, _, ok := r.BasicAuth(); ok {
+		// RFC 6749 section 2.3.1: the id is form-encoded within the header.
+		if plain, err := url.QueryUnescape(user); err == nil {
+			user = plain
+		}
+		id = user
+	}
+	return c.key("client", id)
+}
+
+// errNotForwarded wraps the error of a request that never reached a server: others that wait for its answer may send
+// their own.
+type errNotForwarded struct{ error }
+
+func (e errNotForwarded) Unwrap() error { return e.error }
+
+// do gives the answer to the request with this key: of an equal one that is under way or was answered within the
+// window, or that of call. The answer is the caller's own copy.
+func (c *coalescer) do(ctx context.Context, request, client flightKey, call func() (*answer, error)) (*answer, error) {
+	for {
+		c.mu.Lock()
+		f := c.flights[request]
+		if f == nil {
+			if len(c.flights) >= c.most {
+				c.mu.Unlock()
+				return call()
+			}
+			f = &flight{client: client, done: make(chan struct{})}
+			c.flights[request] = f
+			c.mu.Unlock()
+			return c.lead(request, f, call)
+		}
+		c.mu.Unlock()
+
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, errNotForwarded{context.Cause(ctx)}
+		}
+		c.mu.Lock()
+		a, err := f.answer.clone(), f.err
+		if a != nil || err != nil {
+			if !errors.As(err, new(errNotForwarded)) {
+				c.shared++
+				c.mu.Unlock()
+				return a, err
+			}
+		}
+		c.mu.Unlock() // its client left while it was held, or the answer has been wiped: take its place
+	}
+}
+
+func (c *coalescer) lead(request flightKey, f *flight, call func() (*answer, error)) (a *answer, err error) {
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		f.answer, f.err = a.clone(), err
+		if a == nil && err == nil { // call panicked
+			f.err = errNotForwarded{errors.New("the request was abandoned")}
+		}
+		close(f.done)
+		if c.flights[request] != f {
+			return // forgotten meanwhile: those who waited still get it, nobody after them
+		}
+		if err != nil || a == nil || a.status < 200 || a.status > 299 {
+			delete(c.flights, request)
+			return
+		}
+		f.timer = time.AfterFunc(c.window, func() { c.remove(request, f) })
+	}()
+	return call()
+}
+
+func (c *coalescer) remove(request flightKey, f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flights[request] == f {
+		delete(c.flights, request)
+	}
+	f.wipe()
+}
+
+// forget drops what is kept and what is under way: of one client, or of all with nil.
+func (c *coalescer) forget(client *flightKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for request, f := range c.flights {
+		if client != nil && f.client != *client {
+			continue
+		}
+		delete(c.flights, request)
+		if f.timer != nil {
+			f.timer.Stop()
+			f.wipe()
+		}
+	}
+}
+
+// wipe zeroes an answer. The caller holds mu; readers have their own copies.
+func (f *flight) wipe() {
+	if f.answer != nil {
+		clear(f.answer.body)
+		f.answer = nil
+	}
+}
+
+func (a *answer) clone() *answer {
+	if a == nil {
+		return nil
+	}
+	return &answer{status: a.status, header: a.header.Clone(), body: append([]byte(nil), a.body...)}
+}
+
+func (c *coalescer) count() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shared
+}

@@ -1,0 +1,112 @@
+package router
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/tideover/tideover/plan"
+)
+
+// Side is one of the two servers.
+type Side string
+
+// The sides.
+const (
+	Blue  Side = "blue"
+	Green Side = "green"
+)
+
+// Target has the base URLs of one side's two listeners, such as http://127.0.0.1:4444.
+type Target struct {
+	Public, Admin string
+}
+
+// Config is what a router needs. The listen addresses are host:port; port 0 takes a free one (Router.Addresses).
+type Config struct {
+	PublicListen, AdminListen, ControlListen string
+
+	Token     string // bearer token of the control API, at least 16 bytes
+	StatePath string // file that keeps the side and the terms over a restart; one router a file
+
+	Blue, Green Target
+	Profile     plan.HTTP
+
+	// ForwardedProto is told to the servers as X-Forwarded-Proto, for a router that stands behind a TLS terminator.
+	// Empty: the scheme of the connection to the router.
+	ForwardedProto string
+
+	Coalesce bool // answer equal refresh requests with one upstream request
+	Limits   Limits
+	Log      *slog.Logger // nil: no log
+}
+
+// Limits bound what the router keeps and how long it waits. A zero field takes the default.
+type Limits struct {
+	Queue       int           // requests that wait at once; default 10000
+	QueueBytes  int64         // their bodies together; default 64 MiB
+	Body        int64         // one request's body; default 1 MiB
+	Wait        time.Duration // longest that one request is held, all in all; default 30s
+	Hold        time.Duration // longest deadline that a hold or drain may ask for; default 60s
+	Fenced      time.Duration // how long a write refused by a fence is tried again while nothing is held; default 5s
+	Upstream    time.Duration // until a server begins its answer; default 30s
+	Connections int           // to each listener of each side; default 256
+	Logins      int           // logins remembered; default 10000
+	LoginIdle   time.Duration // a login without a request for so long is not under way any more; default 2m
+	LoginTTL    time.Duration // how long the authorization request of a login is remembered; default 15m
+	Coalesced   int           // refresh answers kept; default 10000
+	Window      time.Duration // how long a refresh answer is kept; default 10s
+}
+
+func (l Limits) withDefaults() Limits {
+	set(&l.Queue, 10_000)
+	set(&l.QueueBytes, 64<<20)
+	set(&l.Body, 1<<20)
+	set(&l.Wait, 30*time.Second)
+	set(&l.Hold, time.Minute)
+	set(&l.Fenced, 5*time.Second)
+	set(&l.Upstream, 30*time.Second)
+	set(&l.Connections, 256)
+	set(&l.Logins, 10_000)
+	set(&l.LoginIdle, 2*time.Minute)
+	set(&l.LoginTTL, 15*time.Minute)
+	set(&l.Coalesced, 10_000)
+	set(&l.Window, 10*time.Second)
+	return l
+}
+
+func set[T int | int64 | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// minToken is the shortest control token in bytes: the control API moves all traffic.
+const minToken = 16
+
+func (c Config) check() error {
+	if len(c.Token) < minToken {
+		return fmt.Errorf("router: the control token has %d bytes, it needs at least %d", len(c.Token), minToken)
+	}
+	if c.StatePath == "" {
+		return fmt.Errorf("router: no state path: without it a restart would forget which side serves")
+	}
+	switch c.ForwardedProto {
+	case "", "http", "https":
+	default:
+		return fmt.Errorf("router: forwarded proto %q: want http or https", c.ForwardedProto)
+	}
+	return nil
+}
+
+func base(name, raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("router: %s: %w", name, err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.User != nil {
+		return nil, fmt.Errorf("router: %s: %q is no base URL: want http(s)://host:port", name, u.Redacted())
+	}
+	return u, nil
+}

@@ -1,0 +1,273 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"time"
+)
+
+// exchange is one request on its way through the router. It is the transport of its own reverse proxy, so that the
+// side is chosen, and the waiting done, at the last moment before the request is sent.
+type exchange struct {
+	router   *Router
+	listener *listener
+	in       *http.Request
+	class    Class
+	newLogin bool
+	body     []byte // of a request that waits: read whole
+	outcome  outcome
+}
+
+// rewrite sets what the server is told about the client. Whatever the client says of itself in X-Forwarded-* is dropped.
+func (x *exchange) rewrite(p *httputil.ProxyRequest) {
+	for name := range p.Out.Header {
+		if strings.HasPrefix(name, "X-Forwarded-") || name == "X-Real-Ip" {
+			p.Out.Header.Del(name)
+		}
+	}
+	p.Out.Header.Del("Upgrade") // nothing that an OAuth server speaks, and a tunnel could not be held
+	p.Out.Header.Del("Connection")
+	p.SetXForwarded()
+	if proto := x.router.config.ForwardedProto; proto != "" {
+		p.Out.Header.Set("X-Forwarded-Proto", proto)
+	}
+	p.Out.Host = p.In.Host
+	p.Out.URL.RawQuery = p.In.URL.RawQuery // as the client sent it, also where Go would read it otherwise
+}
+
+// RoundTrip is the http.RoundTripper of the reverse proxy.
+func (x *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
+	r := x.router
+	if !x.class.waits() {
+		return x.send(out, r.gate.serving())
+	}
+	if r.config.Coalesce && x.listener.name == "public" && x.in.Method == http.MethodPost &&
+		x.in.URL.Path == r.config.Profile.RefreshPath {
+		if request, client, ok := r.coalescer.refreshKeys(x.in, x.body); ok {
+			return x.coalesced(out, request, client)
+		}
+	}
+	forget := x.revokes()
+	forget()
+	resp, err := x.forward(out)
+	forget()
+	return resp, err
+}
+
+// revokes gives what makes the router forget kept refresh answers which this request may contradict: a client's own
+// revocation those of the client, an operator's change all. Logins and tokens take nothing away.
+func (x *exchange) revokes() func() {
+	method, path := x.in.Method, x.in.URL.Path
+	switch {
+	case x.class == Login, method == http.MethodGet, method == http.MethodHead, method == http.MethodOptions,
+		path == x.router.config.Profile.RefreshPath,
+		x.listener.name == "admin" && first(x.in.URL.Query(), challenges) != "":
+		return func() {}
+	case x.listener.name == "public" && method == http.MethodPost:
+		form, _ := parseForm(x.body)
+		client := x.router.coalescer.clientKey(x.in, form)
+		return func() { x.router.coalescer.forget(&client) }
+	}
+	return func() { x.router.coalescer.forget(nil) }
+}
+
+func (x *exchange) coalesced(out *http.Request, request, client flightKey) (*http.Response, error) {
+	a, err := x.router.coalescer.do(x.in.Context(), request, client, func() (*answer, error) {
+		resp, err := x.forward(out)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(resp.Body, x.router.config.Limits.Body))
+		if err != nil {
+			return nil, err
+		}
+		return &answer{status: resp.StatusCode, header: resp.Header, body: body}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if x.outcome.side == "" { // another's answer
+		x.outcome.side = x.router.gate.serving()
+	}
+	return &http.Response{
+		StatusCode: a.status, Header: a.header, Request: out, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: io.NopCloser(bytes.NewReader(a.body)), ContentLength: int64(len(a.body)),
+	}, nil
+}
+
+// forward takes a request that waits through the gate. A write that a fence has refused has had no effect: it is sent
+// again once the switch is made or taken back.
+func (x *exchange) forward(out *http.Request) (*http.Response, error) {
+	g, limits := x.router.gate, x.router.config.Limits
+	var refused time.Time // since when fences have refused it, with nothing held in between
+	wait, cancel := context.WithTimeoutCause(x.in.Context(), limits.Wait, errWaited)
+	defer cancel()
+	again := 50 * time.Millisecond
+	for {
+		began := time.Now()
+		side, waited, err := g.enter(wait, x.newLogin, int64(len(x.body)))
+		if waited {
+			x.outcome.wasHeld = true
+			x.outcome.held += time.Since(began)
+			refused = time.Time{}
+		}
+		if err != nil {
+			return nil, errNotForwarded{err}
+		}
+		resp, err := x.sendGated(out, side)
+		if err != nil || !fenced(resp) {
+			return resp, err
+		}
+		if refused.IsZero() {
+			refused = time.Now()
+		}
+		if time.Since(refused) > limits.Fenced && !g.holding() {
+			return resp, nil
+		}
+		began = time.Now()
+		err = g.pause(wait, again)
+		x.outcome.wasHeld = true
+		x.outcome.held += time.Since(began)
+		if err != nil {
+			return resp, nil // the fence's own answer: 503 and Retry-After
+		}
+		again = min(2*again, time.Second)
+		x.router.stats.retried()
+	}
+}
+
+// whole is the size up to which the answer to a write is read before it is passed on, so that a client that reads
+// slowly can't keep a hold from becoming quiet.
+const whole = 64 << 10
+
+// sendGated sends a request that enter has counted, and counts it as answered when the server's part is done.
+func (x *exchange) sendGated(out *http.Request, side Side) (resp *http.Response, err error) {
+	g := x.router.gate
+	streaming := false
+	defer func() {
+		if !streaming {
+			g.leave()
+		}
+	}()
+	resp, err = x.send(out, side)
+	if err != nil {
+		return nil, err
+	}
+	head, err := io.ReadAll(io.LimitReader(resp.Body, whole+1))
+	if err != nil {
+		resp.Body.Close()
+		x.outcome.answered = false
+		return nil, fmt.Errorf("%s broke off its answer: %w", side, err)
+	}
+	if len(head) <= whole {
+		resp.Body.Close()
+		resp.Body = io.NopCloser(bytes.NewReader(head))
+		return resp, nil
+	}
+	streaming = true
+	resp.Body = &streamed{Reader: io.MultiReader(bytes.NewReader(head), resp.Body), closer: resp.Body, leave: g.leave}
+	return resp, nil
+}
+
+// streamed is the body of a long answer; the write counts as answered when it has been passed on.
+type streamed struct {
+	io.Reader
+	closer io.Closer
+	leave  func()
+}
+
+func (s *streamed) Close() error {
+	if s.leave != nil {
+		s.leave()
+		s.leave = nil
+	}
+	return s.closer.Close()
+}
+
+// send sends one attempt to a side.
+func (x *exchange) send(out *http.Request, side Side) (*http.Response, error) {
+	req := out.Clone(out.Context())
+	x.listener.aim(req.URL, side)
+	if x.class.waits() {
+		body := x.body
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
+		req.ContentLength = int64(len(body))
+		if len(body) == 0 {
+			req.Body, req.GetBody = http.NoBody, nil
+		}
+	}
+	x.outcome.side, x.outcome.forwarded = side, true
+	resp, err := x.router.transports[side].RoundTrip(req)
+	if err != nil {
+		x.outcome.answered = false
+		return nil, fmt.Errorf("%s: %w", side, err)
+	}
+	x.outcome.answered = true
+	return resp, nil
+}
+
+// fenced reports whether a server has refused a write because its database does: 503 with the OAuth error
+// temporarily_unavailable (RFC 6749 section 4.1.2.1).
+func fenced(resp *http.Response) bool {
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		return false
+	}
+	if _, long := resp.Body.(*streamed); long {
+		return false
+	}
+	raw, err := io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	var body struct {
+		Error string `json:"error"`
+	}
+	return err == nil && json.Unmarshal(raw, &body) == nil && body.Error == "temporarily_unavailable"
+}
+
+// inspect looks at an answer on its way out: it follows logins, and begins those anew that the serving side can't know.
+func (x *exchange) inspect(resp *http.Response) error {
+	x.outcome.status = resp.StatusCode
+	if x.listener.name == "public" && x.class == Login {
+		x.followBrowser(resp)
+	}
+	if x.listener.name == "admin" && x.class.waits() {
+		x.followApp(resp)
+	}
+	x.outcome.status = resp.StatusCode
+	return nil
+}
+
+// fail answers a request that has no answer of a server.
+func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
+	status, code, retry := http.StatusBadGateway, "server_error", ""
+	what := "the server behind the router did not answer"
+	switch {
+	case errors.Is(err, errQueueFull), errors.Is(err, errWaited):
+		status, code, retry = http.StatusServiceUnavailable, "temporarily_unavailable", "1"
+		what = "please try again"
+	case errors.As(err, new(errNotForwarded)):
+		x.outcome.gone = true // nobody reads this answer
+	}
+	x.router.log.Warn("request not answered by a server", "listener", x.listener.name, "class", string(x.class), "error", err)
+	x.outcome.status = status
+	refuse(w, status, retry, code, what)
+}
+
+func refuse(w http.ResponseWriter, status int, retry, code, what string) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	if retry != "" {
+		h.Set("Retry-After", retry)
+	}
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]string{"error": code, "error_description": what})
+}

@@ -1,0 +1,273 @@
+// Package router is the data plane of a cutover: a reverse proxy in front of two OAuth servers, blue and green, that
+// makes requests wait instead of letting them fail while the sides are switched.
+//
+// It has three listeners. The public and the admin one take the place of the server's own; the third one takes
+// commands (control.go). A request has a class, by the profile's paths: introspection, discovery and keys are always
+// served; writes and logins pass the gate (gate.go), which lets them through, or holds them in a bounded queue until
+// the switch is made, taken back, or its deadline passes. The deadline is the router's own: if those who ordered the
+// hold are gone, it lets go by itself, to the side that serves, and a switch that comes later is refused.
+//
+// Three things that clients can't know of are smoothed over on the way: equal refresh requests become one
+// (coalesce.go), logins begun at the side that no longer serves begin anew (logins.go), and a write that a fence in
+// the database has refused waits for the switch and is sent again (exchange.go).
+package router
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Router is one replica.
+type Router struct {
+	config     Config
+	log        *slog.Logger
+	store      *store
+	gate       *gate
+	logins     *logins
+	coalescer  *coalescer
+	stats      *stats
+	transports map[Side]*http.Transport
+	listeners  map[string]net.Listener
+	fronts     map[string]*listener
+}
+
+// Addresses are where the router listens, as host:port.
+type Addresses struct {
+	Public  string `json:"public"`
+	Admin   string `json:"admin"`
+	Control string `json:"control"`
+}
+
+// New opens the state file and the listeners. It serves when Run is called. The side that serves is the stored one,
+// blue where there is none yet.
+func New(config Config) (*Router, error) {
+	config.Limits = config.Limits.withDefaults()
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	r := &Router{
+		config: config, log: config.Log, stats: newStats(),
+		logins:    newLogins(config.Limits),
+		coalescer: newCoalescer(config.Limits.Window, config.Limits.Coalesced),
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	if err := r.aimFronts(); err != nil {
+		return nil, err
+	}
+	store, state, err := openStore(config.StatePath)
+	if err != nil {
+		return nil, err
+	}
+	r.store = store
+	r.gate = newGate(config.Limits, store, state)
+	r.transports = map[Side]*http.Transport{Blue: newTransport(config.Limits), Green: newTransport(config.Limits)}
+	r.stats.expose(r)
+	if err := r.listen(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func (r *Router) aimFronts() error {
+	r.fronts = map[string]*listener{
+		"public": {name: "public", spec: r.config.Profile.Public, foreign: &r.config.Profile.Admin},
+		"admin":  {name: "admin", spec: r.config.Profile.Admin},
+	}
+	for name, l := range r.fronts {
+		if err := checkRoutes(name, l.spec); err != nil {
+			return err
+		}
+		l.targets = map[Side]*url.URL{}
+		for side, t := range map[Side]Target{Blue: r.config.Blue, Green: r.config.Green} {
+			raw := t.Public
+			if name == "admin" {
+				raw = t.Admin
+			}
+			u, err := base(fmt.Sprintf("%s %s", side, name), raw)
+			if err != nil {
+				return err
+			}
+			l.targets[side] = u
+		}
+	}
+	return nil
+}
+
+// newTransport is one side's connections. No proxy from the environment, and no compression of our own: answers pass
+// as the server gave them.
+func newTransport(l Limits) *http.Transport {
+	return &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		MaxConnsPerHost:        l.Connections,
+		MaxIdleConns:           2 * l.Connections,
+		MaxIdleConnsPerHost:    l.Connections,
+		IdleConnTimeout:        time.Minute,
+		TLSHandshakeTimeout:    5 * time.Second,
+		ResponseHeaderTimeout:  l.Upstream,
+		MaxResponseHeaderBytes: 256 << 10,
+		DisableCompression:     true,
+	}
+}
+
+func (r *Router) listen() error {
+	r.listeners = map[string]net.Listener{}
+	for name, addr := range map[string]string{
+		"public": r.config.PublicListen, "admin": r.config.AdminListen, "control": r.config.ControlListen,
+	} {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("router: %s listener: %w", name, err)
+		}
+		r.listeners[name] = l
+	}
+	return nil
+}
+
+// Addresses are the listeners' addresses.
+func (r *Router) Addresses() Addresses {
+	at := func(name string) string { return r.listeners[name].Addr().String() }
+	return Addresses{Public: at("public"), Admin: at("admin"), Control: at("control")}
+}
+
+// shutdown bounds how long a stopping router waits for requests under way.
+const shutdown = 45 * time.Second
+
+// Run serves until ctx ends. It then takes no new connections, lets the requests under way and those that are held
+// come to their end (commands are still taken meanwhile), and returns nil when all is done.
+func (r *Router) Run(ctx context.Context) error {
+	defer r.Close()
+	write := r.config.Limits.Wait + 2*r.config.Limits.Upstream + 30*time.Second
+	public := r.server(r.front(r.fronts["public"]), write)
+	admin := r.server(r.front(r.fronts["admin"]), write)
+	control := r.server(r.controlHandler(), 2*r.config.Limits.Hold+30*time.Second)
+
+	group, ctx := errgroup.WithContext(ctx)
+	serve := func(s *http.Server, name string) {
+		group.Go(func() error {
+			if err := s.Serve(r.listeners[name]); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("router: %s listener: %w", name, err)
+			}
+			return nil
+		})
+	}
+	serve(public, "public")
+	serve(admin, "admin")
+	serve(control, "control")
+	group.Go(func() error {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
+		defer cancel()
+		both := errgroup.Group{}
+		both.Go(func() error { return public.Shutdown(end) })
+		both.Go(func() error { return admin.Shutdown(end) })
+		err := both.Wait()
+		err = errors.Join(err, control.Shutdown(end))
+		if err != nil {
+			public.Close()
+			admin.Close()
+			control.Close()
+			return fmt.Errorf("router: requests cut off after %s: %w", shutdown, err)
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+func (r *Router) server(h http.Handler, write time.Duration) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		WriteTimeout:      write,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// Close gives listeners, connections and the state file back, and wipes the kept answers. Run does it at its end.
+func (r *Router) Close() error {
+	for _, l := range r.listeners {
+		l.Close() // closed already where Run has served
+	}
+	for _, t := range r.transports {
+		t.CloseIdleConnections()
+	}
+	r.coalescer.forget(nil)
+	r.gate.close()
+	return r.store.close()
+}
+
+// front handles the requests of one listener.
+func (r *Router) front(l *listener) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, in *http.Request) {
+		switch {
+		case !strings.HasPrefix(in.URL.Path, "/"), in.Method == http.MethodConnect:
+			refuse(w, http.StatusBadRequest, "", "invalid_request", "not a path of this server")
+			return
+		case l.refused(in.URL):
+			refuse(w, http.StatusNotFound, "", "not_found", "not a path of this listener")
+			return
+		}
+		x := &exchange{router: r, listener: l, in: in, class: l.classify(in.Method, in.URL)}
+		x.outcome.listener, x.outcome.class = l.name, x.class
+		x.newLogin = x.class == Login && l.name == "public" && first(in.URL.Query(), verifiers) == ""
+
+		pass := in
+		if x.class.waits() {
+			body, status := r.readBody(w, in)
+			if status != 0 {
+				refuse(w, status, "", "invalid_request", http.StatusText(status))
+				return
+			}
+			x.body = body
+			// A write that has been forwarded comes to its end, also when its client leaves: half of it could be done.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(in.Context()), r.config.Limits.Wait+2*r.config.Limits.Upstream)
+			defer cancel()
+			pass = in.WithContext(ctx)
+			pass.Body, pass.ContentLength, pass.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+		} else {
+			in.Body = http.MaxBytesReader(w, in.Body, r.config.Limits.Body)
+		}
+		start := time.Now()
+		defer func() {
+			x.outcome.took = time.Since(start) - x.outcome.held
+			r.stats.record(x.outcome)
+		}()
+		proxy := httputil.ReverseProxy{
+			Rewrite: x.rewrite, Transport: x, ModifyResponse: x.inspect, ErrorHandler: x.fail,
+			ErrorLog: slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
+		}
+		proxy.ServeHTTP(w, pass)
+	})
+}
+
+// bodyTime is how long a client may take to send the body of a request that waits.
+const bodyTime = 30 * time.Second
+
+func (r *Router) readBody(w http.ResponseWriter, in *http.Request) (body []byte, status int) {
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Now().Add(bodyTime)) // every server connection has one
+	body, err := io.ReadAll(http.MaxBytesReader(w, in.Body, r.config.Limits.Body))
+	control.SetReadDeadline(time.Time{})
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return nil, http.StatusRequestEntityTooLarge
+	case err != nil:
+		return nil, http.StatusBadRequest
+	}
+	return body, 0
+}
