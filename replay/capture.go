@@ -1,0 +1,300 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+// Side is a database's part in the upgrade.
+type Side string
+
+const (
+	Blue  Side = "blue"  // in use: every change of the profile's tables is captured
+	Green Side = "green" // the successor: only revocations are captured, for the way back
+)
+
+// Capture records a side's changes in its table tideover.change, in the transaction of the change. A change that can't
+// be recorded fails: nothing is lost.
+//
+// Only keys and the columns that the profile keeps are recorded. Sessions of ours (tideover.pass = on) are not captured,
+// so that what is replayed is not replayed back.
+type Capture struct {
+	db      *postgres.DB
+	profile *plan.Profile
+	side    Side
+}
+
+// NewCapture is the capture of one side.
+func NewCapture(db *postgres.DB, p *plan.Profile, side Side) *Capture {
+	return &Capture{db: db, profile: p, side: side}
+}
+
+// source is a table whose changes are recorded.
+type source struct {
+	table     string
+	key, keep []string
+	judge     string
+}
+
+// changeSQL makes the queue. The two partial indexes hold the unapplied changes alone: the queue's head is found as
+// fast after a million applied changes as at first.
+const changeSQL = `
+CREATE SCHEMA IF NOT EXISTS tideover;
+CREATE TABLE IF NOT EXISTS tideover.change (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	txid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+	table_name text NOT NULL,
+	op text NOT NULL,
+	key jsonb NOT NULL,
+	kept jsonb NOT NULL,
+	kind text,
+	applied_at timestamptz,
+	batch bigint,
+	parked_at timestamptz,
+	error text
+);
+CREATE INDEX IF NOT EXISTS change_unapplied ON tideover.change (id) WHERE applied_at IS NULL AND parked_at IS NULL;
+CREATE INDEX IF NOT EXISTS change_unapplied_txid ON tideover.change (txid) WHERE applied_at IS NULL AND parked_at IS NULL;
+CREATE INDEX IF NOT EXISTS change_parked ON tideover.change (table_name, key) WHERE parked_at IS NOT NULL AND applied_at IS NULL;
+CREATE INDEX IF NOT EXISTS change_revoked ON tideover.change (id) WHERE kind = 'revoked';
+CREATE TABLE IF NOT EXISTS tideover.capture (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	epoch uuid NOT NULL DEFAULT gen_random_uuid(),
+	applied bigint NOT NULL DEFAULT 0
+);
+INSERT INTO tideover.capture DEFAULT VALUES ON CONFLICT DO NOTHING;`
+
+func schemaOf(p *plan.Profile) string {
+	if p.Schema == "" {
+		return "public"
+	}
+	return p.Schema
+}
+
+// sources lists what is captured, with keys filled in from the catalog.
+func (c *Capture) sources(all map[string]*relation) ([]source, error) {
+	var found []source
+	if c.side == Blue {
+		for _, t := range c.profile.Tables {
+			if t.Captured() {
+				found = append(found, source{t.Name, t.Key, t.Keep, t.Judge})
+			}
+		}
+	} else {
+		for _, r := range c.profile.Revocations {
+			g := r.Green
+			i := slices.IndexFunc(found, func(s source) bool { return s.table == g.Table })
+			if i < 0 {
+				found = append(found, source{table: g.Table, judge: g.Judge})
+				i = len(found) - 1
+			}
+			if found[i].judge != g.Judge {
+				return nil, fmt.Errorf("profile: revocation %q judges table %q of green otherwise than another does", r.Kind, g.Table)
+			}
+			found[i].keep = append(found[i].keep, slices.Concat(g.Key, g.Keep)...)
+		}
+	}
+	for i := range found {
+		s := &found[i]
+		r := all[s.table]
+		if r == nil {
+			return nil, fmt.Errorf("profile: %s has no table %q", c.side, s.table)
+		}
+		if len(s.key) == 0 {
+			s.key = r.primary
+		}
+		if len(s.key) == 0 {
+			return nil, fmt.Errorf("profile: table %q of %s has no primary key: name key columns in the profile", s.table, c.side)
+		}
+		s.keep = slices.DeleteFunc(dedupe(s.keep), func(name string) bool { return slices.Contains(s.key, name) })
+		for _, name := range slices.Concat(s.key, s.keep) {
+			if _, ok := r.column(name); !ok {
+				return nil, fmt.Errorf("profile: table %q of %s has no column %q", s.table, c.side, name)
+			}
+		}
+	}
+	return found, nil
+}
+
+func dedupe(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (c *Capture) plan(ctx context.Context) (map[string]*relation, []source, error) {
+	all, err := catalog(ctx, c.db.Pool(), schemaOf(c.profile))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", c.db.Name(), err)
+	}
+	found, err := c.sources(all)
+	return all, found, err
+}
+
+// Install begins to record. It may be called again at any time, under any load: the queue and its functions come in
+// one transaction, then each table's triggers in one of their own, under the lock budget. CREATE TRIGGER waits for the
+// table's writers, so that no write under way slips by.
+func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
+	all, found, err := c.plan(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
+		if err := alone(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, changeSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		return installFunctions(ctx, tx, c.side, all, found)
+	})
+	if err != nil {
+		return fmt.Errorf("install the capture on %s: %w", c.db.Name(), err)
+	}
+	missing, err := c.missing(ctx, found)
+	if err != nil {
+		return err
+	}
+	for _, s := range missing {
+		err := c.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, triggersSQL(c.side, all[s.table]), pgx.QueryExecModeSimpleProtocol)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("install the capture on table %q of %s: %w", s.table, c.db.Name(), err)
+		}
+	}
+	return nil
+}
+
+// Installed says whether every table's changes are recorded.
+func (c *Capture) Installed(ctx context.Context) (bool, error) {
+	there, err := c.there(ctx)
+	if err != nil || !there {
+		return false, err
+	}
+	_, found, err := c.plan(ctx)
+	if err != nil {
+		return false, err
+	}
+	missing, err := c.missing(ctx, found)
+	return err == nil && len(missing) == 0, err
+}
+
+func (c *Capture) there(ctx context.Context) (there bool, err error) {
+	const sql = `SELECT pg_catalog.to_regclass('tideover.change') IS NOT NULL AND EXISTS (
+	SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass('tideover.change') AND tgname = 'judge')`
+	if err := c.db.Pool().QueryRow(ctx, sql).Scan(&there); err != nil {
+		return false, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
+	}
+	return there, nil
+}
+
+// missing are the tables whose triggers are not both there and firing always.
+func (c *Capture) missing(ctx context.Context, found []source) ([]source, error) {
+	const sql = `
+SELECT c.relname FROM pg_catalog.pg_trigger t
+JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND t.tgname IN ('tideover_capture', 'tideover_capture_truncate') AND t.tgenabled = 'A'
+	AND t.tgfoid = pg_catalog.to_regprocedure('tideover.' || pg_catalog.quote_ident('capture_' || c.relname) || '()')
+GROUP BY c.relname HAVING count(*) = 2`
+	rows, err := c.db.Pool().Query(ctx, sql, schemaOf(c.profile))
+	if err != nil {
+		return nil, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
+	}
+	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
+	}
+	var missing []source
+	for _, s := range found {
+		if !slices.Contains(there, s.table) {
+			missing = append(missing, s)
+		}
+	}
+	return missing, nil
+}
+
+// Remove stops recording and drops the queue. It may be called again, and where Install never finished.
+func (c *Capture) Remove(ctx context.Context, budget postgres.Budget) error {
+	const list = `
+SELECT DISTINCT c.relname FROM pg_catalog.pg_trigger t
+JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND t.tgname IN ('tideover_capture', 'tideover_capture_truncate') AND t.tgparentid = 0`
+	rows, err := c.db.Pool().Query(ctx, list, schemaOf(c.profile))
+	if err != nil {
+		return fmt.Errorf("remove the capture from %s: %w", c.db.Name(), err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("remove the capture from %s: %w", c.db.Name(), err)
+	}
+	drop := func(sql string) error {
+		return c.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+			return err
+		})
+	}
+	for _, table := range tables {
+		name := pgx.Identifier{schemaOf(c.profile), table}.Sanitize()
+		err := drop(`DROP TRIGGER IF EXISTS tideover_capture ON ` + name + `; DROP TRIGGER IF EXISTS tideover_capture_truncate ON ` + name)
+		if err != nil {
+			return fmt.Errorf("remove the capture from table %q of %s: %w", table, c.db.Name(), err)
+		}
+	}
+	if err := drop(removeSQL); err != nil {
+		return fmt.Errorf("remove the capture from %s: %w", c.db.Name(), err)
+	}
+	return nil
+}
+
+// Lag is how far the other side is behind.
+type Lag struct {
+	Changes     int64         // not applied yet, parked ones too
+	Oldest      time.Duration // how long the oldest of them has waited
+	Captured    int64         // all changes so far
+	Applied     int64
+	Revocations int64 // changes so far that took authority away
+}
+
+// Lag reads the queue. Its time grows with the backlog, not with what was applied.
+func (c *Capture) Lag(ctx context.Context) (Lag, error) {
+	const sql = `
+SELECT (SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL)
+	+ (SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL),
+	coalesce(extract(epoch FROM clock_timestamp() - least(
+		(SELECT min(at) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL),
+		(SELECT min(at) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL))), 0)::float8,
+	(SELECT applied FROM tideover.capture),
+	(SELECT count(*) FROM tideover.change WHERE kind = 'revoked')`
+	var l Lag
+	var oldest float64
+	err := c.db.Pool().QueryRow(ctx, sql).Scan(&l.Changes, &oldest, &l.Applied, &l.Revocations)
+	if postgres.Code(err) == "42P01" {
+		return l, fmt.Errorf("read the queue of %s: %w", c.db.Name(), errors.Join(ErrNoCapture, err))
+	}
+	if err != nil {
+		return l, fmt.Errorf("read the queue of %s: %w", c.db.Name(), err)
+	}
+	l.Oldest = max(0, time.Duration(oldest*float64(time.Second)))
+	l.Captured = l.Applied + l.Changes
+	return l, nil
+}
+
+// ErrNoCapture says that a side's changes are not recorded.
+var ErrNoCapture = errors.New("the capture is not installed")

@@ -1,0 +1,309 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
+)
+
+// FencedCode is the SQLSTATE of a write that the fence refused.
+const FencedCode = "TD001"
+
+// raiseWithin bounds Raise where its context has no deadline.
+const raiseWithin = 10 * time.Second
+
+// lowerReserve is what Raise keeps of its deadline for lowering the fence again.
+const lowerReserve = 200 * time.Millisecond
+
+// Fence makes a database refuse every write to the server's tables, whichever way the writer comes: any role, COPY,
+// TRUNCATE, cascades, session_replication_role = replica. Only sessions with tideover.pass = on get through.
+//
+// Its state is the value of a sequence, 0 open and 1 fenced. A row of a table would be versioned: a writer whose
+// REPEATABLE READ snapshot is older than the fence would read "open" for as long as its transaction lives, and a
+// locking read, which would see the present, takes a row lock for every statement of a busy server. A sequence's only
+// tuple is overwritten in place and is visible to every snapshot (Postgres manual 9.17: setval is never rolled back
+// and its effect is immediate), so that a plain SELECT of last_value reads the present and locks nothing.
+//
+// The order makes it tight. A writer takes ROW EXCLUSIVE on its table before its statement's triggers read the
+// sequence; Raise sets the sequence and then asks for SHARE on each table, which waits for every holder of ROW
+// EXCLUSIVE. So whoever read "open" is waited for, and whoever comes later reads "fenced".
+type Fence struct {
+	db     *postgres.DB
+	schema string
+}
+
+// NewFence is the fence of the tables of one schema; "" is "public".
+func NewFence(db *postgres.DB, schema string) *Fence {
+	if schema == "" {
+		schema = "public"
+	}
+	return &Fence{db: db, schema: schema}
+}
+
+// fenceSQL makes the fence's state and its trigger function. The function is never planned against a table of the
+// server, and reading a setting comes first: it is the cheaper question.
+const fenceSQL = `
+CREATE SCHEMA IF NOT EXISTS tideover;
+CREATE SEQUENCE IF NOT EXISTS tideover.fence MINVALUE 0 MAXVALUE 1 START 0;
+CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog AS $$
+BEGIN
+	IF (SELECT last_value FROM tideover.fence) = 1 AND current_setting('tideover.pass', true) IS DISTINCT FROM 'on' THEN
+		RAISE EXCEPTION 'tideover: writes have moved to the other side'
+			USING ERRCODE = 'TD001', HINT = 'send the request to the router again', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
+	END IF;
+	RETURN NULL;
+END $$`
+
+// fencedTablesSQL lists the tables of a schema, partitions too, and whether both triggers are there and fire always.
+const fencedTablesSQL = `
+SELECT c.relname, count(t.oid) = 2
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.oid AND t.tgname IN ('tideover_fence', 'tideover_fence_truncate')
+	AND t.tgenabled = 'A' AND t.tgfoid = pg_catalog.to_regprocedure('tideover.refuse_write()')
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+GROUP BY c.relname ORDER BY c.relname`
+
+func (f *Fence) tables(ctx context.Context) (all, missing []string, err error) {
+	rows, err := f.db.Pool().Query(ctx, fencedTablesSQL, f.schema)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the tables of schema %q on %s: %w", f.schema, f.db.Name(), err)
+	}
+	var name string
+	var fenced bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &fenced}, func() error {
+		all = append(all, name)
+		if !fenced {
+			missing = append(missing, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the tables of schema %q on %s: %w", f.schema, f.db.Name(), err)
+	}
+	return all, missing, nil
+}
+
+// Missing lists the tables that the fence would not protect, such as one that was created after Install.
+func (f *Fence) Missing(ctx context.Context) ([]string, error) {
+	_, missing, err := f.tables(ctx)
+	return missing, err
+}
+
+// Install puts the triggers on every table that has not got them. The fence stays as it is, open at first. It may be
+// called again at any time: one table is one transaction.
+func (f *Fence) Install(ctx context.Context, budget postgres.Budget) error {
+	err := f.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
+		if err := alone(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, fenceSQL, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("install the fence on %s: %w", f.db.Name(), err)
+	}
+	missing, err := f.Missing(ctx)
+	if err != nil {
+		return err
+	}
+	for _, table := range missing {
+		name := pgx.Identifier{f.schema, table}.Sanitize()
+		// CREATE OR REPLACE keeps the trigger where it is there already but does not fire always.
+		sql := `CREATE OR REPLACE TRIGGER tideover_fence BEFORE INSERT OR UPDATE OR DELETE ON ` + name + `
+	FOR EACH STATEMENT EXECUTE FUNCTION tideover.refuse_write();
+CREATE OR REPLACE TRIGGER tideover_fence_truncate BEFORE TRUNCATE ON ` + name + `
+	FOR EACH STATEMENT EXECUTE FUNCTION tideover.refuse_write();
+ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence, ENABLE ALWAYS TRIGGER tideover_fence_truncate`
+		if err := f.exec(ctx, budget, sql); err != nil {
+			return fmt.Errorf("put the fence on table %q of %s: %w", table, f.db.Name(), err)
+		}
+	}
+	return nil
+}
+
+// Remove takes the fence away, table by table, and its state last: until then it goes on refusing where it is raised.
+func (f *Fence) Remove(ctx context.Context, budget postgres.Budget) error {
+	all, _, err := f.tables(ctx)
+	if err != nil {
+		return err
+	}
+	for _, table := range all {
+		name := pgx.Identifier{f.schema, table}.Sanitize()
+		sql := `DROP TRIGGER IF EXISTS tideover_fence ON ` + name + `; DROP TRIGGER IF EXISTS tideover_fence_truncate ON ` + name
+		if err := f.exec(ctx, budget, sql); err != nil {
+			return fmt.Errorf("take the fence off table %q of %s: %w", table, f.db.Name(), err)
+		}
+	}
+	// By its name alone the function would be looked for in a schema that may not be there any more.
+	const sql = `DO $$ BEGIN
+	IF to_regnamespace('tideover') IS NOT NULL THEN
+		DROP FUNCTION IF EXISTS tideover.refuse_write();
+		DROP SEQUENCE IF EXISTS tideover.fence;
+	END IF;
+END $$`
+	if err := f.exec(ctx, budget, sql); err != nil {
+		return fmt.Errorf("remove the fence of %s: %w", f.db.Name(), err)
+	}
+	return nil
+}
+
+func (f *Fence) exec(ctx context.Context, budget postgres.Budget, sql string) error {
+	return f.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+}
+
+// Raised says whether writes are refused. A database without the fence is open.
+func (f *Fence) Raised(ctx context.Context) (bool, error) {
+	var there bool
+	const look = `SELECT pg_catalog.to_regclass('tideover.fence') IS NOT NULL`
+	if err := f.db.Pool().QueryRow(ctx, look).Scan(&there); err != nil {
+		return false, fmt.Errorf("look for the fence of %s: %w", f.db.Name(), err)
+	}
+	if !there {
+		return false, nil
+	}
+	var state int64
+	if err := f.db.Pool().QueryRow(ctx, `SELECT last_value FROM tideover.fence`).Scan(&state); err != nil {
+		return false, fmt.Errorf("read the fence of %s: %w", f.db.Name(), err)
+	}
+	return state == 1, nil
+}
+
+// Lower lets writers in again. It is no error where there is no fence.
+func (f *Fence) Lower(ctx context.Context) error {
+	raised, err := f.Raised(ctx)
+	if err != nil || !raised {
+		return err
+	}
+	if _, err := f.db.Pool().Exec(ctx, `SELECT pg_catalog.setval('tideover.fence', 0)`); err != nil {
+		return fmt.Errorf("lower the fence of %s: %w", f.db.Name(), err)
+	}
+	return nil
+}
+
+// Raise refuses writes from now on, and returns when every write that was under way has ended. Its deadline is the
+// context's, or ten seconds. Where a writer holds out longer, the error is a [*WriterError] that names it; on every
+// error the fence is lowered again. Raising it twice is no error.
+func (f *Fence) Raise(ctx context.Context) (err error) {
+	all, missing, err := f.tables(ctx)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("raise the fence of %s: no trigger on %s: install the fence again", f.db.Name(), strings.Join(missing, ", "))
+	}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(raiseWithin)
+	}
+	deadline = deadline.Add(-lowerReserve)
+	conn, err := f.db.ConnectAs(ctx, "fence")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() {
+		if err == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err = errors.Join(err, f.Lower(ctx))
+	}()
+	// The wait for a lock is also what makes a running autovacuum give way, after deadlock_timeout. Only superusers
+	// may shorten it; others wait a second.
+	if _, err := conn.Exec(ctx, `SET deadlock_timeout = '10ms'`); err != nil && postgres.Code(err) != "42501" {
+		return fmt.Errorf("raise the fence of %s: %w", f.db.Name(), err)
+	}
+	if _, err := conn.Exec(ctx, `SELECT pg_catalog.setval('tideover.fence', 1)`); err != nil {
+		return fmt.Errorf("raise the fence of %s: %w", f.db.Name(), err)
+	}
+	for _, table := range all {
+		if err := f.await(ctx, conn, table, time.Until(deadline)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits for the writers of one table, in a transaction of its own: a writer under way may want the next table,
+// and two locks at once would be a deadlock.
+func (f *Fence) await(ctx context.Context, conn *pgx.Conn, table string, within time.Duration) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := postgres.WithLockTimeout(ctx, tx, within); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `LOCK TABLE ONLY `+pgx.Identifier{f.schema, table}.Sanitize()+` IN SHARE MODE`)
+		return err
+	})
+	switch {
+	case err == nil:
+		return nil
+	case postgres.Code(err) == "42P01": // dropped meanwhile
+		return nil
+	case postgres.Code(err) == "55P03" || ctx.Err() != nil:
+		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		return &WriterError{Side: f.db.Name(), Table: table, Writers: f.writers(look, table), Err: err}
+	}
+	return fmt.Errorf("raise the fence of %s: table %q: %w", f.db.Name(), table, err)
+}
+
+func (f *Fence) writers(ctx context.Context, table string) []string {
+	const sql = `
+SELECT coalesce('pid ' || l.pid, 'a prepared transaction') || coalesce(' (' || nullif(a.application_name, '') || ')', '')
+	|| coalesce(', ' || a.state, '') || coalesce(', in a transaction since ' || date_trunc('second', a.xact_start)::text, '')
+FROM pg_catalog.pg_locks l
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+WHERE l.relation = pg_catalog.to_regclass($1) AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+	AND l.mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+	AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`
+	rows, err := f.db.Pool().Query(ctx, sql, pgx.Identifier{f.schema, table}.Sanitize())
+	if err != nil {
+		return nil
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil
+	}
+	return found
+}
+
+// WriterError says that a write was still under way when the fence's deadline came. The fence is open again.
+type WriterError struct {
+	Side    string
+	Table   string
+	Writers []string // who holds the table, as far as it could be seen
+	Err     error
+}
+
+func (e *WriterError) Error() string {
+	who := "a writer"
+	if len(e.Writers) > 0 {
+		who = strings.Join(e.Writers, "; ")
+	}
+	return fmt.Sprintf("raise the fence of %s: table %q is still being written by %s: %v", e.Side, e.Table, who, e.Err)
+}
+
+func (e *WriterError) Unwrap() error { return e.Err }
+
+// Hint says what a person can do.
+func (e *WriterError) Hint() string {
+	return "the fence is open again and nothing is lost; wait for that transaction or end it (pg_terminate_backend), then try again"
+}
+
+// alone lets one installation run at a time: CREATE ... IF NOT EXISTS of two sessions can collide in the catalog.
+func alone(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('tideover.install'))`)
+	return err
+}

@@ -1,0 +1,56 @@
+package replay
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/postgres"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
+
+func newDatabase(t testing.TB) string { return pgtest.NewDatabase(t) }
+
+func open(t testing.TB, name, dsn string) *postgres.DB {
+	t.Helper()
+	db, err := postgres.Open(t.Context(), name, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+func exec(t testing.TB, db *postgres.DB, sql string) {
+	t.Helper()
+	if _, err := db.Pool().Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// stranger is a connection that is not ours: the fence stops it and its changes are captured.
+func stranger(t testing.TB, db *postgres.DB) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), db.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// waitForLock returns when a session of the database waits for a table lock.
+func waitForLock(t testing.TB, db *postgres.DB) {
+	t.Helper()
+	const sql = `SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+	for n := 0; n == 0; {
+		if err := db.Pool().QueryRow(t.Context(), sql).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
