@@ -49,7 +49,10 @@ func (s *Server) Admin() http.Handler {
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"version": s.config.Generation})
 	})
-	mux.Handle("GET "+s.generation.admin+"/metrics/prometheus", s.metrics.handler())
+	mux.Handle("GET /metrics/prometheus", s.metrics.handler())
+	if s.generation.admin != "" {
+		mux.Handle("GET "+s.generation.admin+"/metrics/prometheus", s.metrics.handler())
+	}
 	front := s.front("admin", mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Figures and version are asked for before the server is ready, too.
@@ -119,11 +122,11 @@ func (s *Server) introspect(r *http.Request) (int, any, error) {
 	}
 	signature, use := s.generation.signature(token), "access_token"
 	t, err := s.store.Access(r.Context(), signature)
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		use = "refresh_token"
 		t, err = s.store.Refresh(r.Context(), signature)
 	}
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		return http.StatusOK, introspection{}, nil
 	}
 	if err != nil {

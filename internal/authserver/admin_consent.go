@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -137,7 +138,7 @@ func (s *Server) listConsents(r *http.Request) (int, any, error) {
 	for _, c := range granted {
 		client, known := clients[c.ClientID]
 		if !known {
-			if client, err = s.store.Client(r.Context(), c.ClientID); err == store.ErrNotFound {
+			if client, err = s.store.Client(r.Context(), c.ClientID); errors.Is(err, store.ErrNotFound) {
 				continue // deleted just now
 			} else if err != nil {
 				return 0, nil, err

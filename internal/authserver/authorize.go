@@ -34,7 +34,7 @@ type request struct {
 // 4.1.3). Failures from here are shown, not redirected.
 func (p protocol) VerifyAuthRequest(ctx context.Context, r *op.Request[oidc.AuthRequest]) (*op.ClientRequest[oidc.AuthRequest], error) {
 	c, err := p.store.Client(ctx, r.Data.ClientID)
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, refusal(&fault{Status: http.StatusUnauthorized, Code: "invalid_client", Description: "the client is unknown"})
 	}
 	if err != nil {
@@ -199,7 +199,7 @@ func (p protocol) afterConsent(ctx context.Context, r *op.ClientRequest[oidc.Aut
 		data.SessionID = *consent.SessionID
 		if s, err := p.store.Session(ctx, data.SessionID); err == nil {
 			data.AuthTime = s.AuthenticatedAt.Unix()
-		} else if err != store.ErrNotFound {
+		} else if !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package authserver
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"net/http"
 	"time"
 
@@ -68,7 +69,7 @@ func (s *Server) session(ctx context.Context, h http.Header) (*store.Session, er
 		return nil, nil
 	}
 	session, err := s.store.Session(ctx, Signature(v))
-	if err == store.ErrNotFound || err == nil && (!session.Remember || session.Subject == "") {
+	if errors.Is(err, store.ErrNotFound) || err == nil && (!session.Remember || session.Subject == "") {
 		return nil, nil
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -81,7 +82,7 @@ func (p protocol) VerifyClient(ctx context.Context, r *op.Request[op.ClientCrede
 		return nil, refusal(wrong)
 	}
 	c, err := p.store.Client(ctx, r.Data.ClientID)
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, refusal(wrong)
 	}
 	if err != nil {

@@ -38,7 +38,7 @@ func (p protocol) EndSession(ctx context.Context, r *op.Request[oidc.EndSessionR
 	target := p.config.Issuer + pathLoggedOut
 	if to := r.Data.PostLogoutRedirectURI; to != "" {
 		c, err := p.store.Client(ctx, client)
-		if err != nil && err != store.ErrNotFound {
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, refuse(err)
 		}
 		if err != nil || !slices.Contains(c.PostLogoutRedirectURIs.List(), to) {
@@ -74,7 +74,7 @@ func (p protocol) Revocation(ctx context.Context, r *op.ClientRequest[oidc.Revoc
 // UserInfo is OpenID Connect Core, section 5.3.
 func (p protocol) UserInfo(ctx context.Context, r *op.Request[oidc.UserInfoRequest]) (*op.Response, error) {
 	t, err := p.store.Access(ctx, p.generation.signature(r.Data.AccessToken))
-	if err != nil && err != store.ErrNotFound {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, refuse(err)
 	}
 	if err != nil || t.Expired || !store.Covers(t.Scope, oidc.ScopeOpenID) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -161,7 +162,7 @@ func (s *second) DeleteClient(ctx context.Context, id string) error {
 func lockClient(ctx context.Context, tx pgx.Tx, sql, id string) error {
 	var found string
 	err := tx.QueryRow(ctx, sql, id).Scan(&found)
-	if err == pgx.ErrNoRows {
+	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNotFound
 	}
 	return err

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -42,6 +43,7 @@ type Tokens interface {
 	Rotate(ctx context.Context, signature, client string, issue Issue) error
 	// Add stores an access token that has no chain before it.
 	Add(ctx context.Context, access Token) error
+	// Access and Refresh return ErrNotFound for a token whose client is gone, too.
 	Access(ctx context.Context, signature string) (Token, error)
 	Refresh(ctx context.Context, signature string) (Token, error)
 	// Revoke ends the chain that an access or refresh token belongs to.
@@ -58,6 +60,9 @@ const (
 	refreshSQL = `SELECT signature, request_id, client_id, subject, consent_challenge, scope, audience, session_data,
 		active, expires_at <= now() AS expired, requested_at, expires_at FROM oauth_refresh WHERE signature = $1`
 )
+
+// ofAClient leaves out tokens whose client is gone, which 1.1's schema lets be: nobody could refresh them either.
+const ofAClient = ` AND EXISTS (SELECT 1 FROM oauth_client c WHERE c.id = client_id)`
 
 // hold makes everything that happens to one chain happen in turn, and keeps its client and consent from being deleted
 // meanwhile. The order (chain, client, consent, tokens) is that in which a deleted client or consent takes its tokens
@@ -155,11 +160,11 @@ func (b base) Add(ctx context.Context, access Token) error {
 }
 
 func (b base) Access(ctx context.Context, signature string) (Token, error) {
-	return one[Token](ctx, b.pool, accessSQL, signature)
+	return one[Token](ctx, b.pool, accessSQL+ofAClient, signature)
 }
 
 func (b base) Refresh(ctx context.Context, signature string) (Token, error) {
-	return one[Token](ctx, b.pool, refreshSQL, signature)
+	return one[Token](ctx, b.pool, refreshSQL+ofAClient, signature)
 }
 
 func (b base) DeleteAccess(ctx context.Context, client string) error {
@@ -170,7 +175,7 @@ func (b base) DeleteAccess(ctx context.Context, client string) error {
 func (b base) revoke(ctx context.Context, signature, client string, end func(context.Context, pgx.Tx, string) error) error {
 	return b.tx(ctx, func(tx pgx.Tx) error {
 		t, err := one[Token](ctx, tx, accessSQL, signature)
-		if err == ErrNotFound {
+		if errors.Is(err, ErrNotFound) {
 			t, err = one[Token](ctx, tx, refreshSQL, signature)
 		}
 		if err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -81,7 +82,7 @@ func completed(ctx context.Context, tx pgx.Tx, consent *string) error {
 	}
 	var state int
 	err := tx.QueryRow(ctx, sql, *consent).Scan(&state)
-	if err == pgx.ErrNoRows || err == nil && state != consentUsed {
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && state != consentUsed {
 		return ErrNoFlow
 	}
 	return err
