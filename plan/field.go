@@ -16,7 +16,7 @@ type field struct {
 var runbookFields = map[string]field{
 	"Runbook.version": {Doc: "Version of the format: 1.", Required: true, Min: 1, Max: 1},
 	"Runbook.name":    {Doc: "What the run is called in the journal and the report. Default: the file's name."},
-	"Runbook.profile": {Doc: "The OAuth server: `bundled`, `hydra`, or the path of a profile, relative to the runbook.", Required: true},
+	"Runbook.profile": {Doc: "The OAuth server: the name of a built-in profile, such as `bundled`, or the path of one, relative to the runbook.", Required: true},
 	"Runbook.blue":    {Doc: "The database and server in use.", Required: true},
 	"Runbook.green":   {Doc: "Their successors. Left out when the upgrade is in place."},
 	"Runbook.control": {Doc: "Where the journal lives. Default: schema `tideover` of blue's database."},
@@ -24,7 +24,7 @@ var runbookFields = map[string]field{
 	"Runbook.locks":   {Doc: "What live traffic may feel of our SQL."},
 	"Runbook.steps":   {Doc: "What is done, in order.", Required: true},
 
-	"Side.dsn":         {Doc: "Postgres connection string, as a URL or `key=value` pairs.", Env: true},
+	"Side.dsn":         {Doc: "Postgres connection string, as a URL or `key=value` pairs. Needed for blue, and for green when a step works on it.", Env: true},
 	"Side.public":      {Doc: "Base URL of the server's public listener. Needed by a cutover.", Env: true},
 	"Side.admin":       {Doc: "Base URL of the server's admin listener. Needed by a cutover.", Env: true},
 	"Side.server_role": {Doc: "The role that the OAuth server connects as. Empty: any.", Env: true},
