@@ -53,6 +53,11 @@ func Open(ctx context.Context, name, dsn string) (*DB, error) {
 	return &DB{name: name, dsn: dsn, pool: pool}, nil
 }
 
+// What we have recorded must survive a crash of the server, whatever its settings are for others: synchronous_commit is
+// turned on where it is off (Postgres manual 20.5.1).
+const ours = `SET tideover.pass = 'on';
+SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off'`
+
 // configure makes a connection ours. The setting is made by SET and not in the startup packet, which a PgBouncer on
 // the way would refuse.
 func configure(cfg *pgx.ConnConfig, purpose string) {
@@ -62,7 +67,7 @@ func configure(cfg *pgx.ConnConfig, purpose string) {
 	cfg.RuntimeParams["application_name"] = "tideover/" + purpose
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
 	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
-		return conn.Exec(ctx, `SET tideover.pass = 'on'`).Close()
+		return conn.Exec(ctx, ours).Close()
 	}
 }
 

@@ -59,6 +59,17 @@ func TestConnectionsAreOurs(t *testing.T) {
 	}
 }
 
+func TestCommitsAreDurable(t *testing.T) {
+	t.Parallel()
+	for setting, want := range map[string]string{"off": "on", "local": "local", "remote_apply": "remote_apply"} {
+		db := open(t, edit(t, pgtest.NewDatabase(t), func(u *url.URL) { u.RawQuery += "&synchronous_commit=" + setting }))
+		var got string
+		if err := db.Pool().QueryRow(t.Context(), `SHOW synchronous_commit`).Scan(&got); err != nil || got != want {
+			t.Errorf("%s became %s, %v", setting, got, err)
+		}
+	}
+}
+
 // A table altered under a connection that has just read it must not trip the next read (SQLSTATE 0A000).
 func TestAlteredTableIsReadAgain(t *testing.T) {
 	t.Parallel()
