@@ -1,0 +1,268 @@
+package migrate
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+
+	"github.com/tideover/tideover/internal/postgres"
+)
+
+// Goose runs goose migrations.
+type Goose struct {
+	fsys   fs.FS
+	to     int64
+	schema string
+	budget *postgres.Budget
+}
+
+// Option changes how a Goose works.
+type Option func(*Goose)
+
+// InSchema runs the migrations with another search_path than public: their names are seldom qualified.
+func InSchema(schema string) Option { return func(g *Goose) { g.schema = schema } }
+
+// Live is for a database in use: no statement waits for a lock longer than the budget's timeout, and a file that was cut
+// off by it, or by a deadlock, is tried again with pauses. A file without a transaction is not, because parts of it
+// may be in place.
+func Live(budget postgres.Budget) Option { return func(g *Goose) { g.budget = &budget } }
+
+// NewGoose runs the migrations in fsys's top folder up to version to; 0 is the newest.
+func NewGoose(fsys fs.FS, to int64, options ...Option) *Goose {
+	g := &Goose{fsys: fsys, to: to, schema: "public"}
+	for _, o := range options {
+		o(g)
+	}
+	return g
+}
+
+// Migrate brings the database at dsn to the wanted version. Run again it goes on where it stopped.
+func (g *Goose) Migrate(ctx context.Context, dsn string) error { return g.MigrateWith(ctx, dsn, nil) }
+
+// MigrateWith is Migrate that tells of each migration. Errors: [*FolderError] before anything is done, [*Error] for the
+// migration that failed.
+func (g *Goose) MigrateWith(ctx context.Context, dsn string, applied Applied) error {
+	files, err := g.wanted()
+	if err != nil {
+		return err
+	}
+	conn, err := g.connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	done, err := recorded(ctx, conn)
+	hang(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if files, err = pending(files, done); err != nil || len(files) == 0 {
+		return err
+	}
+	db, err := g.open(dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, g.fsys, goose.WithVerbose(false),
+		goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true))
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	for _, f := range files {
+		began := time.Now()
+		if err := g.apply(ctx, provider, f); err != nil {
+			return &Error{Version: f.version, File: f.name, Err: err, Whole: !f.noTx}
+		}
+		if applied != nil {
+			applied(f.version, f.name, time.Since(began))
+		}
+	}
+	return nil
+}
+
+func (g *Goose) apply(ctx context.Context, provider *goose.Provider, f file) error {
+	once := func(ctx context.Context) error {
+		_, err := provider.ApplyVersion(ctx, f.version, true)
+		return err
+	}
+	if g.budget == nil || f.noTx {
+		return once(ctx)
+	}
+	return postgres.Retry(ctx, *g.budget, once)
+}
+
+// wanted lists the files up to the wanted version.
+func (g *Goose) wanted() ([]file, error) {
+	files, err := folder(g.fsys)
+	if err != nil || g.to == 0 {
+		return files, err
+	}
+	i := slices.IndexFunc(files, func(f file) bool { return f.version == g.to })
+	if i < 0 {
+		return nil, &FolderError{Text: fmt.Sprintf("no file has version %d, which is to be reached", g.to),
+			Way: fmt.Sprintf("the newest is %d (%s)", files[len(files)-1].version, files[len(files)-1].name)}
+	}
+	return files[:i+1], nil
+}
+
+// pending takes away what is done, and refuses a file that came late: its author wrote it for the schema before those
+// that are in place already.
+func pending(files []file, done map[int64]bool) ([]file, error) {
+	var newest int64
+	for v := range done {
+		newest = max(newest, v)
+	}
+	var list []file
+	for _, f := range files {
+		if done[f.version] {
+			continue
+		}
+		if f.version < newest {
+			return nil, &FolderError{File: f.name, Text: fmt.Sprintf("was never applied, but the later version %d was", newest),
+				Way: "give the file a number above it, or apply it by hand"}
+		}
+		list = append(list, f)
+	}
+	return list, nil
+}
+
+// Pending counts the migrations that Migrate would run. It changes nothing.
+func (g *Goose) Pending(ctx context.Context, dsn string) (int, error) {
+	files, err := g.wanted()
+	if err != nil {
+		return 0, err
+	}
+	conn, err := g.connect(ctx, dsn)
+	if err != nil {
+		return 0, err
+	}
+	defer hang(ctx, conn)
+	done, err := recorded(ctx, conn)
+	if err != nil {
+		return 0, err
+	}
+	files, err = pending(files, done)
+	return len(files), err
+}
+
+// Down takes back the migrations above version to, newest first, where each has a way back; otherwise it changes
+// nothing and the error names the first that has none.
+func (g *Goose) Down(ctx context.Context, dsn string, to int64) error {
+	files, err := folder(g.fsys)
+	if err != nil {
+		return err
+	}
+	conn, err := g.connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	done, err := recorded(ctx, conn)
+	hang(ctx, conn)
+	if err != nil {
+		return err
+	}
+	files = slices.DeleteFunc(files, func(f file) bool { return f.version <= to || !done[f.version] })
+	for _, f := range files {
+		if !f.down {
+			return &FolderError{File: f.name, Text: "has no way back", Way: "restore the database from before it"}
+		}
+	}
+	db, err := g.open(dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, g.fsys, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	for _, f := range slices.Backward(files) {
+		back := func(ctx context.Context) error { _, err := provider.ApplyVersion(ctx, f.version, false); return err }
+		if g.budget != nil && !f.noTx {
+			err = postgres.Retry(ctx, *g.budget, back)
+		} else {
+			err = back(ctx)
+		}
+		if err != nil {
+			return &Error{Version: f.version, File: f.name, Err: err, Whole: !f.noTx}
+		}
+	}
+	return nil
+}
+
+// recorded lists the versions that are in place; none where goose never ran.
+func recorded(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
+	const exists = `SELECT pg_catalog.to_regclass('goose_db_version') IS NOT NULL`
+	const versions = `SELECT DISTINCT version_id FROM goose_db_version WHERE is_applied`
+	var there bool
+	if err := conn.QueryRow(ctx, exists).Scan(&there); err != nil || !there {
+		return nil, err
+	}
+	rows, err := conn.Query(ctx, versions)
+	if err != nil {
+		return nil, fmt.Errorf("read goose_db_version: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("read goose_db_version: %w", err)
+	}
+	done := map[int64]bool{}
+	for _, v := range list {
+		done[v] = true
+	}
+	return done, nil
+}
+
+// settings is what every session of ours has. The migrations' names mean those of our schema.
+func (g *Goose) settings() string {
+	s := "SET tideover.pass = 'on'; SET application_name = 'tideover/migrate'; SET search_path = " + pgx.Identifier{g.schema}.Sanitize()
+	if g.budget != nil {
+		ms := g.budget.Timeout.Milliseconds()
+		if ms <= 0 {
+			ms = postgres.DefaultBudget().Timeout.Milliseconds()
+		}
+		return s + fmt.Sprintf("; SET lock_timeout = %d", ms)
+	}
+	return s + "; SET lock_timeout = 0; SET statement_timeout = 0"
+}
+
+func (g *Goose) connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
+	conn, err := postgres.Connect(ctx, "migrate", dsn)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Exec(ctx, g.settings()); err != nil {
+		hang(ctx, conn)
+		return nil, fmt.Errorf("prepare a session: %w", err)
+	}
+	return conn, nil
+}
+
+func (g *Goose) open(dsn string) (*sql.DB, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: the connection string can't be read")
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec // migrations change what a cached plan was made for
+	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		_, err := conn.Exec(ctx, g.settings()).ReadAll()
+		return err
+	}
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(2) // goose holds one and may ask for another
+	return db, nil
+}
+
+func hang(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // the server ends the session anyway once the socket is closed
+}

@@ -1,0 +1,38 @@
+// Package migrate brings a database's schema from one version to another: by goose migrations ([Goose]) or by the
+// vendor's own command ([Command]).
+//
+// Every migration file is one transaction together with its record in goose_db_version, so that a run that was killed
+// goes on with the file it died in. The exception are files that say "-- +goose NO TRANSACTION": goose cannot undo half
+// of one, and we never repeat one by ourselves.
+//
+// goose passes over what it does not understand: names whose number is longer than an int64, names without a number. A
+// folder of such files would migrate nothing and report success, so that a folder is checked first.
+package migrate
+
+import (
+	"fmt"
+	"time"
+)
+
+// Applied is told of every migration once it is committed: its version, its file, and how long it took.
+type Applied func(version int64, file string, took time.Duration)
+
+// Error is a migration that failed. Those before it are in place.
+type Error struct {
+	Version int64
+	File    string
+	Err     error
+	Whole   bool // the failed file left nothing behind
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("migration %s: %v", e.File, e.Err) }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what state the database is in, and how to go on.
+func (e *Error) Hint() string {
+	if e.Whole {
+		return "the file was taken back as a whole and those before it stay; mend the cause and resume"
+	}
+	return "the file runs without a transaction, so that parts of it may be in place: look (an invalid index, for one), put it right by hand, then resume"
+}
