@@ -60,6 +60,13 @@ func NewBrowser(t Target) *Browser {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
+// At is the same browser, with its cookies, at another server.
+func (b *Browser) At(t Target) *Browser {
+	client := *b.client
+	client.Transport = t.transport()
+	return &Browser{target: t, client: &client}
+}
+
 // Authorize walks from an authorization URL to the app's redirect URI.
 func (b *Browser) Authorize(ctx context.Context, authURL, redirectURI string, a Answers) (Visit, error) {
 	v := Visit{}
