@@ -1,0 +1,45 @@
+# Everything that this repository can do for you. make help lists it.
+SHELL := /bin/bash
+BIN := bin/tideover
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LINT = go tool -modfile=tools/go.mod golangci-lint
+DEMO_FLAGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what is missing: a C compiler and Postgres (Debian)
+	@scripts/setup.sh
+
+.PHONY: build
+build: ## build bin/tideover
+	@mkdir -p bin
+	go build -trimpath -ldflags "-X github.com/tideover/tideover/cmd.version=$(VERSION)" -o $(BIN) ./cmd/tideover
+
+.PHONY: demo
+demo: setup build ## upgrade a live OAuth server on throw-away Postgres, and prove that nothing was lost
+	$(BIN) demo $(DEMO_FLAGS)
+
+.PHONY: check
+check: setup ## the quick loop: format, vet and the tests that take seconds
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
+	go vet ./...
+	go test -short ./...
+
+.PHONY: lint
+lint: ## golangci-lint with the layer rules
+	$(LINT) run ./...
+
+.PHONY: test
+test: ## everything that CI runs: lint, all tests, the container tests
+	@scripts/test.sh
+
+.PHONY: bench
+bench: setup build ## measure against peers, side by side; prints ratios
+	go test -run '^$$' -bench . -benchtime 1x ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The whole test: set-up, format, lint, every test on real Postgres, and the container tests on a Docker engine.
+# Nothing is skipped: what is missing is installed, or fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh --containers
+eval "$(scripts/docker/start-engine.sh)"
+
+unformatted=$(gofmt -l $(git ls-files '*.go'))
+[ -z "$unformatted" ] || { printf 'gofmt would change:\n%s\n' "$unformatted"; exit 1; }
+make --no-print-directory lint build
+
+# Two packages at a time: each has Postgres servers of its own, and the machines have two cores.
+TIDEOVER_REQUIRE_CONTAINER=1 go test -p 2 -timeout 30m -tags container ./...
