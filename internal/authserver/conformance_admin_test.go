@@ -212,6 +212,7 @@ func paths(t *testing.T, s running, strict bool) {
 		s.Public + "/.well-known/jwks.json": 200, s.Public + "/clients": 404, s.Admin + "/nothing": 404} {
 		status(t, path, want)
 	}
+	status(t, s.Public+"/oauth2/token?grant_type=client_credentials", 405) // a secret has no place in a URL
 	if !strict {
 		status(t, s.Admin+"/clients", 404)
 	}

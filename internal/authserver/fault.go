@@ -83,28 +83,12 @@ func refuse(err error) error {
 	return refusal(faultOf(err))
 }
 
+// refusal is a fault as package op takes it. Its error codes are of a type that has no name outside, but JSON fills it.
 func refusal(f *fault) error {
 	f.log()
-	e := &oidc.Error{ErrorType: "", Description: f.Description}
-	switch f.Code {
-	case "temporarily_unavailable":
-		e.ErrorType = "temporarily_unavailable"
-	case "not_found":
-		e.ErrorType = oidc.InvalidRequest
-	case "consent_required":
-		e.ErrorType = "consent_required"
-	case "invalid_token":
-		e.ErrorType = "invalid_token"
-	default:
-		for _, known := range []*oidc.Error{oidc.ErrInvalidClient(), oidc.ErrInvalidGrant(), oidc.ErrInvalidScope(),
-			oidc.ErrUnauthorizedClient(), oidc.ErrAccessDenied(), oidc.ErrServerError()} {
-			if string(known.ErrorType) == f.Code {
-				e.ErrorType = known.ErrorType
-			}
-		}
-		if e.ErrorType == "" {
-			e.ErrorType = oidc.InvalidRequest
-		}
+	e := &oidc.Error{}
+	if err := json.Unmarshal([]byte(store.NewDocument(f)), e); err != nil {
+		return err
 	}
 	return op.NewStatusError(e, f.Status)
 }

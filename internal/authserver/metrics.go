@@ -3,6 +3,7 @@ package authserver
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,7 +31,7 @@ func newMetrics() *metrics {
 func (m *metrics) observe(listener string, r *http.Request, status int, took time.Duration) {
 	path, method := "other", r.Method
 	if r.Pattern != "" {
-		path = r.Pattern
+		_, path, _ = strings.Cut(r.Pattern, " ")
 	}
 	switch method {
 	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodHead, http.MethodOptions:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -37,8 +38,13 @@ func (s *Server) Public() http.Handler {
 	}
 	h := op.RegisterServer(protocol{Server: s}, endpoints)
 	mux := http.NewServeMux()
-	for _, path := range []string{pathAuth, pathToken, pathUserinfo, pathRevoke, pathLogout, pathKeys, oidc.DiscoveryEndpoint} {
-		mux.Handle(path, h)
+	for path, methods := range map[string]string{
+		pathAuth: "GET POST", pathLogout: "GET POST", pathUserinfo: "GET POST OPTIONS", pathToken: "POST OPTIONS",
+		pathRevoke: "POST OPTIONS", pathKeys: "GET OPTIONS", oidc.DiscoveryEndpoint: "GET OPTIONS",
+	} {
+		for _, method := range strings.Fields(methods) {
+			mux.Handle(method+" "+path, h)
+		}
 	}
 	mux.HandleFunc("GET "+pathLoggedOut, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("You are logged out.\n"))
