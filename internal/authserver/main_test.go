@@ -2,6 +2,7 @@ package authserver_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,7 +14,13 @@ import (
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
+// logged takes the log of every server, at its most talkative; TestNoSecretLeaves reads it.
+var logged journal
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	os.Exit(pgtest.RunTests(m))
+}
 
 // running is a server on a database of its own.
 type running struct {

@@ -67,6 +67,17 @@ func (b *Browser) At(t Target) *Browser {
 	return &Browser{target: t, client: &client}
 }
 
+// Cookies are the cookies that the server set, by name.
+func (b *Browser) Cookies() map[string]string {
+	out := map[string]string{}
+	if u, err := url.Parse(b.target.Issuer); err == nil {
+		for _, c := range b.client.Jar.Cookies(u) {
+			out[c.Name] = c.Value
+		}
+	}
+	return out
+}
+
 // Authorize walks from an authorization URL to the app's redirect URI.
 func (b *Browser) Authorize(ctx context.Context, authURL, redirectURI string, a Answers) (Visit, error) {
 	v := Visit{}
