@@ -1,0 +1,188 @@
+package oracle
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/plan"
+)
+
+// catalog is what a database's schema has, as far as it is compared.
+type catalog struct {
+	tables  []table
+	byName  map[string]table
+	objects map[[2]string]string // table and object → definition
+}
+
+// table is a table's columns that are compared, and a key among them.
+type table struct {
+	name    string
+	columns []string // in alphabetical order: a migrated table may have them in another one
+	key     []string // of a primary key or unique index without excluded or null columns; none: whole rows are compared
+}
+
+func (t table) quoted() string { return quote(t.columns, "") }
+
+// keys is the key's values as text. Numbers and times read the same on both sides, because the server is the same.
+func (t table) keys() string { return quote(t.key, "::text") }
+
+func quote(names []string, suffix string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = "t." + pgx.Identifier{n}.Sanitize() + suffix
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// shared leaves the columns that both sides have: a column that one lacks is a difference of the schemas already.
+func (t table) shared(other table) table {
+	s := table{name: t.name}
+	for _, c := range t.columns {
+		if slices.Contains(other.columns, c) {
+			s.columns = append(s.columns, c)
+		}
+	}
+	if slices.Equal(t.key, other.key) {
+		s.key = t.key
+	}
+	return s
+}
+
+// tablesQuery lists tables, not their partitions: rows are compared through the root.
+const tablesQuery = `
+SELECT c.relname, coalesce((SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_catalog.pg_attribute a
+	WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname`
+
+// keysQuery lists unique keys, primary ones first, that identify every row: whole, of columns that are not null.
+const keysQuery = `
+SELECT c.relname, (SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)
+	JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.n <= i.indnkeyatts)
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+WHERE n.nspname = $1 AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+AND NOT EXISTS (SELECT FROM unnest(i.indkey::int2[]) k(attnum) JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+	WHERE NOT a.attnotnull)
+ORDER BY c.relname, i.indisprimary DESC, x.relname`
+
+// objectsQuery lists what a schema is made of, each with a definition to compare. Positions of columns are no part of it.
+// Triggers of ours come and go.
+const objectsQuery = `
+WITH rel AS (SELECT c.* FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)
+SELECT relname, 'relation', relkind::text || relpersistence::text || relreplident::text
+	|| CASE WHEN relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(oid) ELSE '' END FROM rel WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+UNION ALL
+SELECT r.relname, 'column ' || a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+	|| ' ' || a.attidentity::text || a.attgenerated::text || ' ' || coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') || ' ' || coalesce(l.collname, '')
+FROM rel r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+WHERE r.relkind IN ('r', 'p', 'f')
+UNION ALL
+SELECT r.relname, 'constraint ' || c.conname, pg_catalog.pg_get_constraintdef(c.oid) FROM rel r JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid
+UNION ALL
+SELECT r.relname, 'index ' || x.relname, pg_catalog.pg_get_indexdef(i.indexrelid) || CASE WHEN i.indisvalid THEN '' ELSE ' invalid' END
+FROM rel r JOIN pg_catalog.pg_index i ON i.indrelid = r.oid JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+UNION ALL
+SELECT r.relname, 'trigger ' || t.tgname, pg_catalog.pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text
+FROM rel r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
+WHERE NOT t.tgisinternal AND n.nspname <> 'tideover'`
+
+// load reads the catalog, without the profile's bookkeeping and ignored tables.
+func load(ctx context.Context, conn *pgx.Conn, schema string, p *plan.Profile) (catalog, error) {
+	c := catalog{byName: map[string]table{}, objects: map[[2]string]string{}}
+	left := slices.Concat(p.Bookkeeping, p.Green.Ignore)
+	var name string
+	var columns []string
+	excluded := func(column string) bool {
+		same := func(r plan.ColumnRef) bool { return r.Table == name && r.Column == column }
+		return slices.ContainsFunc(p.Green.Constants, same) || slices.ContainsFunc(p.Green.Volatile, same)
+	}
+	rows, err := conn.Query(ctx, tablesQuery, schema)
+	if err != nil {
+		return c, fmt.Errorf("list the tables: %w", err)
+	}
+	_, err = pgx.ForEachRow(rows, []any{&name, &columns}, func() error {
+		if !slices.Contains(left, name) {
+			c.byName[name] = table{name: name, columns: slices.DeleteFunc(slices.Clone(columns), excluded)}
+		}
+		return nil
+	})
+	if err != nil {
+		return c, fmt.Errorf("list the tables: %w", err)
+	}
+	if rows, err = conn.Query(ctx, keysQuery, schema); err != nil {
+		return c, fmt.Errorf("list the keys: %w", err)
+	}
+	_, err = pgx.ForEachRow(rows, []any{&name, &columns}, func() error {
+		t, ok := c.byName[name]
+		if ok && len(t.key) == 0 && len(columns) > 0 && !slices.ContainsFunc(columns, excluded) {
+			t.key = slices.Clone(columns)
+			c.byName[name] = t
+		}
+		return nil
+	})
+	if err != nil {
+		return c, fmt.Errorf("list the keys: %w", err)
+	}
+	if rows, err = conn.Query(ctx, objectsQuery, schema); err != nil {
+		return c, fmt.Errorf("list the schema's objects: %w", err)
+	}
+	var object, definition string
+	_, err = pgx.ForEachRow(rows, []any{&name, &object, &definition}, func() error {
+		// A bookkeeping table's sequence goes with it.
+		ours := slices.ContainsFunc(left, func(l string) bool {
+			return name == l || strings.HasPrefix(name, l+"_") && strings.HasSuffix(name, "_seq")
+		})
+		if !ours {
+			c.objects[[2]string{name, object}] = definition
+		}
+		return nil
+	})
+	if err != nil {
+		return c, fmt.Errorf("list the schema's objects: %w", err)
+	}
+	for _, n := range slices.Sorted(maps.Keys(c.byName)) {
+		c.tables = append(c.tables, c.byName[n])
+	}
+	return c, nil
+}
+
+// compareObjects compares two schemas. A relation that is missing or extra is one difference, with all of its parts.
+func (c *Comparison) compareObjects(want, have catalog) {
+	listed := 0
+	keys := slices.SortedFunc(maps.Keys(want.objects), compareObject)
+	for k := range have.objects {
+		if _, ok := want.objects[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, compareObject)
+	for _, k := range keys {
+		w, wanted := want.objects[k]
+		h, there := have.objects[k]
+		if w == h && wanted == there {
+			continue
+		}
+		whole := [2]string{k[0], "relation"}
+		_, tableWanted := want.objects[whole]
+		_, tableThere := have.objects[whole]
+		if k != whole && tableWanted != tableThere {
+			continue
+		}
+		how := "differs"
+		if !there {
+			how = "missing"
+		} else if !wanted {
+			how = "extra"
+		}
+		c.add(&listed, Difference{Table: k[0], Key: k[1], Kind: Schema, Columns: []string{how}})
+	}
+}
+
+func compareObject(a, b [2]string) int { return slices.Compare(a[:], b[:]) }

@@ -1,0 +1,270 @@
+package oracle
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/plan"
+)
+
+// Kind is what a difference is about.
+type Kind string
+
+const (
+	Missing Kind = "missing" // a row that should be on green and is not
+	Extra   Kind = "extra"   // a row on green that should not be there
+	Differs Kind = "differs" // a row that is there with other values
+	Schema  Kind = "schema"  // a column, constraint, index, … that is missing, extra or another
+)
+
+// Difference is one difference. It holds no values, only a key: what the profile's keys are, which the database itself
+// keeps as hashes or signatures where they are secrets.
+type Difference struct {
+	Table   string   `json:"table"`
+	Key     string   `json:"key,omitempty"` // JSON array of the key's values as text; without a key, the row's MD5. Of a schema: the object
+	Kind    Kind     `json:"kind"`
+	Columns []string `json:"columns,omitempty"` // of Differs: which; of Schema: "missing", "extra" or "differs"
+}
+
+// Comparison is the answer. Count can be more than len(Differences).
+type Comparison struct {
+	Tables      int
+	Rows        int64 // compared, of both sides together counted once
+	Count       int64
+	Differences []Difference
+}
+
+// Limit is how many differences of one table are listed.
+const Limit = 1000
+
+// Compare holds actual against expected: two sessions on databases of one server. Each may be in a transaction whose
+// state is to be compared (a [Pin]); in one that is not, a transaction is begun and ended here. The settings of the
+// sessions that change how values read as text are set.
+func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) (Comparison, error) {
+	var c Comparison
+	for _, conn := range []*pgx.Conn{expected, actual} {
+		end, err := steady(ctx, conn)
+		if err != nil {
+			return c, fmt.Errorf("compare: %w", err)
+		}
+		defer end()
+	}
+	schema := p.Schema
+	if schema == "" {
+		schema = "public"
+	}
+	want, err := load(ctx, expected, schema, p)
+	if err != nil {
+		return c, fmt.Errorf("compare: expected: %w", err)
+	}
+	have, err := load(ctx, actual, schema, p)
+	if err != nil {
+		return c, fmt.Errorf("compare: actual: %w", err)
+	}
+	c.compareObjects(want, have)
+	for _, t := range want.tables {
+		other, ok := have.byName[t.name]
+		if !ok {
+			continue // compareObjects has said so
+		}
+		if err := c.table(ctx, expected, actual, t.shared(other), schema); err != nil {
+			return c, fmt.Errorf("compare: table %q: %w", t.name, err)
+		}
+		c.Tables++
+	}
+	if err := c.quarantine(ctx, expected, actual, p); err != nil {
+		return c, fmt.Errorf("compare: the quarantine: %w", err)
+	}
+	return c, nil
+}
+
+// steady makes a session see one state and write values in one way.
+func steady(ctx context.Context, conn *pgx.Conn) (end func(), err error) {
+	end = func() {}
+	switch conn.PgConn().TxStatus() {
+	case 'I':
+		if err := begin(ctx, conn); err != nil {
+			return nil, err
+		}
+		end = func() { _, _ = conn.Exec(context.WithoutCancel(ctx), `ROLLBACK`) } // it has written nothing
+	case 'E':
+		return nil, errBusy
+	}
+	const setup = `SET search_path = ''; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
+		SET TimeZone = 'UTC'; SET bytea_output = 'hex'; SET row_security = off`
+	if _, err := conn.PgConn().Exec(ctx, setup).ReadAll(); err != nil {
+		end()
+		return nil, err
+	}
+	return end, nil
+}
+
+func (c *Comparison) add(listed *int, d Difference) bool {
+	c.Count++
+	*listed++
+	if *listed > Limit {
+		return false
+	}
+	c.Differences = append(c.Differences, d)
+	return true
+}
+
+// query reads a table in the order of its key's bytes. Where it has no usable key a row is its hash.
+func (t table) query(schema string) string {
+	hash := "pg_catalog.md5(ROW(" + t.quoted() + ")::text)"
+	key := "pg_catalog.jsonb_build_array(" + t.keys() + ")::text"
+	if len(t.key) == 0 {
+		key = hash
+	}
+	return fmt.Sprintf(`SELECT %s AS k, %s AS h FROM %s t ORDER BY (%s) COLLATE "C"`, key, hash, pgx.Identifier{schema, t.name}.Sanitize(), key)
+}
+
+func (c *Comparison) table(ctx context.Context, expected, actual *pgx.Conn, t table, schema string) error {
+	query := t.query(schema)
+	differing, err := c.merge(ctx, expected, actual, t.name, [2]string{query, query}, len(t.key) > 0)
+	if err != nil || len(differing) == 0 {
+		return err
+	}
+	return c.columns(ctx, expected, actual, t, schema, differing)
+}
+
+// merge reads a table on both sides and returns where in c.Differences the rows stand that differ, by key.
+func (c *Comparison) merge(ctx context.Context, expected, actual *pgx.Conn, name string, queries [2]string, keyed bool) (map[string]int, error) {
+	want, err := expected.Query(ctx, queries[0])
+	if err != nil {
+		return nil, err
+	}
+	defer want.Close()
+	have, err := actual.Query(ctx, queries[1])
+	if err != nil {
+		return nil, err
+	}
+	defer have.Close()
+	return c.walk(&stream{rows: want}, &stream{rows: have}, name, keyed)
+}
+
+// walk goes through both sides in the order of their keys.
+func (c *Comparison) walk(w, h *stream, name string, keyed bool) (map[string]int, error) {
+	differing, listed := map[string]int{}, 0
+	w.next()
+	h.next()
+	for w.ok || h.ok {
+		c.Rows++
+		order := strings.Compare(w.key, h.key)
+		switch {
+		case !h.ok || w.ok && order < 0:
+			c.add(&listed, Difference{Table: name, Key: w.key, Kind: Missing})
+			w.next()
+		case !w.ok || order > 0:
+			c.add(&listed, Difference{Table: name, Key: h.key, Kind: Extra})
+			h.next()
+		default:
+			if w.hash != h.hash && c.add(&listed, Difference{Table: name, Key: w.key, Kind: Differs}) && keyed {
+				differing[w.key] = len(c.Differences) - 1
+			}
+			w.next()
+			h.next()
+		}
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	return differing, h.err
+}
+
+type stream struct {
+	rows      pgx.Rows
+	key, hash string
+	ok        bool
+	err       error
+}
+
+func (s *stream) next() {
+	if s.ok = s.rows.Next(); !s.ok {
+		s.err = s.rows.Err()
+		return
+	}
+	if s.err = s.rows.Scan(&s.key, &s.hash); s.err != nil {
+		s.ok = false
+	}
+}
+
+// columns finds out which columns of the rows that differ do so.
+func (c *Comparison) columns(ctx context.Context, expected, actual *pgx.Conn, t table, schema string, differing map[string]int) error {
+	var keys, hashes []string
+	for k := range differing {
+		keys = append(keys, k)
+	}
+	for _, col := range t.columns {
+		hashes = append(hashes, "coalesce(pg_catalog.md5(t."+pgx.Identifier{col}.Sanitize()+"::text), 'null')")
+	}
+	query := fmt.Sprintf(`SELECT k, h FROM (SELECT pg_catalog.jsonb_build_array(%s)::text AS k, ARRAY[%s]::text[] AS h FROM %s t) q WHERE k = ANY($1)`,
+		t.keys(), strings.Join(hashes, ", "), pgx.Identifier{schema, t.name}.Sanitize())
+	read := func(conn *pgx.Conn) (map[string][]string, error) {
+		rows, err := conn.Query(ctx, query, keys)
+		if err != nil {
+			return nil, err
+		}
+		found := map[string][]string{}
+		var key string
+		var values []string
+		_, err = pgx.ForEachRow(rows, []any{&key, &values}, func() error { found[key] = values; values = nil; return nil })
+		return found, err
+	}
+	want, err := read(expected)
+	if err != nil {
+		return err
+	}
+	have, err := read(actual)
+	if err != nil {
+		return err
+	}
+	for key, at := range differing {
+		for i, col := range t.columns {
+			if i < len(want[key]) && i < len(have[key]) && want[key][i] != have[key][i] {
+				c.Differences[at].Columns = append(c.Differences[at].Columns, col)
+			}
+		}
+	}
+	return nil
+}
+
+// quarantine compares what was taken out: a row is to be in green or in its quarantine, and in both alike.
+func (c *Comparison) quarantine(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) error {
+	const exists = `SELECT pg_catalog.to_regclass('tideover.quarantine') IS NOT NULL`
+	const empty = `SELECT ''::text AS k, ''::text AS h WHERE false`
+	skip := map[string][]string{}
+	for _, ref := range append(append([]plan.ColumnRef{}, p.Green.Constants...), p.Green.Volatile...) {
+		skip[ref.Table] = append(skip[ref.Table], ref.Column)
+	}
+	var b strings.Builder
+	for table, columns := range skip {
+		quoted := make([]string, len(columns))
+		for i, col := range columns {
+			quoted[i] = literal(col)
+		}
+		fmt.Fprintf(&b, " WHEN %s THEN q.row - ARRAY[%s]::text[]", literal(table), strings.Join(quoted, ", "))
+	}
+	content := "q.row"
+	if b.Len() > 0 {
+		content = "CASE q.table_name" + b.String() + " ELSE q.row END"
+	}
+	const key = `pg_catalog.jsonb_build_array(q.rule, q.table_name, q.key)::text`
+	query := `SELECT ` + key + ` AS k, pg_catalog.md5((` + content + `)::text) AS h FROM tideover.quarantine q ORDER BY (` + key + `) COLLATE "C"`
+	// The two sides may not both have the table: each gets its own query.
+	queries := [2]string{query, query}
+	for i, conn := range []*pgx.Conn{expected, actual} {
+		var there bool
+		if err := conn.QueryRow(ctx, exists).Scan(&there); err != nil {
+			return err
+		}
+		if !there {
+			queries[i] = empty
+		}
+	}
+	_, err := c.merge(ctx, expected, actual, "tideover.quarantine", queries, false)
+	return err
+}

@@ -1,0 +1,143 @@
+// Package oracle says whether green is what blue's data, migrated offline, would be. It is what keeps copy, clean-up,
+// replay and delta migration honest: it knows none of them.
+//
+// [Expected] copies blue's present state into a fresh database on green's server and brings it through the same rules
+// and migrations at one go. [Compare] holds that against green, or against the state of green that a [Pin] kept: every
+// table, every row, every column that the profile does not call volatile or constant, the quarantine, and the
+// schema itself.
+//
+// The server hashes rows; what comes out names tables, columns and keys, never values.
+package oracle
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/snapshot"
+	"github.com/tideover/tideover/plan"
+)
+
+// Migrator migrates the database at dsn, as the bulk was migrated.
+type Migrator interface {
+	Migrate(ctx context.Context, dsn string) error
+}
+
+// Rules applies the profile's rules of one phase.
+type Rules interface {
+	Apply(ctx context.Context, conn *pgx.Conn, phase string) ([]cleanup.Result, error)
+}
+
+const createDatabase = `CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s`
+
+const localeQuery = `SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`
+
+// Expected makes the database that green should be like, on green's server, out of blue's present state. The caller
+// drops it. On an error, a cancelled context included, it is dropped already and drop is nil. binDir is as in
+// snapshot.Options.
+func Expected(ctx context.Context, blue, green *postgres.DB, p *plan.Profile, m Migrator, rules Rules, binDir string) (dsn string, drop func(), err error) {
+	name := "tideover_expected_" + strings.ToLower(rand.Text()[:12])
+	var encoding, collate, ctype string
+	if err := green.Pool().QueryRow(ctx, localeQuery).Scan(&encoding, &collate, &ctype); err != nil {
+		return "", nil, fmt.Errorf("ask for green's locale: %w", err)
+	}
+	if dsn, err = postgres.WithDatabase(green.DSN(), name); err != nil {
+		return "", nil, fmt.Errorf("green: %w", err)
+	}
+	drop = func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		_, _ = green.Pool().Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+	}
+	create := fmt.Sprintf(createDatabase, pgx.Identifier{name}.Sanitize(), literal(encoding), literal(collate), literal(ctype))
+	if _, err := green.Pool().Exec(ctx, create); err != nil {
+		drop() // a cancelled CREATE DATABASE may have been carried out
+		return "", nil, fmt.Errorf("create database %q on green's server: %w", name, err)
+	}
+	if err := fill(ctx, blue, dsn, p, m, rules, binDir); err != nil {
+		drop()
+		return "", nil, fmt.Errorf("migrate blue's state offline: %w", err)
+	}
+	return dsn, drop, nil
+}
+
+func fill(ctx context.Context, blue *postgres.DB, dsn string, p *plan.Profile, m Migrator, rules Rules, binDir string) error {
+	expected, err := postgres.Open(ctx, "expected", dsn)
+	if err != nil {
+		return err
+	}
+	defer expected.Close()
+	if _, err := snapshot.Copy(ctx, snapshot.Options{Blue: blue, Green: expected, Profile: p, BinDir: binDir}); err != nil {
+		return err
+	}
+	conn, err := expected.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer hang(ctx, conn)
+	if _, err := rules.Apply(ctx, conn, "before"); err != nil {
+		return err
+	}
+	if err := m.Migrate(ctx, dsn); err != nil {
+		return err
+	}
+	_, err = rules.Apply(ctx, conn, "after")
+	return err
+}
+
+// Pin keeps the state of green at one moment, the switch, so that what live traffic does after it is not compared. It
+// lives in this process: after a crash there is no pin, and green can only be compared while nobody writes.
+//
+// For as long as it is held, vacuum on green removes nothing that died later: release it soon.
+type Pin struct {
+	conn *pgx.Conn
+}
+
+// NewPin takes the snapshot before it returns.
+func NewPin(ctx context.Context, green *postgres.DB) (*Pin, error) {
+	conn, err := green.ConnectAs(ctx, "oracle")
+	if err != nil {
+		return nil, err
+	}
+	if err := begin(ctx, conn); err != nil {
+		hang(ctx, conn)
+		return nil, fmt.Errorf("pin green's state: %w", err)
+	}
+	return &Pin{conn: conn}, nil
+}
+
+// Conn is the session that sees the pinned state. One at a time may use it.
+func (p *Pin) Conn() *pgx.Conn { return p.conn }
+
+// Close lets go of the state.
+func (p *Pin) Close(ctx context.Context) { hang(ctx, p.conn) }
+
+// begin starts a transaction that sees one state. The first query takes the snapshot; BEGIN alone does not. No timeout may end
+// a pin that waits, and the server looks after a dead network by itself.
+func begin(ctx context.Context, conn *pgx.Conn) error {
+	const setup = `SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET tcp_keepalives_idle = 30;
+		BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_catalog.txid_current_snapshot()`
+	for _, sql := range strings.Split(setup, ";") {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hang(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // the server ends the session anyway once the socket is closed
+}
+
+func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+var errBusy = errors.New("the session is in a failed transaction")
