@@ -47,6 +47,7 @@ func describe(e journal.Event) string {
 		return fmt.Sprintf("%s: done in %.2f s", e.Step, d.Seconds)
 	case journal.StepFailed:
 		d := data[journal.FailedData](e)
+		d.Error = strings.TrimPrefix(d.Error, fmt.Sprintf("step %q: ", e.Step)) // it is named already
 		if d.Hint != "" {
 			return fmt.Sprintf("%s: failed: %s (hint: %s)", e.Step, d.Error, d.Hint)
 		}
