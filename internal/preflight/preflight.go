@@ -1,0 +1,126 @@
+// Package preflight looks at blue and green before a run changes anything, and says what would stop it later: by then
+// hours of copying would be lost.
+//
+// It reads blue in READ ONLY transactions with a statement timeout and writes nothing there. On green's server it makes one
+// scratch database, in which an empty copy of blue's schema is migrated; comparing the catalogs before and after
+// shows the new constraints, and blue is asked for the rows that they would refuse.
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+// Level is how bad a finding is.
+type Level string
+
+const (
+	OK   Level = "ok"
+	Warn Level = "warn" // the run can go on; a person should know
+	Fail Level = "fail" // the run would stop later, or break a guarantee
+)
+
+// Finding is the answer to one check.
+type Finding struct {
+	Level Level  `json:"level"`
+	Check string `json:"check"` // such as "versions", "primary-keys", "rule owner"
+	Text  string `json:"text"`
+	Hint  string `json:"hint,omitempty"`
+	Rows  int64  `json:"rows,omitempty"` // of blue that the finding is about
+}
+
+// Migrator migrates the database at dsn.
+type Migrator interface {
+	Migrate(ctx context.Context, dsn string) error
+}
+
+// Options describe what is to be run.
+type Options struct {
+	Blue, Green    *postgres.DB
+	Profile        *plan.Profile
+	Migrator       Migrator // nil: nothing is migrated on trial
+	BinDir         string
+	MaxTransaction time.Duration // default 5m
+	MaxClockSkew   time.Duration // default 2s
+}
+
+// statementTimeout bounds every question to blue: a count of a huge table must not run for hours.
+const statementTimeout = time.Minute
+
+// Check runs all checks. The error is for what kept it from looking (a connection lost, ctx ended); what it saw is in
+// the findings, and one of Level Fail means that the run must not begin.
+func Check(ctx context.Context, o Options) ([]Finding, error) {
+	if o.MaxTransaction <= 0 {
+		o.MaxTransaction = 5 * time.Minute
+	}
+	if o.MaxClockSkew <= 0 {
+		o.MaxClockSkew = 2 * time.Second
+	}
+	c := &check{Options: o, schema: o.Profile.Schema}
+	if c.schema == "" {
+		c.schema = "public"
+	}
+	var err error
+	if c.blue, err = c.session(ctx, o.Blue); err != nil {
+		return nil, err
+	}
+	defer hang(ctx, c.blue)
+	if c.green, err = c.session(ctx, o.Green); err != nil {
+		return nil, err
+	}
+	defer hang(ctx, c.green)
+	for _, look := range []func(context.Context) error{
+		c.versions, c.locales, c.privileges, c.empty, c.transactions, c.clocks, c.tables, c.largeObjects, c.statements, c.rules, c.trial,
+	} {
+		if err := look(ctx); err != nil {
+			return c.findings, err
+		}
+	}
+	return c.findings, nil
+}
+
+type check struct {
+	Options
+	schema      string
+	blue, green *pgx.Conn
+	findings    []Finding
+}
+
+func (c *check) add(level Level, name, text, hint string, rows int64) {
+	c.findings = append(c.findings, Finding{level, name, text, hint, rows})
+}
+
+func (c *check) session(ctx context.Context, db *postgres.DB) (*pgx.Conn, error) {
+	conn, err := db.ConnectAs(ctx, "preflight")
+	if err != nil {
+		return nil, err
+	}
+	setup := fmt.Sprintf("SET statement_timeout = %d; SET default_transaction_read_only = on; SET lock_timeout = 1000; SET search_path = %s",
+		statementTimeout.Milliseconds(), pgx.Identifier{c.schema}.Sanitize())
+	if _, err := conn.PgConn().Exec(ctx, setup).ReadAll(); err != nil {
+		hang(ctx, conn)
+		return nil, fmt.Errorf("%s: %w", db.Name(), err)
+	}
+	return conn, nil
+}
+
+// lost tells an answer of the server, which is a finding, from a connection that is gone.
+func lost(ctx context.Context, err error) error {
+	if err == nil || postgres.Code(err) != "" && ctx.Err() == nil {
+		return nil
+	}
+	return errors.Join(ctx.Err(), err)
+}
+
+func hang(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // the server ends the session anyway once the socket is closed
+}

@@ -1,0 +1,180 @@
+package preflight_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/authserver/schema"
+	"github.com/tideover/tideover/internal/migrate"
+	"github.com/tideover/tideover/internal/pgserver"
+	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/preflight"
+	"github.com/tideover/tideover/plan"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
+
+func open(t *testing.T, name string) *postgres.DB {
+	t.Helper()
+	db, err := postgres.Open(t.Context(), name, pgtest.NewDatabase(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+func limit(n int64) *int64 { return &n }
+
+func setup(t *testing.T) preflight.Options {
+	t.Helper()
+	o := preflight.Options{Blue: open(t, "blue"), Green: open(t, "green"), Migrator: migrate.NewGoose(schema.Files(), 20006), MaxTransaction: time.Minute}
+	if err := migrate.NewGoose(schema.Files(), 11004).Migrate(t.Context(), o.Blue.DSN()); err != nil {
+		t.Fatal(err)
+	}
+	o.Profile = &plan.Profile{Schema: "public", Bookkeeping: []string{"goose_db_version"}}
+	for _, n := range []string{"oauth_client", "oauth_client_details", "oauth_session", "oauth_login_request", "oauth_login_handled", "oauth_consent_request",
+		"oauth_consent_handled", "oauth_code", "oauth_access", "oauth_refresh", "oauth_jwk"} {
+		o.Profile.Tables = append(o.Profile.Tables, plan.Table{Name: n})
+	}
+	return o
+}
+
+func check(t *testing.T, o preflight.Options) []preflight.Finding {
+	t.Helper()
+	findings, err := preflight.Check(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		if f.Level != preflight.OK && f.Hint == "" {
+			t.Errorf("%+v has no hint", f)
+		}
+	}
+	return findings
+}
+
+func has(findings []preflight.Finding, level preflight.Level, check, text string, rows int64) bool {
+	for _, f := range findings {
+		if f.Level == level && f.Check == check && strings.Contains(f.Text, text) && f.Rows == rows {
+			return true
+		}
+	}
+	return false
+}
+
+func TestCleanBlueHasNothingToFind(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	for _, f := range check(t, o) {
+		if f.Level != preflight.OK {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+type cancelling struct{ cancel context.CancelFunc }
+
+func (c cancelling) Migrate(ctx context.Context, _ string) error {
+	c.cancel()
+	return ctx.Err()
+}
+
+func TestNoScratchDatabaseIsLeft(t *testing.T) {
+	t.Parallel()
+	server := pgtest.NewServer(t, pgserver.Options{Name: "preflight"}) // of its own: other tests have their scratch databases
+	o := setup(t)
+	dsn, err := server.CreateDatabase(t.Context(), "green")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Green, err = postgres.Open(t.Context(), "green", dsn); err != nil {
+		t.Fatal(err)
+	}
+	defer o.Green.Close()
+	check(t, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.Migrator = cancelling{cancel}
+	if _, err := preflight.Check(ctx, o); err == nil {
+		t.Error("a cancelled check reports success")
+	}
+	var n int
+	if err := o.Green.Pool().QueryRow(t.Context(), `SELECT count(*) FROM pg_database WHERE datname LIKE 'tideover%'`).Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d scratch databases are left, %v", n, err)
+	}
+}
+
+func TestEveryTroubleIsFound(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	const trouble = `
+		INSERT INTO oauth_client (id, owner, redirect_uris) VALUES ('a', '', 'no json'), ('b', 'x', '[]');
+		INSERT INTO oauth_access (signature, request_id, client_id, expires_at) SELECT i::text, 'r', 'gone', now() FROM generate_series(1, 3) i;
+		CREATE TABLE heap (v text); CREATE TABLE unnamed (id int PRIMARY KEY);
+		SELECT lo_create(0);`
+	if _, err := o.Blue.Pool().Exec(t.Context(), trouble); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Green.Pool().Exec(t.Context(), `CREATE TABLE public.somebodys (v int)`); err != nil {
+		t.Fatal(err)
+	}
+	o.Profile.Tables = append(o.Profile.Tables, plan.Table{Name: "heap"}, plan.Table{Name: "not_there"})
+	o.Profile.Rules = []plan.Rule{
+		{Name: "gone", Phase: "before", Table: "oauth_access", Where: "t.client_id = 'gone'", Quarantine: true, ExpectAtMost: limit(2)},
+		{Name: "broken", Phase: "before", Table: "oauth_access", Where: "t.nothing", Quarantine: true},
+	}
+	o.Profile.Invariants = []plan.Invariant{{Name: "typo", Blue: "SELECT k FROM nowhere", Green: "SELECT 1"}}
+	o.MaxTransaction = time.Nanosecond
+	holder, err := pgx.Connect(t.Context(), o.Blue.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close(context.Background())
+	if _, err := holder.Exec(t.Context(), `BEGIN`); err != nil {
+		t.Fatal(err)
+	}
+	findings := check(t, o)
+	for _, want := range []struct {
+		level       preflight.Level
+		check, text string
+		rows        int64
+	}{
+		{preflight.Fail, "green-empty", "not empty", 0},
+		{preflight.Fail, "transactions", "older than", 0},
+		{preflight.Fail, "tables", `"not_there"`, 0},
+		{preflight.Fail, "primary-keys", `"heap"`, 0},
+		{preflight.Warn, "tables", `"unnamed"`, 0},
+		{preflight.Warn, "large-objects", "1 large", 1},
+		{preflight.Fail, "profile-sql", "typo", 0},
+		{preflight.Fail, "rule gone", "3 rows to quarantine, at most 2", 3},
+		{preflight.Fail, "rule broken", "nothing", 0},
+		{preflight.Warn, "constraints", "foreign key of table \"oauth_access\"", 3},
+		{preflight.Warn, "constraints", "check of table \"oauth_client\"", 1},
+		{preflight.Warn, "constraints", "type of table \"oauth_client\" (redirect_uris jsonb)", 0},
+	} {
+		if !has(findings, want.level, want.check, want.text, want.rows) {
+			t.Errorf("not found: %+v", want)
+		}
+	}
+	if t.Failed() {
+		for _, f := range findings {
+			t.Logf("%+v", f)
+		}
+	}
+}
+
+func TestMigrationsThatFailAreFoundWithoutTouchingBlue(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	o.Migrator = migrate.NewCommand([]string{"sh", "-c", "echo no such thing; exit 1"})
+	if findings := check(t, o); !has(findings, preflight.Fail, "trial", "no such thing", 0) {
+		t.Errorf("%+v", findings)
+	}
+}

@@ -1,0 +1,141 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+// tables holds the profile against blue's catalog.
+func (c *check) tables(ctx context.Context) error {
+	const query = `SELECT r.relname, EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = r.oid AND i.indisprimary)
+		FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
+		WHERE n.nspname = $1 AND r.relkind IN ('r', 'p') AND NOT r.relispartition ORDER BY 1`
+	rows, err := c.blue.Query(ctx, query, c.schema)
+	if err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	keyed := map[string]bool{}
+	var name string
+	var key bool
+	var names []string
+	if _, err := pgx.ForEachRow(rows, []any{&name, &key}, func() error { keyed[name] = key; names = append(names, name); return nil }); err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	before := len(c.findings)
+	known := slices.Clone(c.Profile.Bookkeeping)
+	for _, t := range c.Profile.Tables {
+		known = append(known, t.Name)
+		hasKey, there := keyed[t.Name]
+		switch {
+		case !there:
+			c.add(Fail, "tables", fmt.Sprintf("the profile names table %q, which blue has not got", t.Name), "is it the profile of this server and version?", 0)
+		case !hasKey && len(t.Key) == 0 && (t.Capture == nil || *t.Capture):
+			c.add(Fail, "primary-keys", fmt.Sprintf("table %q has no primary key", t.Name), "changes of a row without a key cannot be replayed: add one, or name the columns that are unique as key: in the profile", 0)
+		}
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			c.add(Warn, "tables", fmt.Sprintf("the profile does not name blue's table %q", n), "it is copied once; changes during the run are not brought over. Name it in the profile if anything writes to it", 0)
+		}
+	}
+	if len(c.findings) == before {
+		c.add(OK, "tables", fmt.Sprintf("%d tables, as the profile names them", len(names)), "", 0)
+	}
+	return nil
+}
+
+// statements has blue prepare the profile's queries of it: parsed and planned, not run.
+func (c *check) statements(ctx context.Context) error {
+	before := len(c.findings)
+	try := func(name, sql string) error {
+		if strings.TrimSpace(sql) == "" {
+			return nil
+		}
+		_, err := c.blue.Prepare(ctx, "", sql)
+		if err := lost(ctx, err); err != nil {
+			return fmt.Errorf("blue: %w", err)
+		}
+		if err != nil {
+			c.add(Fail, "profile-sql", fmt.Sprintf("%s: blue does not understand it: %v", name, err), "mend it in the profile, or use the profile of this version", 0)
+		}
+		return nil
+	}
+	for _, v := range c.Profile.Invariants {
+		if err := try("invariant "+v.Name, v.Blue); err != nil {
+			return err
+		}
+	}
+	if l := c.Profile.Lifetimes; l != nil {
+		for name, sql := range map[string]string{"lifetimes.read": l.Read, "lifetimes.longest": l.Longest} {
+			if err := try(name, sql); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range c.Profile.Revocations {
+		values := map[string]any{}
+		for _, k := range slices.Concat(r.Blue.Key, r.Blue.Keep, r.Green.Key, r.Green.Keep, c.columnsOf(r.Blue.Table)) {
+			values[k] = nil
+		}
+		for what, sql := range map[string]string{"apply": r.Blue.Apply, "living": r.Blue.Living} {
+			plain, _, err := postgres.Named(sql, values)
+			if err != nil {
+				c.add(Fail, "profile-sql", fmt.Sprintf("revocation %s: %s: %v", r.Kind, what, err), "name the column in key: or keep:", 0)
+				continue
+			}
+			if err := try("revocation "+r.Kind+": "+what, plain); err != nil {
+				return err
+			}
+		}
+	}
+	if len(c.findings) == before {
+		c.add(OK, "profile-sql", "blue understands the profile's statements", "", 0)
+	}
+	return nil
+}
+
+func (c *check) columnsOf(table string) []string {
+	i := slices.IndexFunc(c.Profile.Tables, func(t plan.Table) bool { return t.Name == table })
+	if i < 0 {
+		return nil
+	}
+	return slices.Concat(c.Profile.Tables[i].Key, c.Profile.Tables[i].Keep)
+}
+
+// rules counts what each rule of before the migrations would take on blue as it is now.
+func (c *check) rules(ctx context.Context) error {
+	for _, rule := range c.Profile.Rules {
+		if rule.Phase != "before" {
+			continue
+		}
+		name := "rule " + rule.Name
+		counted, err := cleanup.New([]plan.Rule{rule}, cleanup.Options{Schema: c.schema}).Count(ctx, c.blue, "before")
+		if err := lost(ctx, err); err != nil {
+			return fmt.Errorf("blue: %w", err)
+		}
+		if err != nil {
+			c.add(Fail, name, err.Error(), "mend its where in the profile", 0)
+			continue
+		}
+		rows := counted[0].Rows
+		verb := "repair"
+		if rule.Quarantine {
+			verb = "quarantine"
+		}
+		text := fmt.Sprintf("%d rows to %s", rows, verb)
+		if rule.ExpectAtMost != nil && rows > *rule.ExpectAtMost {
+			c.add(Fail, name, fmt.Sprintf("%s, at most %d are expected", text, *rule.ExpectAtMost), fmt.Sprintf("look at them; approve_rows: {%s: %d} lets them pass", rule.Name, rows), rows)
+			continue
+		}
+		c.add(OK, name, text, "", rows)
+	}
+	return nil
+}

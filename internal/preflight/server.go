@@ -1,0 +1,165 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tideover/tideover/internal/snapshot"
+)
+
+func (c *check) versions(ctx context.Context) error {
+	const query = `SELECT pg_catalog.current_setting('server_version_num')::int`
+	var blue, green int
+	if err := c.blue.QueryRow(ctx, query).Scan(&blue); err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	if err := c.green.QueryRow(ctx, query).Scan(&green); err != nil {
+		return fmt.Errorf("green: %w", err)
+	}
+	if green/10000 < blue/10000 {
+		c.add(Fail, "versions", fmt.Sprintf("green's Postgres %d is older than blue's %d", green/10000, blue/10000),
+			"what a newer pg_dump writes an older server may not read: give green a server of at least blue's version", 0)
+		return nil
+	}
+	c.add(OK, "versions", fmt.Sprintf("Postgres %d to %d", blue/10000, green/10000), "", 0)
+	return nil
+}
+
+func (c *check) locales(ctx context.Context) error {
+	const query = `SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`
+	var blue, green [3]string
+	if err := c.blue.QueryRow(ctx, query).Scan(&blue[0], &blue[1], &blue[2]); err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	if err := c.green.QueryRow(ctx, query).Scan(&green[0], &green[1], &green[2]); err != nil {
+		return fmt.Errorf("green: %w", err)
+	}
+	switch {
+	case blue[0] != green[0]:
+		c.add(Fail, "locale", fmt.Sprintf("blue's encoding is %s, green's %s", blue[0], green[0]), "create green's database with blue's encoding", 0)
+	case blue != green:
+		c.add(Warn, "locale", fmt.Sprintf("blue sorts by %s/%s, green by %s/%s", blue[1], blue[2], green[1], green[2]),
+			"text sorts in another order on green; create its database with blue's LC_COLLATE and LC_CTYPE if that matters", 0)
+	default:
+		c.add(OK, "locale", blue[0]+" "+blue[1], "", 0)
+	}
+	return nil
+}
+
+func (c *check) privileges(ctx context.Context) error {
+	const onBlue = `SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), coalesce((SELECT count(*) FROM pg_catalog.pg_class r
+		JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace WHERE n.nspname = $1 AND r.relkind IN ('r', 'p')
+		AND NOT (pg_catalog.has_table_privilege(r.oid, 'SELECT') AND pg_catalog.has_table_privilege(r.oid, 'TRIGGER'))), 0)`
+	const onGreen = `SELECT rolsuper, rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user`
+	var create, super, databases bool
+	var tables int64
+	if err := c.blue.QueryRow(ctx, onBlue, c.schema).Scan(&create, &tables); err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	if err := c.green.QueryRow(ctx, onGreen).Scan(&super, &databases); err != nil {
+		return fmt.Errorf("green: %w", err)
+	}
+	if !super { // Postgres 15 can grant the one setting that replay needs
+		if _, err := c.green.Exec(ctx, `SET session_replication_role = replica`); err == nil {
+			super = true
+			if _, err := c.green.Exec(ctx, `RESET session_replication_role`); err != nil {
+				return fmt.Errorf("green: %w", err)
+			}
+		} else if err := lost(ctx, err); err != nil {
+			return fmt.Errorf("green: %w", err)
+		}
+	}
+	before := len(c.findings)
+	if !create {
+		c.add(Fail, "privileges", "our role on blue cannot create schema tideover", "GRANT CREATE ON DATABASE … TO our role on blue", 0)
+	}
+	if tables > 0 {
+		c.add(Fail, "privileges", fmt.Sprintf("our role on blue lacks SELECT or TRIGGER on %d tables", tables), "run as the tables' owner, or GRANT SELECT, TRIGGER ON ALL TABLES IN SCHEMA "+c.schema, 0)
+	}
+	if !super {
+		c.add(Fail, "privileges", "our role on green cannot switch triggers off", "make it a superuser, or (Postgres 15 and newer) GRANT SET ON PARAMETER session_replication_role", 0)
+	}
+	if !databases {
+		c.add(Fail, "privileges", "our role on green cannot create scratch databases", "ALTER ROLE … CREATEDB on green", 0)
+	}
+	if len(c.findings) == before {
+		c.add(OK, "privileges", "our roles can do what the run needs", "", 0)
+	}
+	return nil
+}
+
+func (c *check) empty(ctx context.Context) error {
+	empty, err := snapshot.Empty(ctx, c.Green)
+	if err != nil {
+		return err
+	}
+	if !empty {
+		c.add(Fail, "green-empty", "green's database is not empty", "give green an empty database, or clear what an earlier run left (rollback)", 0)
+		return nil
+	}
+	c.add(OK, "green-empty", "green is empty", "", 0)
+	return nil
+}
+
+func (c *check) transactions(ctx context.Context) error {
+	const oldest = `SELECT count(*), coalesce(max(EXTRACT(epoch FROM pg_catalog.clock_timestamp() - xact_start)), 0)::float8, coalesce(string_agg(pid::text, ', '), '')
+		FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() AND xact_start < pg_catalog.clock_timestamp() - $1 * interval '1 second'`
+	const prepared = `SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()`
+	var n int64
+	var age float64
+	var pids string
+	if err := c.blue.QueryRow(ctx, oldest, c.MaxTransaction.Seconds()).Scan(&n, &age, &pids); err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	if n > 0 {
+		c.add(Fail, "transactions", fmt.Sprintf("%d transactions on blue are older than %s, the oldest %s (pid %s)", n, c.MaxTransaction,
+			time.Duration(age*float64(time.Second)).Round(time.Second), pids),
+			"end them, or find out why they are open: our triggers wait for them, and so does everything behind our triggers", 0)
+	} else {
+		c.add(OK, "transactions", "no long transactions on blue", "", 0)
+	}
+	if err := c.blue.QueryRow(ctx, prepared).Scan(&n); err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	if n > 0 {
+		c.add(Fail, "prepared-transactions", fmt.Sprintf("blue has %d prepared transactions", n), "COMMIT PREPARED or ROLLBACK PREPARED each (pg_prepared_xacts): their locks stay for ever", 0)
+	}
+	return nil
+}
+
+func (c *check) clocks(ctx context.Context) error {
+	const query = `SELECT pg_catalog.clock_timestamp()`
+	for _, side := range []struct {
+		name string
+		scan func(*time.Time) error
+	}{
+		{"blue", func(t *time.Time) error { return c.blue.QueryRow(ctx, query).Scan(t) }},
+		{"green", func(t *time.Time) error { return c.green.QueryRow(ctx, query).Scan(t) }},
+	} {
+		var there time.Time
+		began := time.Now()
+		if err := side.scan(&there); err != nil {
+			return fmt.Errorf("%s: %w", side.name, err)
+		}
+		// The answer was made somewhere between question and receipt: that span is no skew.
+		skew := max(began.Sub(there), there.Sub(time.Now()), 0)
+		if skew > c.MaxClockSkew {
+			c.add(Fail, "clocks", fmt.Sprintf("%s's clock and this machine's are %s apart", side.name, skew.Round(time.Millisecond)), "set both by NTP: tokens would expire early or late", 0)
+		} else {
+			c.add(OK, "clocks", side.name+"'s clock is right", "", 0)
+		}
+	}
+	return nil
+}
+
+func (c *check) largeObjects(ctx context.Context) error {
+	var n int64
+	if err := c.blue.QueryRow(ctx, `SELECT count(*) FROM pg_catalog.pg_largeobject_metadata`).Scan(&n); err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	if n > 0 {
+		c.add(Warn, "large-objects", fmt.Sprintf("blue has %d large objects", n), "they are copied, but no trigger can capture changes to them during the run", n)
+	}
+	return nil
+}
