@@ -572,3 +572,42 @@ func TestRecoverRefusesWhatItCanNotHaveDone(t *testing.T) {
 		}
 	})
 }
+
+// The journal says that the point of no return was passed, but nothing was committed, and green can't be verified any
+// more: blue is given back.
+func TestRecoverGivesBackWhatCanNotBeVerified(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]faultKind{"verify": failsBefore, "replay": hangs, "raised blue": failsBefore} {
+		for _, committed := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newScene(t)
+				w.fault = func(_ int, call string) faultKind {
+					switch {
+					case call == "record cutover.committing" && !committed, call == "commit a" && committed:
+						return crashesAfter
+					}
+					return works
+				}
+				crashes(func() { w.cutover(1).Run(t.Context()) })
+				w.fault = func(_ int, call string) faultKind {
+					if call == name {
+						return kind
+					}
+					return works
+				}
+				_, err := w.cutover(2).Recover(t.Context(), w.last())
+				if committed {
+					if !errors.As(err, new(*CommittedError)) || !w.blueUp || !w.greenUp || w.sides["a"] != Green {
+						t.Errorf("%s: %v, fences %v %v", name, err, w.blueUp, w.greenUp)
+					}
+					return
+				}
+				if !errors.As(err, new(*AbortedError)) {
+					t.Errorf("%s: %v", name, err)
+				}
+				w.fault = nil
+				w.onSide(Blue)
+			})
+		}
+	}
+}
