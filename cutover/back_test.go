@@ -73,3 +73,34 @@ func TestBackFromAStuckSwitch(t *testing.T) {
 		})
 	}
 }
+
+// The way back fails where green must not be opened on the way out: it never was, or blue is open already.
+func TestBackDoesNotOpenGreen(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(w *scene){
+		"green was never opened": func(w *scene) {
+			w.fault = func(_ int, call string) faultKind { return map[string]faultKind{"commit a": failsBefore}[call] }
+			w.cutover(1).Run(w.t.Context())
+		},
+		"blue is open": func(w *scene) {
+			w.cutover(1).Run(w.t.Context())
+			w.fault = func(_ int, call string) faultKind { return map[string]faultKind{"lower blue": crashesAfter}[call] }
+			crashes(func() { w.cutover(1).Back(w.t.Context()) })
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newScene(t)
+			before(w)
+			w.fault = func(_ int, call string) faultKind { return map[string]faultKind{"reverse": failsBefore}[call] }
+			err := w.cutover(2).Back(t.Context())
+			if back := (*BackError)(nil); !errors.As(err, &back) || back.Green || !w.greenUp {
+				t.Errorf("%s: %v, green's fence %v", name, err, w.greenUp)
+			}
+			w.fault = nil
+			if err := w.cutover(3).Back(t.Context()); err != nil {
+				t.Errorf("%s: again: %v", name, err)
+			}
+			w.onSide(Blue)
+		})
+	}
+}

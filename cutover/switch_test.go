@@ -611,3 +611,49 @@ func TestRecoverGivesBackWhatCanNotBeVerified(t *testing.T) {
 		}
 	}
 }
+
+// Without participants, green can be open before anything else shows it: giving back fences it first.
+func TestGivingBackFencesGreenAgain(t *testing.T) {
+	t.Parallel()
+	for _, crashAgain := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newScene(t)
+			w.names, w.sides = nil, nil
+			w.fault = func(_ int, call string) faultKind {
+				return map[string]faultKind{"lower green": crashesAfter}[call]
+			}
+			crashes(func() { w.cutover(1).Run(t.Context()) })
+			w.fault = func(_ int, call string) faultKind {
+				if crashAgain && call == "record cutover.aborting" {
+					return crashesAfter
+				}
+				return map[string]faultKind{"verify": failsBefore}[call]
+			}
+			crashes(func() { w.cutover(2).Recover(t.Context(), w.last()) })
+			w.fault = nil
+			if crashAgain {
+				if done, err := w.cutover(3).Recover(t.Context(), w.last()); done || err != nil {
+					t.Errorf("%v %v", done, err)
+				}
+			}
+			w.onSide(Blue)
+		})
+	}
+}
+
+func TestRouterThatRestartsInTheHoldCallsItOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newScene(t)
+		w.fault = func(_ int, call string) faultKind {
+			if call == "pin" {
+				w.holding = false
+			}
+			return works
+		}
+		if _, err := w.cutover(1).Run(t.Context()); !errors.As(err, new(*AbortedError)) {
+			t.Errorf("%v", err)
+		}
+		w.onSide(Blue)
+	})
+}

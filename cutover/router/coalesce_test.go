@@ -228,3 +228,44 @@ func TestKeptAnswersAreWiped(t *testing.T) {
 		t.Errorf("the caller's %q, ours %q, %d calls, %d flights", kept.body, held, full, len(c.flights))
 	}
 }
+
+// A refresh that begins and ends while a revocation is under way must not outlive it either.
+func TestRefreshWithinARevocationIsForgotten(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	let := make(chan struct{})
+	var n atomic.Int64
+	b.blue.answers(func(w http.ResponseWriter, r *http.Request, _ seen) {
+		if r.URL.Path == "/oauth2/token" {
+			n.Add(1)
+			return
+		}
+		<-let
+	})
+	revoked := later(t.Context(), "POST", b.public+"/oauth2/revoke", "token=x&client_id=app", "Content-Type", formType)
+	eventually(t, "forwarded", func() bool { return b.router.State().InFlight == 1 })
+	<-b.refresh(t.Context(), refreshBody)
+	close(let)
+	<-revoked
+	<-b.refresh(t.Context(), refreshBody)
+	if n.Load() != 2 {
+		t.Error("an answer from before the revocation was given after it")
+	}
+}
+
+// A forgotten refresh that fails must not take its successor's kept answer along.
+func TestForgottenRefreshLeavesItsSuccessorAlone(t *testing.T) {
+	t.Parallel()
+	c := newCoalescer(time.Minute, 10)
+	k := c.key("a")
+	c.do(t.Context(), k, k, func() (*answer, error) {
+		c.forget(nil)
+		c.do(t.Context(), k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("kept")}, nil })
+		return &answer{status: 500}, nil
+	})
+	a, err := c.do(t.Context(), k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("asked again")}, nil })
+	if err != nil || string(a.body) != "kept" {
+		t.Errorf("%s %v", a.body, err)
+	}
+	c.forget(nil)
+}
