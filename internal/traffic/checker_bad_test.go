@@ -77,7 +77,7 @@ func TestCheckFindsFaults(t *testing.T) {
 		}, []Class{AcceptedDead}, "userinfo"},
 		{"revoked consent still listed", func(w *world) { w.drop(w.list2); w.list(4100, "u2", "c1") }, []Class{AcceptedDead}, "lists"},
 		{"consents of a subject still listed", func(w *world) {
-			w.revoke2.Kind, w.revoke2.Request.Client = RevokeSubject, ""
+			w.revoke2.Kind, w.revoke2.Client = RevokeSubject, ""
 			w.drop(w.list2)
 			w.list(4100, "u2", "c1")
 		}, []Class{AcceptedDead}, "revoke-subject"},
@@ -162,21 +162,21 @@ func TestCheckFindsFaults(t *testing.T) {
 		{"userinfo of another", func(w *world) {
 			w.add(3500, Request{Kind: Userinfo, Token: "s1.at1"}, Answer{Subject: "u2"})
 		}, []Class{WrongAnswer}, "u2"},
-		{"ID token of another", func(w *world) { w.exchange1.Issued.IDSubject = "u2" }, []Class{WrongAnswer}, "ID token"},
-		{"forged ID token", func(w *world) { w.exchange1.Issued.IDForged = true }, []Class{WrongAnswer}, "did not sign"},
-		{"key lost", func(w *world) { w.jwks2.Keys = map[string]string{"k2": "thumb2"} }, []Class{WrongAnswer}, "lacks key k1"},
-		{"key replaced under its id", func(w *world) { w.jwks2.Keys = map[string]string{"k1": "thumb2"} }, []Class{WrongAnswer}, "another key"},
-		{"issuer changed", func(w *world) { w.disc2.Issuer = "http://green/" }, []Class{WrongAnswer}, "issuer"},
-		{"issuer lost its slash", func(w *world) { w.disc2.Issuer = "http://issuer" }, []Class{WrongAnswer}, "issuer"},
-		{"listed scope changed", func(w *world) { w.list1.Consents[0].Scope = "openid" }, []Class{WrongAnswer}, "scope"},
+		{"ID token of another", func(w *world) { w.exchange1.Answer.Issued.IDSubject = "u2" }, []Class{WrongAnswer}, "ID token"},
+		{"forged ID token", func(w *world) { w.exchange1.Answer.Issued.IDForged = true }, []Class{WrongAnswer}, "did not sign"},
+		{"key lost", func(w *world) { w.jwks2.Answer.Keys = map[string]string{"k2": "thumb2"} }, []Class{WrongAnswer}, "lacks key k1"},
+		{"key replaced under its id", func(w *world) { w.jwks2.Answer.Keys = map[string]string{"k1": "thumb2"} }, []Class{WrongAnswer}, "another key"},
+		{"issuer changed", func(w *world) { w.disc2.Answer.Issuer = "http://green/" }, []Class{WrongAnswer}, "issuer"},
+		{"issuer lost its slash", func(w *world) { w.disc2.Answer.Issuer = "http://issuer" }, []Class{WrongAnswer}, "issuer"},
+		{"listed scope changed", func(w *world) { w.list1.Answer.Consents[0].Scope = "openid" }, []Class{WrongAnswer}, "scope"},
 		{"consent never given", func(w *world) { w.drop(w.list1); w.list(4020, "u1", "c1", "c7") }, []Class{WrongAnswer}, "never gave"},
 		{"consent of another", func(w *world) {
-			w.list1.Consents = append(w.list1.Consents, Listed{"u2", "c1", "openid offline"})
+			w.list1.Answer.Consents = append(w.list1.Answer.Consents, Listed{"u2", "c1", "openid offline"})
 		}, []Class{WrongAnswer}, `"u2"`},
 		{"one token for two sessions", func(w *world) {
 			w.add(1200, Request{Kind: ClientCredentials, Client: "c1", Scope: "a"}, Answer{Issued: &Issued{Access: "s1.at1"}})
 		}, []Class{WrongAnswer}, "handed out before"},
-		{"refresh hands out nothing", func(w *world) { w.refresh1.Issued = nil }, []Class{WrongAnswer}, "no access token"},
+		{"refresh hands out nothing", func(w *world) { w.refresh1.Answer.Issued = nil }, []Class{WrongAnswer}, "no access token"},
 
 		{"dead by a lost revocation, then alive", func(w *world) {
 			lost(w.revoke2)

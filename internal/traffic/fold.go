@@ -30,7 +30,7 @@ const (
 // timeline is the marks, as the judge needs them.
 type timeline struct {
 	marks    []Record
-	released time.Duration // the last switch that was not rolled back later; never without one
+	released time.Duration // when it was last settled which side serves: released, aborted or rolled back; else never
 	replay   time.Duration // the first mark of replay or hold; never without one
 	last     time.Duration // of anything
 }
@@ -96,7 +96,7 @@ func (tl *timeline) mark(r Record) {
 	switch r.Mark {
 	case MarkReplay, MarkHold:
 		tl.replay = min(tl.replay, r.At)
-	case MarkReleased:
+	case MarkReleased, MarkAborted, MarkRollback:
 		tl.released = r.At
 	}
 }

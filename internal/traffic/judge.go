@@ -11,8 +11,8 @@ func (j *judge) flow(o *op) {
 	for _, other := range j.flows()[o.Session] {
 		begun = min(begun, other.start)
 	}
-	if o.answer.Restarted {
-		j.restarted++
+	if o.answer.Restarted || o.Step == Read && o.answer.Status == 410 {
+		j.restarted++ // 410 Gone stands for a challenge that has been dealt with
 		if !j.switching(begun, o.end) {
 			j.fail(o, "the login was sent back to its start, and no switch was near")
 		}

@@ -14,6 +14,7 @@ type Recorder struct {
 	expect  Expect
 	records []Record
 	ops     int64
+	live    live
 }
 
 // NewRecorder begins a history now.
@@ -26,7 +27,9 @@ func (r *Recorder) Begin(q Request) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ops++
-	r.records = append(r.records, Record{At: time.Since(r.started), Op: r.ops, Request: &q})
+	at := time.Since(r.started)
+	r.live.begin(r.ops, at)
+	r.records = append(r.records, Record{At: at, Op: r.ops, Request: &q})
 	return r.ops
 }
 
@@ -34,7 +37,9 @@ func (r *Recorder) Begin(q Request) int64 {
 func (r *Recorder) End(op int64, a Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.records = append(r.records, Record{At: time.Since(r.started), Op: op, Answer: &a})
+	at := time.Since(r.started)
+	r.live.end(op, at, a)
+	r.records = append(r.records, Record{At: at, Op: op, Answer: &a})
 }
 
 // Mark records that a phase begins.

@@ -19,7 +19,7 @@ type script struct {
 // call is one request of a script; a test may change its times and its answer.
 type call struct {
 	Request
-	Answer
+	Answer     Answer
 	start, end int
 	noEnd      bool
 	id         int64
