@@ -158,10 +158,11 @@ var profileFields = map[string]field{
 	"Lifetimes.write":   {Doc: "SQL with `:id` and `:seconds` (NULL: the server's default).", Required: true},
 	"Lifetimes.longest": {Doc: "SQL: the longest lifetime in seconds that holds now.", Required: true},
 
-	"HTTP.public":       {Doc: "The public listener."},
-	"HTTP.admin":        {Doc: "The admin listener."},
-	"HTTP.health":       {Doc: "The readiness path on both listeners of both sides."},
-	"HTTP.refresh_path": {Doc: "The token endpoint, where refresh requests are coalesced."},
+	"HTTP.public":          {Doc: "The public listener."},
+	"HTTP.admin":           {Doc: "The admin listener."},
+	"HTTP.health":          {Doc: "The readiness path on both listeners of both sides."},
+	"HTTP.refresh_path":    {Doc: "The token endpoint, where refresh requests are coalesced."},
+	"HTTP.introspect_path": {Doc: "Introspection on the admin listener, as blue has it: asked before an answer is given again that a revocation has put in doubt. Without it the retry goes to the server."},
 
 	"Listener.routes":       {Doc: "The first route that matches counts; without one the request is a write."},
 	"Listener.green_prefix": {Doc: "Put before a path that has not got it when green serves, such as `/admin`."},

@@ -82,6 +82,7 @@ func ParseProfile(name string, data []byte) (*Profile, error) {
 	d.checkHTTP("http.admin", p.HTTP.Admin)
 	d.checkPath("http.health", p.HTTP.Health)
 	d.checkPath("http.refresh_path", p.HTTP.RefreshPath)
+	d.checkPath("http.introspect_path", p.HTTP.IntrospectPath)
 	if err := d.errs.orNil(); err != nil {
 		return nil, err
 	}

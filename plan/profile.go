@@ -130,6 +130,9 @@ type HTTP struct {
 	Health string `yaml:"health"`
 	// RefreshPath is the token endpoint, where refresh requests are coalesced.
 	RefreshPath string `yaml:"refresh_path"`
+	// IntrospectPath is introspection on the admin listener: what a kept refresh answer holds is asked for there before it
+	// is given again after a revocation.
+	IntrospectPath string `yaml:"introspect_path"`
 }
 
 // Listener has the routes of one listener. The first route that matches counts; without one the request is a write.

@@ -19,8 +19,11 @@ import (
 //
 // Equal means the same bytes in every form field and credential: who can send the request has the token and the
 // client's secret, and gets what the server would have told them. Keys are HMACs with a key of this process; answers
-// are kept in memory only, for a few seconds, only successful ones, and are zeroed when they go. A revocation that
-// passes by makes the router forget the answers that it could contradict.
+// are kept in memory only, for a few seconds, only successful ones, and are zeroed when they go.
+//
+// A revocation that passes by puts the answers in doubt that it could contradict. Before one of those is given again
+// the server is asked whether its tokens still live: given blindly it would look like authority that was revoked,
+// and sent to the server the retry would look like theft.
 type coalescer struct {
 	window time.Duration
 	most   int
@@ -40,6 +43,8 @@ type flight struct {
 	answer *answer
 	err    error
 	timer  *time.Timer
+	// doubts counts the revocations that could contradict the answer, cleared how many of them were asked about.
+	doubts, cleared int
 }
 
 // answer is a whole response in memory.
@@ -98,8 +103,9 @@ type errNotForwarded struct{ error }
 func (e errNotForwarded) Unwrap() error { return e.error }
 
 // do gives the answer to the request with this key: of an equal one that is under way or was answered within the
-// window, or that of call. The answer is the caller's own copy.
-func (c *coalescer) do(ctx context.Context, request, client flightKey, call func() (*answer, error)) (*answer, error) {
+// window, or that of call. The answer is the caller's own copy. living asks the server whether the tokens of an answer
+// still live.
+func (c *coalescer) do(ctx context.Context, request, client flightKey, call func() (*answer, error), living func(*answer) bool) (*answer, error) {
 	for {
 		c.mu.Lock()
 		f := c.flights[request]
@@ -121,7 +127,17 @@ func (c *coalescer) do(ctx context.Context, request, client flightKey, call func
 			return nil, errNotForwarded{context.Cause(ctx)}
 		}
 		c.mu.Lock()
-		a, err := f.answer.clone(), f.err
+		a, err, doubts := f.answer.clone(), f.err, f.doubts
+		doubtful := a != nil && a.status/100 == 2 && f.cleared < doubts
+		if doubtful {
+			c.mu.Unlock()
+			if !living(a) {
+				c.remove(request, f)
+				continue
+			}
+			c.mu.Lock()
+			f.cleared = max(f.cleared, doubts)
+		}
 		if a != nil || err != nil {
 			if !errors.As(err, new(errNotForwarded)) {
 				c.shared++
@@ -161,6 +177,17 @@ func (c *coalescer) remove(request flightKey, f *flight) {
 		delete(c.flights, request)
 	}
 	f.wipe()
+}
+
+// doubt puts what is kept and what is under way in doubt: of one client, or of all with nil.
+func (c *coalescer) doubt(client *flightKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.flights {
+		if client == nil || f.client == *client {
+			f.doubts++
+		}
+	}
 }
 
 // forget drops what is kept and what is under way: of one client, or of all with nil.

@@ -175,13 +175,50 @@ func TestRefreshUnderWayIsForgotten(t *testing.T) {
 	first := b.refresh(t.Context(), refreshBody)
 	eventually(t, "forwarded", func() bool { return n.Load() == 1 })
 	do(t.Context(), "POST", b.public+"/oauth2/revoke", "token=x&client_id=app", "Content-Type", formType)
-	<-b.refresh(t.Context(), refreshBody)
-	if n.Load() != 2 {
-		t.Error("joined a refresh from before the revocation")
-	}
+	second := b.refresh(t.Context(), refreshBody)
 	close(let)
 	<-first
+	<-second
+	if n.Load() != 2 {
+		t.Error("an answer from before the revocation was given after it")
+	}
 }
+
+// An answer in doubt whose tokens still live is given again: a revocation of something else must not make a retry look
+// like theft. One whose tokens are dead is not.
+func TestRefreshInDoubtIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for _, living := range []bool{true, false} {
+		t.Run(fmt.Sprint(living), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, func(cfg *Config) { cfg.Profile.IntrospectPath = "/oauth2/introspect" })
+			var refreshed, asked atomic.Int64
+			b.blue.answers(func(w http.ResponseWriter, r *http.Request, _ seen) {
+				switch r.URL.Path {
+				case "/oauth2/token":
+					refreshed.Add(1)
+					fmt.Fprint(w, `{"access_token":"at","refresh_token":"rt"}`)
+				case "/oauth2/introspect":
+					asked.Add(1)
+					fmt.Fprintf(w, `{"active":%t}`, living)
+				}
+			})
+			<-b.refresh(t.Context(), refreshBody)
+			do(t.Context(), "DELETE", b.admin+"/oauth2/auth/sessions/consent?subject=else", "")
+			<-b.refresh(t.Context(), refreshBody)
+			<-b.refresh(t.Context(), refreshBody)
+			want := int64(1)
+			if !living {
+				want = 2
+			}
+			if refreshed.Load() != want || asked.Load() == 0 {
+				t.Errorf("%d refreshes, want %d; asked %d times", refreshed.Load(), want, asked.Load())
+			}
+		})
+	}
+}
+
+func dead(*answer) bool { return false }
 
 func TestRefreshInAHold(t *testing.T) {
 	t.Parallel()
@@ -214,14 +251,14 @@ func TestKeptAnswersAreWiped(t *testing.T) {
 	c := newCoalescer(time.Minute, 1)
 	kept, err := c.do(t.Context(), c.key("a"), c.key("client"), func() (*answer, error) {
 		return &answer{status: 200, body: []byte("secret")}, nil
-	})
+	}, dead)
 	if err != nil {
 		t.Fatal(err)
 	}
 	held := c.flights[c.key("a")].answer.body
 	full := 0
 	for range 2 { // over the bound: every one for itself
-		c.do(t.Context(), c.key("b"), c.key("client"), func() (*answer, error) { full++; return &answer{status: 200}, nil })
+		c.do(t.Context(), c.key("b"), c.key("client"), func() (*answer, error) { full++; return &answer{status: 200}, nil }, dead)
 	}
 	c.forget(nil)
 	if string(kept.body) != "secret" || contains(held, "s") || full != 2 || len(c.flights) != 0 {
@@ -260,10 +297,10 @@ func TestForgottenRefreshLeavesItsSuccessorAlone(t *testing.T) {
 	k := c.key("a")
 	c.do(t.Context(), k, k, func() (*answer, error) {
 		c.forget(nil)
-		c.do(t.Context(), k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("kept")}, nil })
+		c.do(t.Context(), k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("kept")}, nil }, dead)
 		return &answer{status: 500}, nil
-	})
-	a, err := c.do(t.Context(), k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("asked again")}, nil })
+	}, dead)
+	a, err := c.do(t.Context(), k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("asked again")}, nil }, dead)
 	if err != nil || string(a.body) != "kept" {
 		t.Errorf("%s %v", a.body, err)
 	}

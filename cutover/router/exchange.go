@@ -54,14 +54,14 @@ func (x *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 			return x.coalesced(out, request, client)
 		}
 	}
-	forget := x.revokes()
-	forget()
+	doubt := x.revokes()
+	doubt()
 	resp, err := x.forward(out)
-	forget()
+	doubt()
 	return resp, err
 }
 
-// revokes gives what makes the router forget kept refresh answers which this request may contradict: a client's own
+// revokes gives what puts the kept refresh answers in doubt which this request may contradict: a client's own
 // revocation those of the client, an operator's change all. Logins and tokens take nothing away.
 func (x *exchange) revokes() func() {
 	method, path := x.in.Method, x.in.URL.Path
@@ -73,9 +73,9 @@ func (x *exchange) revokes() func() {
 	case x.listener.name == "public" && method == http.MethodPost:
 		form, _ := parseForm(x.body)
 		client := x.router.coalescer.clientKey(x.in, form)
-		return func() { x.router.coalescer.forget(&client) }
+		return func() { x.router.coalescer.doubt(&client) }
 	}
-	return func() { x.router.coalescer.forget(nil) }
+	return func() { x.router.coalescer.doubt(nil) }
 }
 
 func (x *exchange) coalesced(out *http.Request, request, client flightKey) (*http.Response, error) {
@@ -90,7 +90,7 @@ func (x *exchange) coalesced(out *http.Request, request, client flightKey) (*htt
 			return nil, err
 		}
 		return &answer{status: resp.StatusCode, header: resp.Header, body: body}, nil
-	})
+	}, func(a *answer) bool { return x.router.living(x.in.Context(), a) })
 	if err != nil {
 		return nil, err
 	}
