@@ -265,8 +265,9 @@ WHERE n.nspname = $1 AND t.tgname IN ('tideover_capture', 'tideover_capture_trun
 
 // Lag is how far the other side is behind.
 type Lag struct {
-	Changes     int64         // not applied yet, parked ones too
+	Changes     int64         // not applied yet
 	Oldest      time.Duration // how long the oldest of them has waited
+	Parked      int64         // could not be applied; they stop the cutover
 	Captured    int64         // all changes so far
 	Applied     int64
 	Revocations int64 // changes so far that took authority away
@@ -275,16 +276,15 @@ type Lag struct {
 // Lag reads the queue. Its time grows with the backlog, not with what was applied.
 func (c *Capture) Lag(ctx context.Context) (Lag, error) {
 	const sql = `
-SELECT (SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL)
-	+ (SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL),
-	coalesce(extract(epoch FROM clock_timestamp() - least(
-		(SELECT min(at) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL),
-		(SELECT min(at) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL))), 0)::float8,
+SELECT (SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL),
+	(SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL),
+	coalesce(extract(epoch FROM clock_timestamp() - (
+		SELECT min(at) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL)), 0)::float8,
 	(SELECT applied FROM tideover.capture),
 	(SELECT count(*) FROM tideover.change WHERE kind = 'revoked')`
 	var l Lag
 	var oldest float64
-	err := c.db.Pool().QueryRow(ctx, sql).Scan(&l.Changes, &oldest, &l.Applied, &l.Revocations)
+	err := c.db.Pool().QueryRow(ctx, sql).Scan(&l.Changes, &l.Parked, &oldest, &l.Applied, &l.Revocations)
 	if postgres.Code(err) == "42P01" {
 		return l, fmt.Errorf("read the queue of %s: %w", c.db.Name(), errors.Join(ErrNoCapture, err))
 	}
@@ -292,7 +292,7 @@ SELECT (SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked
 		return l, fmt.Errorf("read the queue of %s: %w", c.db.Name(), err)
 	}
 	l.Oldest = max(0, time.Duration(oldest*float64(time.Second)))
-	l.Captured = l.Applied + l.Changes
+	l.Captured = l.Applied + l.Changes + l.Parked
 	return l, nil
 }
 

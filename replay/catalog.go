@@ -26,7 +26,7 @@ type relation struct {
 
 type column struct {
 	name      string
-	typ       string // as format_type gives it: usable in a cast
+	typ       string // as format_type gives it without length: usable in a cast
 	plain     bool   // has no equality of its own (json, xml, point): compared as text
 	generated bool   // GENERATED ALWAYS AS (...): can't be written
 	identity  bool   // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
@@ -69,7 +69,7 @@ func (r *relation) writable() []string {
 }
 
 const columnsSQL = `
-SELECT c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
+SELECT c.relname, a.attname, pg_catalog.format_type(a.atttypid, -1),
 	NOT EXISTS (SELECT 1 FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
 		WHERE m.amname = 'btree' AND o.opcdefault AND (o.opcintype = t.oid OR o.opcintype = t.typbasetype))
 		AND t.typtype NOT IN ('e', 'r', 'm') AND t.typelem = 0 AND t.typname NOT IN ('varchar', 'cidr'),
@@ -167,13 +167,13 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 // each other stay in the order of their names.
 func parentsFirst(all map[string]*relation) []*relation {
 	var ordered []*relation
-	state := make(map[string]int)
+	visited := make(map[string]bool)
 	var visit func(name string)
 	visit = func(name string) {
-		if state[name] != 0 {
+		if visited[name] || all[name] == nil { // what is left out has no place in the order
 			return
 		}
-		state[name] = 1
+		visited[name] = true
 		for _, p := range all[name].parents {
 			visit(p.to)
 		}

@@ -1,0 +1,215 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// change is a row of tideover.change. Values of key and kept are text, nil for NULL.
+type change struct {
+	id    int64
+	txid  string
+	table string
+	op    string // I, U, D, or R for a row put into the queue again
+	kind  string
+	key   map[string]any
+	kept  map[string]any
+}
+
+// args are the parameters of the profile's statements about this change.
+func (c *change) args() map[string]any {
+	args := make(map[string]any, len(c.key)+len(c.kept)+1)
+	for n, v := range c.kept {
+		args[n] = v
+	}
+	for n, v := range c.key {
+		args[n] = v
+	}
+	args["op"] = c.op
+	return args
+}
+
+// tuple is a key as text, in the order of its columns.
+type tuple []string
+
+// id is the tuple as one string, for maps.
+func (t tuple) id() string { return strings.Join(t, "\x00") }
+
+// pick is the tuple of some columns of a change; false where one is not recorded or NULL.
+func (c *change) pick(columns []string) (tuple, bool) {
+	t := make(tuple, len(columns))
+	for i, name := range columns {
+		v, ok := c.key[name]
+		if !ok {
+			v = c.kept[name]
+		}
+		s, ok := v.(string)
+		if !ok {
+			return nil, false
+		}
+		t[i] = s
+	}
+	return t, true
+}
+
+// describe names the change for people: its table and key.
+func describe(table string, columns []string, key tuple) string {
+	parts := make([]string, len(key))
+	for i, v := range key {
+		parts[i] = columns[i] + "=" + v
+	}
+	return table + " (" + strings.Join(parts, ", ") + ")"
+}
+
+// claimSQL takes the oldest unapplied changes with all others of their transactions: half a transaction would make a
+// log-out look like the end of a consent.
+const claimSQL = `
+WITH head AS MATERIALIZED (
+	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT $1
+)
+SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, (SELECT count(*) FROM head)
+FROM tideover.change
+WHERE applied_at IS NULL AND parked_at IS NULL AND txid IN (SELECT DISTINCT txid FROM head)
+ORDER BY id`
+
+// claimParkedSQL takes parked changes of keys that have changed since: what was wrong may be mended.
+const claimParkedSQL = `
+SELECT p.id, p.txid::text, p.table_name, p.op, coalesce(p.kind, 'written'), p.key, p.kept, 0::bigint
+FROM tideover.change p
+WHERE p.applied_at IS NULL AND p.parked_at IS NOT NULL AND EXISTS (
+	SELECT 1 FROM tideover.change c WHERE c.id = ANY($1) AND c.table_name = p.table_name AND c.key = p.key)
+ORDER BY p.id`
+
+// claimWatermarkSQL is the mistake that claimSQL is not.
+const claimWatermarkSQL = `
+SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, 0::bigint
+FROM tideover.change WHERE id > $1 ORDER BY id`
+
+// claim reads changes in the snapshot of tx. truncated says that the snapshot has more.
+func (r *Replayer) claim(ctx context.Context, tx pgx.Tx, limit int) (found []change, truncated bool, err error) {
+	sql, arg := claimSQL, any(limit)
+	if r.hooks.watermark {
+		sql, arg = claimWatermarkSQL, r.scanned
+	}
+	found, head, err := changes(ctx, tx, sql, arg)
+	if err != nil || len(found) == 0 {
+		return nil, false, err
+	}
+	r.scanned = max(r.scanned, found[len(found)-1].id)
+	parked, _, err := changes(ctx, tx, claimParkedSQL, ids(found))
+	if err != nil {
+		return nil, false, err
+	}
+	found = append(found, parked...)
+	slices.SortFunc(found, func(a, b change) int { return int(a.id - b.id) })
+	return found, head >= int64(limit), nil
+}
+
+func changes(ctx context.Context, tx pgx.Tx, sql string, args ...any) (found []change, head int64, err error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, 0, fmt.Errorf("claim changes: %w", err)
+	}
+	var c change
+	var key, kept []byte
+	_, err = pgx.ForEachRow(rows, []any{&c.id, &c.txid, &c.table, &c.op, &c.kind, &key, &kept, &head}, func() error {
+		var err error
+		if c.key, err = texts(key); err != nil {
+			return err
+		}
+		if c.kept, err = texts(kept); err != nil {
+			return err
+		}
+		found = append(found, c)
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("claim changes: %w", err)
+	}
+	return found, head, nil
+}
+
+// texts reads a JSON object's values as ->> would give them; null is nil.
+func texts(object []byte) (map[string]any, error) {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(object, &raw); err != nil {
+		return nil, err
+	}
+	values := make(map[string]any, len(raw))
+	for name, v := range raw {
+		v = bytes.TrimSpace(v)
+		switch {
+		case bytes.Equal(v, []byte("null")):
+			values[name] = nil
+		case len(v) > 0 && v[0] == '"':
+			var s string
+			if err := json.Unmarshal(v, &s); err != nil {
+				return nil, err
+			}
+			values[name] = s
+		default: // a number, a boolean, an array or an object
+			values[name] = string(v)
+		}
+	}
+	return values, nil
+}
+
+func ids(all []change) []int64 {
+	out := make([]int64, len(all))
+	for i := range all {
+		out[i] = all[i].id
+	}
+	return out
+}
+
+// seed is what the changes of one key come down to.
+type seed struct {
+	table   string
+	key     tuple
+	changes []*change
+	last    *change // the last one that recorded kept columns of a row that was there before
+	deleted bool    // a delete, or a repair, is among them: only then may its absence be acted on
+}
+
+// collapse puts changes together by table and key, in the order of their first.
+func (r *Replayer) collapse(all []change) ([]*seed, error) {
+	byKey := make(map[string]*seed)
+	var seeds []*seed
+	for i := range all {
+		c := &all[i]
+		columns := r.keys[c.table]
+		if columns == nil {
+			return nil, fmt.Errorf("a change of table %q is in the queue, which is not in the profile", c.table)
+		}
+		key, ok := c.pick(columns)
+		if !ok {
+			return nil, fmt.Errorf("change %d of table %q has another key than the profile", c.id, c.table)
+		}
+		id := c.table + "\x00" + key.id()
+		s := byKey[id]
+		if s == nil {
+			s = &seed{table: c.table, key: key}
+			byKey[id] = s
+			seeds = append(seeds, s)
+		}
+		s.changes = append(s.changes, c)
+		switch c.op {
+		case "D":
+			s.deleted, s.last = true, c
+		case "R":
+			s.deleted = true
+			if s.last == nil {
+				s.last = c
+			}
+		case "U":
+			s.last = c
+		}
+	}
+	return seeds, nil
+}

@@ -1,0 +1,242 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// entities works out the keys of blue's tables and the edges between them: foreign keys from child to parent, and the
+// profile's joins.
+func (r *Replayer) entities() error {
+	r.keys, r.edges = make(map[string][]string), make(map[string][]edge)
+	for name, rel := range r.blue {
+		if !slices.Contains(r.Profile.Bookkeeping, name) {
+			r.keys[name] = rel.primary
+		}
+	}
+	for _, t := range r.Profile.Tables {
+		rel := r.blue[t.Name]
+		if rel == nil {
+			return fmt.Errorf("profile: blue has no table %q", t.Name)
+		}
+		if len(t.Key) > 0 {
+			r.keys[t.Name] = t.Key
+		}
+		if len(r.keys[t.Name]) == 0 {
+			return fmt.Errorf("profile: table %q of blue has no primary key: name key columns in the profile", t.Name)
+		}
+	}
+	for _, rel := range r.blue {
+		for _, e := range rel.parents {
+			if len(r.keys[e.from]) > 0 && len(r.keys[e.to]) > 0 {
+				r.edges[e.from] = append(r.edges[e.from], e)
+			}
+		}
+	}
+	for _, f := range r.Profile.Follow {
+		e := edge{f.From, f.To, f.FromColumns, f.ToColumns}
+		for _, end := range []struct {
+			table   string
+			columns []string
+		}{{e.from, e.fromColumns}, {e.to, e.toColumns}} {
+			rel := r.blue[end.table]
+			if rel == nil || len(r.keys[end.table]) == 0 {
+				return fmt.Errorf("profile: follow: blue has no table %q with a key", end.table)
+			}
+			for _, c := range end.columns {
+				if _, ok := rel.column(c); !ok {
+					return fmt.Errorf("profile: follow: table %q of blue has no column %q", end.table, c)
+				}
+			}
+		}
+		r.edges[e.from] = append(r.edges[e.from], e)
+	}
+	for _, t := range r.Profile.Tables {
+		if t.Captured() && t.OnDelete == "" && r.green[t.Name] == nil && len(r.edges[t.Name]) == 0 {
+			return fmt.Errorf("profile: table %q is not on green: it needs on_delete, or an edge to what it became part of", t.Name)
+		}
+	}
+	return nil
+}
+
+// keySet is a set of keys of one table, in the order in which they came.
+type keySet struct {
+	keys []tuple
+	seen map[string]bool
+}
+
+func (s *keySet) has(t tuple) bool { return s != nil && s.seen[t.id()] }
+
+func (s *keySet) add(t tuple) bool {
+	if s.seen == nil {
+		s.seen = make(map[string]bool)
+	}
+	if s.seen[t.id()] {
+		return false
+	}
+	s.seen[t.id()] = true
+	s.keys = append(s.keys, t)
+	return true
+}
+
+// closure finds the rows that the seeds need, in the snapshot of tx: their own, where they are still there, and
+// whatever an edge leads to, until nothing new is found. What a row was joined with before it was changed or deleted
+// counts as well, as far as its key and kept columns tell: the login request that a deleted consent leaves behind must
+// be migrated again, without it.
+func (r *Replayer) closure(ctx context.Context, tx pgx.Tx, seeds []*seed) (map[string]*keySet, error) {
+	found := make(map[string]*keySet)
+	fresh := make(map[string][]tuple)
+	take := func(table string, keys []tuple) {
+		if found[table] == nil {
+			found[table] = &keySet{}
+		}
+		for _, k := range keys {
+			if found[table].add(k) {
+				fresh[table] = append(fresh[table], k)
+			}
+		}
+	}
+	wanted := make(map[string][]tuple)
+	for _, s := range seeds {
+		wanted[s.table] = append(wanted[s.table], s.key)
+	}
+	for _, table := range sortedNames(wanted) {
+		keys, err := r.lookUp(ctx, tx, table, r.keys[table], wanted[table])
+		if err != nil {
+			return nil, err
+		}
+		take(table, keys)
+	}
+	if r.hooks.noClosure {
+		return found, nil
+	}
+	for table, edges := range r.edges {
+		for _, e := range edges {
+			var old keySet
+			for _, s := range seeds {
+				if s.table != table {
+					continue
+				}
+				for _, c := range s.changes {
+					if t, ok := c.pick(e.fromColumns); ok && c.op != "I" {
+						old.add(t)
+					}
+				}
+			}
+			keys, err := r.lookUp(ctx, tx, e.to, e.toColumns, old.keys)
+			if err != nil {
+				return nil, err
+			}
+			take(e.to, keys)
+		}
+	}
+	for len(fresh) > 0 {
+		round := fresh
+		fresh = make(map[string][]tuple)
+		for _, table := range sortedNames(round) {
+			for _, e := range r.edges[table] {
+				keys, err := r.walk(ctx, tx, e, round[table])
+				if err != nil {
+					return nil, err
+				}
+				take(e.to, keys)
+			}
+		}
+	}
+	return found, nil
+}
+
+// lookUp gives the keys of a table's rows whose columns have one of the values.
+func (r *Replayer) lookUp(ctx context.Context, tx pgx.Tx, table string, columns []string, values []tuple) ([]tuple, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	rel := r.blue[table]
+	sql := "SELECT DISTINCT " + r.keyTexts(table, "t") + " FROM " + rel.ident() + " t JOIN " +
+		unnest(rel, columns, "k") + " ON " + equal("t", columns, "k", numbered(len(columns)))
+	return tuples(ctx, tx, sql, values, len(r.keys[table]))
+}
+
+// walk gives the keys that an edge leads to from rows with the given keys.
+func (r *Replayer) walk(ctx context.Context, tx pgx.Tx, e edge, from []tuple) ([]tuple, error) {
+	rel := r.blue[e.from]
+	key := r.keys[e.from]
+	sql := "SELECT DISTINCT " + r.keyTexts(e.to, "t") + " FROM " + rel.ident() + " f JOIN " +
+		unnest(rel, key, "k") + " ON " + equal("f", key, "k", numbered(len(key))) +
+		" JOIN " + r.blue[e.to].ident() + " t ON " + equal("t", e.toColumns, "f", e.fromColumns)
+	return tuples(ctx, tx, sql, from, len(r.keys[e.to]))
+}
+
+// keyTexts are a table's key columns as text, as the change queue has them: through JSON.
+func (r *Replayer) keyTexts(table, alias string) string { return keyTexts(r.keys[table], alias) }
+
+func keyTexts(columns []string, alias string) string {
+	parts := make([]string, len(columns))
+	for i, c := range columns {
+		parts[i] = "to_jsonb(" + alias + "." + pgx.Identifier{c}.Sanitize() + ") #>> '{}'"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// unnest is a table of the parameters $1, $2, … (one array of text a column) with columns c1, c2, … of the types that
+// rel's columns have.
+func unnest(rel *relation, columns []string, alias string) string {
+	args := make([]string, len(columns))
+	for i, name := range columns {
+		c, _ := rel.column(name)
+		args[i] = fmt.Sprintf("$%d::text[]::%s[]", i+1, c.typ)
+	}
+	return "unnest(" + strings.Join(args, ", ") + ") " + alias + "(" + strings.Join(numbered(len(columns)), ", ") + ")"
+}
+
+func numbered(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("c%d", i+1)
+	}
+	return names
+}
+
+func equal(a string, ac []string, b string, bc []string) string {
+	parts := make([]string, len(ac))
+	for i := range ac {
+		parts[i] = a + "." + pgx.Identifier{ac[i]}.Sanitize() + " = " + b + "." + pgx.Identifier{bc[i]}.Sanitize()
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// transpose turns tuples into one array a column.
+func transpose(values []tuple, columns int) []any {
+	arrays := make([]any, columns)
+	for i := range arrays {
+		a := make([]string, len(values))
+		for j, v := range values {
+			a[j] = v[i]
+		}
+		arrays[i] = a
+	}
+	return arrays
+}
+
+func tuples(ctx context.Context, tx pgx.Tx, sql string, values []tuple, width int) ([]tuple, error) {
+	rows, err := tx.Query(ctx, sql, transpose(values, len(values[0]))...)
+	if err != nil {
+		return nil, fmt.Errorf("find the rows of a delta: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (tuple, error) {
+		t := make(tuple, width)
+		into := make([]any, width)
+		for i := range t {
+			into[i] = &t[i]
+		}
+		return t, row.Scan(into...)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find the rows of a delta: %w", err)
+	}
+	return found, nil
+}

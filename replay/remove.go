@@ -1,0 +1,137 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
+)
+
+// remove deletes from green what is gone: rows whose delete was claimed and that are not there on blue, and rows that
+// went into the delta and that no rule let through. A row that is gone but whose delete is not among the claimed changes
+// is left to the batch that has it, with all that happened in its transaction.
+func (r *Replayer) remove(ctx context.Context, tx pgx.Tx, stages []*stage, d *delta) (int64, error) {
+	gone := make(map[string][]tuple)
+	var statements []*seed
+	for _, s := range d.seeds {
+		if !s.deleted || d.rows[s.table].has(s.key) {
+			continue
+		}
+		if r.onDelete(s.table) != "" {
+			statements = append(statements, s)
+		} else if r.survives(s.table) {
+			gone[s.table] = append(gone[s.table], s.key)
+		}
+	}
+	var total int64
+	children := parentsFirst(r.green)
+	slices.Reverse(children)
+	for _, rel := range children {
+		if !r.survives(rel.name) {
+			continue
+		}
+		if set := d.rows[rel.name]; set != nil && len(set.keys) > 0 {
+			n, err := r.removeKeys(ctx, tx, rel, set.keys, stages)
+			if err != nil {
+				return total, err
+			}
+			total += n
+		}
+		if keys := gone[rel.name]; len(keys) > 0 {
+			n, err := r.removeKeys(ctx, tx, rel, keys, nil)
+			if err != nil {
+				return total, err
+			}
+			total += n
+		}
+	}
+	n, err := r.removeByStatement(ctx, tx, statements)
+	return total + n, err
+}
+
+func (r *Replayer) onDelete(table string) string {
+	if t := r.Profile.Table(table); t != nil {
+		return t.OnDelete
+	}
+	return ""
+}
+
+// survives says whether a table of blue is on green under the same key.
+func (r *Replayer) survives(table string) bool {
+	rel := r.green[table]
+	if rel == nil || len(r.keys[table]) == 0 {
+		return false
+	}
+	for _, c := range r.keys[table] {
+		if _, ok := rel.column(c); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// removeKeys deletes rows by key; where the table is staged, those alone that are not in its stage.
+func (r *Replayer) removeKeys(ctx context.Context, tx pgx.Tx, rel *relation, keys []tuple, stages []*stage) (int64, error) {
+	key := r.keys[rel.name]
+	sql := "DELETE FROM " + rel.ident() + " t USING " + unnest(rel, key, "k") + " WHERE " + equal("t", key, "k", numbered(len(key)))
+	for _, s := range stages {
+		if s.name == rel.name {
+			sql += " AND NOT EXISTS (SELECT 1 FROM " + s.temp + " n WHERE " + equal("n", key, "t", key) + ")"
+		}
+	}
+	tag, err := tx.Exec(ctx, sql, transpose(keys, len(key))...)
+	if err != nil {
+		return 0, fmt.Errorf("delete from green: table %q: %w", rel.name, err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// removeByStatement runs the profile's on_delete for tables that became something else.
+func (r *Replayer) removeByStatement(ctx context.Context, tx pgx.Tx, seeds []*seed) (total int64, err error) {
+	batch := &pgx.Batch{}
+	for _, s := range seeds {
+		args := s.last.args()
+		for _, c := range r.Profile.Table(s.table).Keep { // a row put into the queue again has none
+			if _, ok := args[c]; !ok {
+				args[c] = nil
+			}
+		}
+		sql, values, err := postgres.Named(r.onDelete(s.table), args)
+		if err != nil {
+			return 0, fmt.Errorf("profile: table %q: on_delete: %w", s.table, err)
+		}
+		batch.Queue(sql, values...)
+	}
+	results := tx.SendBatch(ctx, batch)
+	for _, s := range seeds {
+		tag, err := results.Exec()
+		if err != nil {
+			results.Close()
+			return total, fmt.Errorf("delete from green: %s: %w", describe(s.table, r.keys[s.table], s.key), err)
+		}
+		total += tag.RowsAffected()
+	}
+	if err := results.Close(); err != nil {
+		return total, fmt.Errorf("delete from green: %w", err)
+	}
+	return total, nil
+}
+
+// quarantineKey is a key as the quarantine has it: jsonb's text of an array.
+func quarantineKey(key tuple) string {
+	parts := make([]string, len(key))
+	for i, v := range key {
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(v) // a string always can
+		parts[i] = strings.TrimSpace(b.String())
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
+}

@@ -1,0 +1,293 @@
+// Package replay brings what changes on one side of an upgrade over to the other, whose tables have another shape.
+//
+// [Capture] records changes on blue, each in the transaction of the change. [Replayer] takes them in batches:
+//
+//	claim     the unapplied changes, by transaction, never by a high-water mark: a number can become visible late
+//	closure   the changed rows as they are now, with all that the migrations join them with, from one snapshot
+//	scratch   an empty database of blue's schema on green's server takes those rows, is repaired by the profile's
+//	          rules and migrated by the very migrations that the bulk went through
+//	merge     the outcome goes into green in one transaction: replaced by every unique key, deleted, inserted
+//	revoke    revocations are applied by meaning as well, and all changes go into a ledger, in that transaction
+//	mark      the changes are marked as applied on blue
+//
+// A crash anywhere repeats a batch or finds it in the ledger: exactly once. [Fence] ends the writes to blue, so that a
+// last batch ends the backlog. [Reverse] carries revocations back after a switch.
+package replay
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/snapshot"
+	"github.com/tideover/tideover/plan"
+)
+
+// Migrator migrates the database at dsn as the bulk was.
+type Migrator interface {
+	Migrate(ctx context.Context, dsn string) error
+}
+
+// RuleRunner runs the profile's rules of a phase, "before" or "after" the migrations, on a scratch database.
+// Quarantined rows come back in the results or are left in the scratch's tideover.quarantine; either way they end in
+// green's.
+type RuleRunner interface {
+	Apply(ctx context.Context, conn *pgx.Conn, phase string) ([]cleanup.Result, error)
+}
+
+// Config is what a Replayer works on.
+type Config struct {
+	Blue, Green *postgres.DB
+	Profile     *plan.Profile
+	Migrator    Migrator
+	Rules       RuleRunner
+	Batch       int           // changes a batch at most, but never half a transaction; 0: 2000
+	Poll        time.Duration // how long Run waits when there is nothing to do; 0: 100ms
+	Sample      int           // revocations that Verify asks green about at most, the newest and some of the others; 0: 5000
+	// Schema gives the empty database at intoDSN blue's schema and the rows of its bookkeeping tables; nil:
+	// snapshot.Schema.
+	Schema func(ctx context.Context, intoDSN string) error
+
+	hooks hooks
+}
+
+// hooks let tests break the mechanism, to prove that the tests would see it.
+type hooks struct {
+	at        func(point string) error // called at points where a crash hurts most
+	watermark bool                     // claim above the highest number seen
+	noClosure bool                     // bring the changed rows alone
+	noLedger  bool
+}
+
+func (h hooks) reach(point string) error {
+	if h.at == nil {
+		return nil
+	}
+	return h.at(point)
+}
+
+// Applied is what batches did.
+type Applied struct {
+	Changes, Upserted, Deleted, Revoked int64
+	Parked                              []string // changes that could not be applied: table, key and error
+}
+
+func (a *Applied) add(b Applied) {
+	a.Changes += b.Changes
+	a.Upserted += b.Upserted
+	a.Deleted += b.Deleted
+	a.Revoked += b.Revoked
+	a.Parked = append(a.Parked, b.Parked...)
+}
+
+// Replayer applies blue's changes to green. There is one at a time for a database: the second is refused with a
+// [*BusyError]. Its methods may be called from several goroutines; batches never overlap.
+type Replayer struct {
+	Config
+
+	mu       sync.Mutex
+	conn     *pgx.Conn // to blue; holds the lock
+	blue     map[string]*relation
+	green    map[string]*relation
+	keys     map[string][]string // of blue's tables
+	edges    map[string][]edge   // by the table that they lead from
+	epoch    string              // of blue's capture: numbers count from 1 again in the next
+	scratch  scratch
+	scanned  int64 // hooks.watermark
+	prepared bool
+}
+
+// NewReplayer makes a Replayer and opens nothing.
+func NewReplayer(c Config) (*Replayer, error) {
+	if c.Blue == nil || c.Green == nil || c.Profile == nil || c.Migrator == nil || c.Rules == nil {
+		return nil, errors.New("a replayer needs blue, green, a profile, a migrator and rules")
+	}
+	c.Batch = cmp.Or(c.Batch, 2000)
+	c.Poll = cmp.Or(c.Poll, 100*time.Millisecond)
+	c.Sample = cmp.Or(c.Sample, 5000)
+	if c.Schema == nil {
+		c.Schema = func(ctx context.Context, into string) error {
+			return snapshot.Schema(ctx, c.Blue.DSN(), into, snapshot.SchemaOptions{Profile: c.Profile})
+		}
+	}
+	for _, rev := range c.Profile.Revocations {
+		t := c.Profile.Table(rev.Blue.Table)
+		if t == nil {
+			return nil, fmt.Errorf("profile: revocation %q: table %q is not in tables", rev.Kind, rev.Blue.Table)
+		}
+		if len(rev.Blue.Key) != len(rev.Green.Key) {
+			return nil, fmt.Errorf("profile: revocation %q: blue.key and green.key are compared in pairs", rev.Kind)
+		}
+	}
+	return &Replayer{Config: c, scratch: scratch{green: c.Green}}, nil
+}
+
+// Prepare reads both catalogs and makes the empty template of blue's schema on green's server, and one scratch database
+// of it, so that the first batch need not wait for that. Green is migrated by then. It may be called again.
+func (r *Replayer) Prepare(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.prepare(ctx)
+}
+
+const ledgerSQL = `
+CREATE SCHEMA IF NOT EXISTS tideover;
+CREATE TABLE IF NOT EXISTS tideover.applied (
+	epoch uuid NOT NULL,
+	change_id bigint NOT NULL,
+	at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (epoch, change_id)
+)`
+
+func (r *Replayer) prepare(ctx context.Context) (err error) {
+	if _, err := r.connect(ctx); err != nil || r.prepared {
+		return err
+	}
+	if r.blue, err = catalog(ctx, r.Blue.Pool(), schemaOf(r.Profile)); err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	if r.green, err = catalog(ctx, r.Green.Pool(), schemaOf(r.Profile)); err != nil {
+		return fmt.Errorf("green: %w", err)
+	}
+	for _, name := range slices.Concat(r.Profile.Green.Ignore, r.Profile.Bookkeeping) {
+		delete(r.green, name)
+	}
+	if err := r.entities(); err != nil {
+		return err
+	}
+	err = r.Green.InTx(ctx, postgres.DefaultBudget(), func(ctx context.Context, tx pgx.Tx) error {
+		if err := alone(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, ledgerSQL, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("make the ledger on green: %w", err)
+	}
+	if err := r.scratch.prepare(ctx, r.Schema); err != nil {
+		return err
+	}
+	r.prepared = true
+	return nil
+}
+
+// Batch applies one batch. Zero changes mean that nothing is unapplied, or that all that is left is parked.
+func (r *Replayer) Batch(ctx context.Context) (Applied, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.batch(ctx)
+}
+
+// Drain applies batches until nothing is left. With blue fenced, nothing comes after it. Parked are all changes that
+// are parked now, from earlier batches too.
+func (r *Replayer) Drain(ctx context.Context) (Applied, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var total Applied
+	for {
+		a, err := r.batch(ctx)
+		total.add(a)
+		if err != nil {
+			return total, err
+		}
+		if a.Changes == 0 && len(a.Parked) == 0 {
+			break
+		}
+	}
+	var err error
+	total.Parked, err = r.parked(ctx)
+	return total, err
+}
+
+// Run applies batches until ctx ends, which is no error, and reports the lag after each.
+func (r *Replayer) Run(ctx context.Context, report func(Lag)) error {
+	capture := NewCapture(r.Blue, r.Profile, Blue)
+	for {
+		a, err := r.Batch(ctx)
+		var lag Lag
+		if err == nil {
+			lag, err = capture.Lag(ctx)
+		}
+		if err == nil && a.Changes < int64(r.Config.Batch)/2 {
+			err = r.idle(ctx)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if report != nil {
+			report(lag)
+		}
+		if a.Changes > 0 || len(a.Parked) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(r.Poll):
+		}
+	}
+}
+
+// idle uses a quiet moment: it gets the next scratch database ready and drops the used ones.
+func (r *Replayer) idle(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.scratch.refresh(ctx)
+}
+
+// Enqueue puts rows of a table into the queue again, by the value of the first key column. A row that is not on blue
+// any more is deleted from green.
+func (r *Replayer) Enqueue(ctx context.Context, table string, keys []string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	key, rel := r.keys[table], r.blue[table]
+	if t := r.Profile.Table(table); t == nil || !t.Captured() || len(key) == 0 {
+		return fmt.Errorf("profile: table %q is not captured", table)
+	}
+	c, _ := rel.column(key[0])
+	first := pgx.Identifier{c.name}.Sanitize()
+	sql := `
+INSERT INTO tideover.change (table_name, op, key, kept, kind)
+SELECT $1, 'R', CASE WHEN t.` + first + ` IS NOT NULL THEN ` + object("t", key) + ` ELSE jsonb_build_object($3::text, k.v) END, '{}', 'written'
+FROM unnest($2::text[]) k(v) LEFT JOIN ` + rel.ident() + ` t ON t.` + first + ` = k.v::` + c.typ
+	if len(key) > 1 { // without its row, the rest of the key is not known
+		sql += " WHERE t." + first + " IS NOT NULL"
+	}
+	if _, err := r.Blue.Pool().Exec(ctx, sql, table, keys, key[0]); err != nil {
+		return fmt.Errorf("put rows of table %q into the queue: %w", table, err)
+	}
+	return nil
+}
+
+// Close drops the scratch databases and gives the replay up to others.
+func (r *Replayer) Close(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.prepared = false
+	err := r.scratch.close(ctx)
+	r.disconnect()
+	return err
+}
+
+// Disconnect gives the replay up to others and leaves the scratch databases for them to drop.
+func (r *Replayer) Disconnect() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.prepared = false
+	r.disconnect()
+}

@@ -1,0 +1,208 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+// Reverse carries revocations from green back to blue, by meaning: the rows of the new schema have no way back into the
+// old one, but what they took away has. It works on the queue that a [Capture] of [Green] fills.
+//
+// It is called with green fenced, so that nothing comes after it.
+type Reverse struct {
+	blue, green *postgres.DB
+	profile     *plan.Profile
+	batch       int
+	hooks       hooks
+}
+
+// NewReverse makes a Reverse and opens nothing.
+func NewReverse(blue, green *postgres.DB, p *plan.Profile) *Reverse {
+	return &Reverse{blue: blue, green: green, profile: p, batch: 2000}
+}
+
+// Drain applies green's revocations to blue until none is left. Run again after a crash it applies each once: the
+// ledger on blue is written in the transaction of the revocations.
+func (v *Reverse) Drain(ctx context.Context) (Applied, error) {
+	var total Applied
+	if there, err := NewCapture(v.green, v.profile, Green).there(ctx); err != nil || !there {
+		return total, err // nothing was captured: green never served
+	}
+	err := v.blue.InTx(ctx, postgres.DefaultBudget(), func(ctx context.Context, tx pgx.Tx) error {
+		if err := alone(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, ledgerSQL, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if err != nil {
+		return total, fmt.Errorf("make the ledger on blue: %w", err)
+	}
+	epoch, err := epochOf(ctx, v.green)
+	if err != nil {
+		return total, err
+	}
+	for {
+		a, err := v.once(ctx, epoch)
+		if errors.Is(err, errReplayed) {
+			continue
+		}
+		total.add(a)
+		if err != nil || a.Changes == 0 {
+			return total, err
+		}
+	}
+}
+
+const claimReverseSQL = `
+SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, 0::bigint FROM tideover.change
+WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT $1`
+
+func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error) {
+	var claimed []change
+	var found []*revocation
+	err = snapshotOf(ctx, v.green, schemaOf(v.profile), func(tx pgx.Tx) error {
+		if claimed, _, err = changes(ctx, tx, claimReverseSQL, v.batch); err != nil {
+			return err
+		}
+		found, err = inForceOf(ctx, tx, revocationsOf(v.profile, Green, claimed), nil,
+			func(rev *revocation) string { return rev.spec.Green.Living })
+		return err
+	})
+	if err != nil {
+		return a, fmt.Errorf("green: %w", err)
+	}
+	if len(claimed) == 0 {
+		return a, nil
+	}
+	rows, err := v.blue.Pool().Query(ctx, `SELECT change_id FROM tideover.applied WHERE epoch = $1 AND change_id = ANY($2)`, epoch, ids(claimed))
+	if err != nil {
+		return a, fmt.Errorf("read the ledger on blue: %w", err)
+	}
+	if done, err := pgx.CollectRows(rows, pgx.RowTo[int64]); err != nil {
+		return a, fmt.Errorf("read the ledger on blue: %w", err)
+	} else if len(done) > 0 {
+		if err := markApplied(ctx, v.green, done); err != nil {
+			return a, err
+		}
+		return a, errReplayed
+	}
+	all := make([]revocation, len(found))
+	for i, rev := range found {
+		all[i] = *rev
+	}
+	err = pgx.BeginFunc(ctx, v.blue.Pool(), func(tx pgx.Tx) error {
+		if err := within(ctx, tx, schemaOf(v.profile)); err != nil {
+			return err
+		}
+		if a.Revoked, err = revoke(ctx, tx, all, func(rev *revocation) string { return rev.spec.Blue.Apply }); err != nil {
+			return err
+		}
+		return enter(ctx, tx, epoch, ids(claimed))
+	})
+	if err != nil {
+		return Applied{}, fmt.Errorf("blue: %w", err)
+	}
+	if err := v.hooks.reach("committed"); err != nil {
+		return Applied{}, err
+	}
+	a.Changes = int64(len(claimed))
+	return a, markApplied(ctx, v.green, ids(claimed))
+}
+
+// snapshotOf runs f in a transaction that sees a side as it is now.
+func snapshotOf(ctx context.Context, db *postgres.DB, schema string, f func(tx pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if err := within(ctx, tx, schema); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+}
+
+// Verify asks whether every revocation that was captured on green is in force on blue.
+func (v *Reverse) Verify(ctx context.Context) (found Verification, err error) {
+	if there, err := NewCapture(v.green, v.profile, Green).there(ctx); err != nil || !there {
+		return found, err
+	}
+	err = snapshotOf(ctx, v.green, schemaOf(v.profile), func(tx pgx.Tx) error {
+		if found.Differences, err = leftovers(ctx, tx); err != nil {
+			return err
+		}
+		all, err := revoked(ctx, tx)
+		if err != nil {
+			return err
+		}
+		kept, err := inForceOf(ctx, tx, revocationsOf(v.profile, Green, all.changes), all.pending,
+			func(rev *revocation) string { return rev.spec.Green.Living })
+		if err != nil {
+			return fmt.Errorf("green: %w", err)
+		}
+		return snapshotOf(ctx, v.blue, schemaOf(v.profile), func(blue pgx.Tx) error {
+			return found.compare(ctx, blue, kept, 0, func(rev *revocation) string { return rev.spec.Blue.Living })
+		})
+	})
+	return found, err
+}
+
+// OnlyGreen lists what green knows and blue does not, as "table key": sessions that a way back ends. The profile's
+// living_only names living rows of green as (table of blue, first key column); those that blue has are left out.
+func (v *Reverse) OnlyGreen(ctx context.Context) ([]string, error) {
+	if v.profile.Green.LivingOnly == "" {
+		return nil, nil
+	}
+	living := make(map[string][]string)
+	err := snapshotOf(ctx, v.green, schemaOf(v.profile), func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, v.profile.Green.LivingOnly)
+		if err != nil {
+			return err
+		}
+		var table, key string
+		_, err = pgx.ForEachRow(rows, []any{&table, &key}, func() error {
+			living[table] = append(living[table], key)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("profile: green.living_only: %w", err)
+	}
+	all, err := catalog(ctx, v.blue.Pool(), schemaOf(v.profile))
+	if err != nil {
+		return nil, fmt.Errorf("blue: %w", err)
+	}
+	var only []string
+	for _, table := range sortedNames(living) {
+		t, rel := v.profile.Table(table), all[table]
+		if t == nil || rel == nil {
+			return nil, fmt.Errorf("profile: green.living_only names %q, which is not a table of blue", table)
+		}
+		key := t.Key
+		if len(key) == 0 {
+			key = rel.primary
+		}
+		if len(key) == 0 {
+			return nil, fmt.Errorf("profile: table %q of blue has no key", table)
+		}
+		sql := "SELECT k.v FROM unnest($1::text[]) WITH ORDINALITY k(v, n) WHERE NOT EXISTS (SELECT 1 FROM " + rel.ident() +
+			" t WHERE " + keyTexts(key[:1], "t") + " = k.v) ORDER BY k.n"
+		rows, err := v.blue.Pool().Query(ctx, sql, living[table])
+		if err != nil {
+			return nil, fmt.Errorf("look for green's sessions on blue: %w", err)
+		}
+		missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return nil, fmt.Errorf("look for green's sessions on blue: %w", err)
+		}
+		for _, k := range missing {
+			only = append(only, table+" "+k)
+		}
+	}
+	return only, nil
+}

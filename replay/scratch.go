@@ -1,0 +1,210 @@
+package replay
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tideover/tideover/internal/postgres"
+)
+
+// scratch makes databases of blue's empty schema on green's server. One is kept ready, so that a batch in the hold need
+// not wait for it; used ones are dropped in a quiet moment, because DROP DATABASE waits for a checkpoint.
+type scratch struct {
+	green *postgres.DB
+	base  string // of the names; its own for each green database
+	ready string
+	spent []string
+}
+
+func (s *scratch) template() string { return s.base + "_template" }
+
+// prepare drops what an earlier process left, makes the template anew, and a first database of it. The caller holds
+// the replayer's lock, so that nobody else uses them.
+func (s *scratch) prepare(ctx context.Context, schema func(ctx context.Context, into string) error) error {
+	var name string
+	if err := s.green.Pool().QueryRow(ctx, `SELECT current_database()`).Scan(&name); err != nil {
+		return fmt.Errorf("scratch database: %w", err)
+	}
+	sum := sha256.Sum256([]byte(name))
+	s.base = "tideover_scratch_" + hex.EncodeToString(sum[:6])
+	if err := s.close(ctx); err != nil {
+		return err
+	}
+	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{s.template()}.Sanitize()+" TEMPLATE template0"); err != nil {
+		return err
+	}
+	dsn, err := postgres.WithDatabase(s.green.DSN(), s.template())
+	if err != nil {
+		return fmt.Errorf("scratch database: %w", err)
+	}
+	if err := schema(ctx, dsn); err != nil {
+		return fmt.Errorf("scratch database: %w", err)
+	}
+	return s.refresh(ctx)
+}
+
+// take gives the DSN of an empty database of blue's schema.
+func (s *scratch) take(ctx context.Context) (string, error) {
+	if s.ready == "" {
+		if err := s.create(ctx); err != nil {
+			return "", err
+		}
+	}
+	name := s.ready
+	s.ready = ""
+	s.spent = append(s.spent, name)
+	dsn, err := postgres.WithDatabase(s.green.DSN(), name)
+	if err != nil {
+		return "", fmt.Errorf("scratch database: %w", err)
+	}
+	return dsn, nil
+}
+
+func (s *scratch) create(ctx context.Context) error {
+	name := s.base + "_" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
+	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE "+pgx.Identifier{s.template()}.Sanitize()); err != nil {
+		return err
+	}
+	s.ready = name
+	return nil
+}
+
+func (s *scratch) refresh(ctx context.Context) error {
+	if s.ready == "" {
+		if err := s.create(ctx); err != nil {
+			return err
+		}
+	}
+	for len(s.spent) > 0 {
+		if err := s.drop(ctx, s.spent[0]); err != nil {
+			return err
+		}
+		s.spent = s.spent[1:]
+	}
+	return nil
+}
+
+// close drops all databases of this green, those of a process that died too.
+func (s *scratch) close(ctx context.Context) error {
+	if s.base == "" {
+		return nil
+	}
+	const list = `SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, $1)`
+	rows, err := s.green.Pool().Query(ctx, list, s.base+"_")
+	if err != nil {
+		return fmt.Errorf("list the scratch databases: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("list the scratch databases: %w", err)
+	}
+	s.ready, s.spent = "", nil
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, s.drop(ctx, name))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *scratch) drop(ctx context.Context, name string) error {
+	return s.exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+}
+
+func (s *scratch) exec(ctx context.Context, sql string) error {
+	if _, err := s.green.Pool().Exec(ctx, sql); err != nil {
+		return fmt.Errorf("scratch database: %w", err)
+	}
+	return nil
+}
+
+// pipe copies the outcome of a query into a table, as text: it means the same in every Postgres and for every type,
+// while the binary form of an array or a composite type has the numbers of one database's types in it.
+func pipe(ctx context.Context, from *pgx.Conn, query string, to *pgx.Conn, into string) (int64, error) {
+	r, w := io.Pipe()
+	var g errgroup.Group // not with a context: its end would cut the other connection
+	var n int64
+	g.Go(func() error {
+		_, err := from.PgConn().CopyTo(ctx, w, "COPY ("+query+") TO STDOUT")
+		w.CloseWithError(err)
+		return err
+	})
+	tag, err := to.PgConn().CopyFrom(ctx, r, "COPY "+into+" FROM STDIN")
+	r.CloseWithError(cmp.Or(err, io.EOF))
+	n = tag.RowsAffected()
+	if sent := g.Wait(); sent != nil && (err == nil || !errors.Is(sent, err)) {
+		return n, errors.Join(sent, err)
+	}
+	return n, err
+}
+
+// load copies rows of blue, by their keys, into the scratch database. Foreign keys are not checked on the way: blue's
+// rows are taken as they are, as the bulk copy took them.
+func (r *Replayer) load(ctx context.Context, tx pgx.Tx, to *pgx.Conn, rows map[string]*keySet) error {
+	if _, err := to.Exec(ctx, `SET session_replication_role = replica`); err != nil {
+		return fmt.Errorf("load the delta: %w", err)
+	}
+	for _, table := range sortedNames(rows) {
+		if len(rows[table].keys) == 0 {
+			continue
+		}
+		rel := r.blue[table]
+		columns := names(rel.writable())
+		query := "SELECT " + columns.of("t") + " FROM " + rel.ident() + " t JOIN " +
+			constants(rel, r.keys[table], rows[table].keys) + " ON " + equal("t", r.keys[table], "k", numbered(len(r.keys[table])))
+		if _, err := pipe(ctx, tx.Conn(), query, to, rel.ident()+" ("+columns.list()+")"); err != nil {
+			return fmt.Errorf("load the delta: table %q: %w", table, err)
+		}
+	}
+	if _, err := to.Exec(ctx, `RESET session_replication_role`); err != nil {
+		return fmt.Errorf("load the delta: %w", err)
+	}
+	return nil
+}
+
+// constants is unnest with the values written out: COPY takes no parameters.
+func constants(rel *relation, columns []string, values []tuple) string {
+	args := make([]string, len(columns))
+	for i, name := range columns {
+		c, _ := rel.column(name)
+		var b strings.Builder
+		b.WriteString("ARRAY[")
+		for j, v := range values {
+			if j > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(literal(v[i]))
+		}
+		b.WriteString("]::text[]::" + c.typ + "[]")
+		args[i] = b.String()
+	}
+	return "unnest(" + strings.Join(args, ", ") + ") k(" + strings.Join(numbered(len(columns)), ", ") + ")"
+}
+
+// names are column names.
+type names []string
+
+func (n names) list() string {
+	parts := make([]string, len(n))
+	for i, c := range n {
+		parts[i] = pgx.Identifier{c}.Sanitize()
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (n names) of(alias string) string {
+	parts := make([]string, len(n))
+	for i, c := range n {
+		parts[i] = alias + "." + pgx.Identifier{c}.Sanitize()
+	}
+	return strings.Join(parts, ", ")
+}
