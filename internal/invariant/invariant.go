@@ -213,3 +213,6 @@ func (s *side) close(ctx context.Context) {
 	defer cancel()
 	_ = s.conn.Close(ctx) // the server ends the session anyway once the socket is closed
 }
+
+// String names the place, without values.
+func (d Difference) String() string { return fmt.Sprintf("%s %s: %s", d.Invariant, d.Key, d.Kind) }

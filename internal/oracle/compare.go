@@ -268,3 +268,12 @@ func (c *Comparison) quarantine(ctx context.Context, expected, actual *pgx.Conn,
 	_, err := c.merge(ctx, expected, actual, "tideover.quarantine", queries, false)
 	return err
 }
+
+// String names the place, without values.
+func (d Difference) String() string {
+	s := fmt.Sprintf("%s %s: %s", d.Table, d.Key, d.Kind)
+	if len(d.Columns) > 0 {
+		s += " (" + strings.Join(d.Columns, ", ") + ")"
+	}
+	return s
+}

@@ -1,0 +1,42 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/tideover/tideover/internal/preflight"
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/steps"
+)
+
+// lookAtBoth runs preflight outside of a run. It writes nothing to blue and keeps nothing on green.
+func lookAtBoth(ctx context.Context, std *IO, rb *plan.Runbook, profile *plan.Profile, asJSON bool) error {
+	findings, err := steps.Look(ctx, rb, profile)
+	if err != nil {
+		return err
+	}
+	failed := 0
+	for _, f := range findings {
+		if f.Level == preflight.Fail {
+			failed++
+		}
+	}
+	if asJSON {
+		if err := json.NewEncoder(std.Out).Encode(map[string]any{"findings": findings}); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintln(std.Out, "\npreflight:")
+		for _, f := range findings {
+			fmt.Fprintf(std.Out, "  %-4s  %s: %s\n", f.Level, f.Check, f.Text)
+			if f.Hint != "" && f.Level != preflight.OK {
+				fmt.Fprintf(std.Out, "        %s\n", f.Hint)
+			}
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d checks stop the run", failed)
+	}
+	return nil
+}

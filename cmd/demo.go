@@ -1,0 +1,184 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/pgserver"
+	"github.com/tideover/tideover/internal/rehearsal"
+	"github.com/tideover/tideover/internal/report"
+	"github.com/tideover/tideover/internal/tui"
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/steps"
+	"github.com/tideover/tideover/testdata"
+)
+
+const demoLong = `Demo upgrades a live OAuth server from generation 1.1 to 2.0, on two throw-away Postgres servers, under real OAuth
+traffic, and has the result judged: the checker, which knows only what the clients saw, and the oracle, which compares
+green with blue's final state migrated offline. Everything is removed at the end.
+
+The Postgres servers are found in this order: a DSN that is given (TIDEOVER_TEST_DSN_BLUE and _GREEN), local binaries, a
+container, a download.
+
+EXIT STATUS
+  0 completed, and nothing was lost  1 failed  2 usage  5 the judges found a fault  130 interrupted`
+
+const rehearseLong = `Rehearse takes your runbook through the whole upgrade on the same throw-away stage as the demo: its blue and green
+are replaced by throw-away servers, everything else is done as written, under traffic, and judged. Use it in CI.
+
+The runbook's ${TIDEOVER_BLUE_DSN}, ${TIDEOVER_GREEN_DSN}, ${TIDEOVER_BLUE_PUBLIC}, ${TIDEOVER_BLUE_ADMIN},
+${TIDEOVER_GREEN_PUBLIC}, ${TIDEOVER_GREEN_ADMIN}, ${TIDEOVER_ROUTER_ADMIN} and ${TIDEOVER_ROUTER_TOKEN} are those of the
+stage; whatever the runbook says, its sides and its router are replaced by the stage's.
+
+EXIT STATUS
+  0 completed, and nothing was lost  1 failed  2 usage  5 the judges found a fault  130 interrupted`
+
+// rehearsalFlags are the flags of demo and rehearse.
+type rehearsalFlags struct {
+	runFlags
+	size     string
+	postgres string
+	network  string
+	keep     string
+	faults   []string
+}
+
+func (f *rehearsalFlags) add(c *cobra.Command) {
+	f.runFlags.add(c, false)
+	c.Flags().StringVar(&f.size, "size", "small", "how much data and traffic: small or medium")
+	c.Flags().StringVar(&f.postgres, "postgres", "auto", "where throw-away Postgres comes from: auto, dsn, local, container or download")
+	c.Flags().StringVar(&f.network, "container-network", "bridge", "network of containers: bridge or host")
+	c.Flags().StringVar(&f.keep, "keep", "", "keep the traffic's history and the events in this `folder`")
+	c.Flags().StringSliceVar(&f.faults, "fault", nil, "switch a safeguard off, to see the judges say so: "+strings.Join(steps.FaultNames, ", "))
+	c.Flags().MarkHidden("fault")
+}
+
+// NewDemoCmd is tideover demo.
+func NewDemoCmd(std *IO) *cobra.Command {
+	var f rehearsalFlags
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Upgrade a live OAuth server on throw-away Postgres, and prove that nothing was lost",
+		Long:  demoLong,
+		Args:  exactArgs(0, "no argument"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return rehearse(c.Context(), std, f, "demo", func(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error) {
+				data, err := testdata.Runbooks.ReadFile("runbooks/demo.yaml")
+				if err != nil {
+					return nil, nil, err
+				}
+				rb, err := plan.ParseRunbook("demo.yaml", data, env)
+				if err != nil {
+					return nil, nil, err
+				}
+				profile, err := plan.LoadProfile(rb.Profile, ".")
+				return rb, profile, err
+			})
+		},
+	}
+	f.add(c)
+	return c
+}
+
+// NewRehearseCmd is tideover rehearse.
+func NewRehearseCmd(std *IO) *cobra.Command {
+	var f rehearsalFlags
+	c := &cobra.Command{
+		Use:   "rehearse RUNBOOK",
+		Short: "Take your runbook through the whole upgrade on throw-away Postgres, under traffic",
+		Long:  rehearseLong,
+		Args:  exactArgs(1, "one runbook"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return rehearse(c.Context(), std, f, args[0], func(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error) {
+				return loadRunbook(args[0], env)
+			})
+		},
+	}
+	f.add(c)
+	return c
+}
+
+func rehearse(ctx context.Context, std *IO, f rehearsalFlags, title string,
+	load func(func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error)) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	o, done, err := f.options(std)
+	if err != nil {
+		return err
+	}
+	defer done()
+	var figures rehearsal.Figures
+	v := newView(ctx, std, f.runFlags, title, journal.State{}, liveTraffic(&figures), stop)
+	defer v.Close()
+	o.Load, o.Sink, o.Version, o.Figures = load, report.Tee(v.Sink(), o.Sink), version, &figures
+	r, err := rehearsal.Run(ctx, o)
+	if err == nil || r.Run != "" {
+		v.Finish(r)
+	}
+	return err
+}
+
+// liveTraffic gives the screen the clients' figures.
+func liveTraffic(f *rehearsal.Figures) func() (tui.Traffic, bool) {
+	return func() (tui.Traffic, bool) {
+		live, ok := f.Live()
+		return tui.Traffic{Requests: live.Requests, Failed: live.Failed, Rate: live.Rate, P95: live.P95, Held: live.Waiting}, ok
+	}
+}
+
+// options checks the flags; done closes the files of --keep.
+func (f *rehearsalFlags) options(std *IO) (o rehearsal.Options, done func(), err error) {
+	done = func() {}
+	sizes := rehearsal.Sizes()
+	size, ok := sizes[f.size]
+	if !ok {
+		return o, done, usageErrorf("--size is %q; it can be small or medium", f.size)
+	}
+	sources := []string{"auto", "dsn", "local", "container", "download"}
+	if !slices.Contains(sources, f.postgres) {
+		return o, done, usageErrorf("--postgres is %q; it can be %s", f.postgres, strings.Join(sources, ", "))
+	}
+	if f.network != "bridge" && f.network != "host" {
+		return o, done, usageErrorf("--container-network is %q; it can be bridge or host", f.network)
+	}
+	faults, err := steps.ParseFaults(f.faults)
+	if err != nil {
+		return o, done, usageError{err}
+	}
+	o = rehearsal.Options{Size: size, Postgres: pgserver.Source(f.postgres), Network: f.network, Faults: faults, Log: io.Discard}
+	if !std.IsTerminal || f.noTUI || f.json {
+		o.Log = std.Err
+	}
+	if f.keep == "" {
+		return o, done, nil
+	}
+	if err := os.MkdirAll(f.keep, 0o755); err != nil {
+		return o, done, err
+	}
+	history, err := os.Create(filepath.Join(f.keep, "history.jsonl"))
+	if err != nil {
+		return o, done, err
+	}
+	events, err := os.Create(filepath.Join(f.keep, "events.jsonl"))
+	if err != nil {
+		history.Close()
+		return o, done, err
+	}
+	o.History, o.Sink = history, report.JSONLines(events)
+	return o, func() {
+		if err := history.Close(); err != nil {
+			fmt.Fprintln(std.Err, err)
+		}
+		if err := events.Close(); err != nil {
+			fmt.Fprintln(std.Err, err)
+		}
+	}, nil
+}

@@ -1,0 +1,75 @@
+package cmd_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tideover/tideover/internal/report"
+)
+
+// TestDemo is the main job: the whole upgrade under traffic, with nothing lost.
+func TestDemo(t *testing.T) {
+	o := tideover(t.Context(), t, nil, "demo", "--json", "--size", "small")
+	if o.code != 0 {
+		t.Fatalf("exit code %d\n%s", o.code, o.stderr)
+	}
+	r := reportOf(t, o)
+	wantClean(t, r)
+	if r.Requests.Total < 2000 || r.Revocations.Acknowledged < 50 || r.Revocations.InWindow < 5 {
+		t.Errorf("too little was tried to prove anything: %+v %+v", r.Requests, r.Revocations)
+	}
+	if r.Revocations.Captured == 0 || r.Revocations.Captured != r.Revocations.Replayed || r.Revocations.Replayed != r.Revocations.Verified {
+		t.Errorf("captured = replayed = verified must hold: %+v", r.Revocations)
+	}
+	if r.Oracle.Tables == 0 || r.Oracle.RowsCompared == 0 {
+		t.Errorf("the oracle compared nothing: %+v", r.Oracle)
+	}
+	if r.Rows.Repaired == 0 || r.Rows.Quarantined == 0 {
+		t.Errorf("the seeded offending rows were not met: %+v", r.Rows)
+	}
+}
+
+func wantClean(t *testing.T, r report.Report) {
+	t.Helper()
+	if r.Outcome != "completed" || r.Requests.Failed != 0 || r.Revocations.Lost != 0 || r.Authorizations.Lost != 0 || r.Oracle.Differences != 0 || len(r.Findings) != 0 {
+		t.Errorf("outcome %s, failed %d, lost revocations %d, lost authorizations %d, oracle differences %d\n%s", r.Outcome,
+			r.Requests.Failed, r.Revocations.Lost, r.Authorizations.Lost, r.Oracle.Differences, strings.Join(r.Findings, "\n"))
+	}
+}
+
+// TestFaults switches one safeguard off at a time. The judges must report just the loss that follows: a judge that
+// can't say no makes every green run worthless.
+func TestFaults(t *testing.T) {
+	tests := []struct {
+		fault string
+		// lost says whether the report names the loss.
+		lost func(report.Report) bool
+		says string
+	}{
+		{"no-capture", func(r report.Report) bool {
+			return r.Revocations.Lost > 0 && r.Authorizations.Lost > 0 && r.Oracle.Differences > 0
+		}, "lost revocations, lost authorizations and oracle differences"},
+		{"no-last-replay", func(r report.Report) bool {
+			return r.Revocations.Lost+r.Authorizations.Lost > 0 && r.Oracle.Differences > 0
+		}, "something lost and oracle differences"},
+		{"no-fence", func(r report.Report) bool {
+			return slices.ContainsFunc(r.Findings, func(f string) bool { return strings.Contains(f, "two-writers") }) && r.Oracle.Differences > 0
+		}, "two writers and oracle differences"},
+		{"no-repair", func(r report.Report) bool { return r.Authorizations.Lost > 0 && r.Oracle.Differences > 0 },
+			"lost authorizations and oracle differences"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.fault, func(t *testing.T) {
+			o := tideover(t.Context(), t, nil, "demo", "--json", "--size", "small", "--fault", tt.fault)
+			if o.code != 5 {
+				t.Fatalf("exit code %d, want 5\n%s", o.code, o.stderr)
+			}
+			r := reportOf(t, o)
+			if !tt.lost(r) {
+				t.Errorf("want %s; got revocations %+v, authorizations %+v, oracle %+v\n%s", tt.says, r.Revocations, r.Authorizations,
+					r.Oracle, strings.Join(r.Findings, "\n"))
+			}
+		})
+	}
+}

@@ -1,0 +1,82 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/steps"
+)
+
+const planLong = `Plan reads a runbook and says what would be done, step by step, what can be taken back, and which guarantee
+can't be kept in this configuration, with the step that causes it. It opens no connection and changes nothing; with
+--connect it also looks at both databases, read-only but for a scratch database on green's server.
+
+EXIT STATUS
+  0 the runbook can be run  1 --connect found something that stops the run  2 the runbook has mistakes`
+
+// NewPlanCmd is tideover plan.
+func NewPlanCmd(std *IO) *cobra.Command {
+	var asJSON, connect bool
+	c := &cobra.Command{
+		Use:   "plan RUNBOOK",
+		Short: "Say what a runbook would do, and what can't be guaranteed",
+		Long:  planLong,
+		Args:  exactArgs(1, "one runbook"),
+		RunE: func(c *cobra.Command, args []string) error {
+			rb, profile, err := loadRunbook(args[0], os.LookupEnv)
+			if err != nil {
+				return err
+			}
+			described := steps.Describe(rb)
+			hazards := plan.Hazards(rb, profile)
+			if asJSON {
+				if err := json.NewEncoder(std.Out).Encode(map[string]any{"name": rb.Name, "hash": rb.Hash, "steps": described, "hazards": hazards}); err != nil {
+					return err
+				}
+			} else {
+				printPlan(std, rb, described, hazards)
+			}
+			if !connect {
+				return nil
+			}
+			return lookAtBoth(c.Context(), std, rb, profile, asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	c.Flags().BoolVar(&connect, "connect", false, "also run preflight on both databases")
+	return c
+}
+
+func printPlan(std *IO, rb *plan.Runbook, described []steps.Description, hazards []plan.Hazard) {
+	fmt.Fprintf(std.Out, "%s: %d steps, profile %s, runbook %.12s\n\n", rb.Name, len(described), rb.Profile, rb.Hash)
+	w := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
+	for i, d := range described {
+		gate := ""
+		if d.Gate {
+			gate = " (waits for approval)"
+		}
+		fmt.Fprintf(w, "%2d\t%s%s\t%s\tundo: %s\n", i+1, d.ID, gate, d.Does, d.Undo)
+	}
+	w.Flush()
+	if len(hazards) == 0 {
+		fmt.Fprintln(std.Out, "\nevery guarantee can be kept")
+		return
+	}
+	fmt.Fprintln(std.Out, "\nwhat can't be guaranteed as it stands:")
+	for _, h := range hazards {
+		where := ""
+		if h.Step != "" {
+			where = " (" + h.Step + ")"
+		}
+		fmt.Fprintf(std.Out, "  %s%s: %s\n", h.Guarantee, where, h.Text)
+		if h.Hint != "" {
+			fmt.Fprintf(std.Out, "     %s\n", strings.ReplaceAll(h.Hint, "\n", "\n     "))
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package cmd
+
+import (
+	"context"
+	"os"
+	"os/user"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/report"
+	"github.com/tideover/tideover/steps"
+)
+
+const runLong = `Run takes a runbook through the whole upgrade, on the databases and servers that it names. Every step is written
+to the journal before the next begins: whatever happens, tideover resume goes on and tideover rollback goes back.
+
+Ctrl-C stops safely: blue goes on serving, and the run can be resumed. On a terminal the run is shown as it goes; with
+--json each event is a line on stdout.
+
+EXIT STATUS
+  0 completed  1 failed  2 the runbook has mistakes  3 another process holds the run
+  4 stopped safely before the point of no return  5 blue and green differ  130 interrupted`
+
+// NewRunCmd is tideover run.
+func NewRunCmd(std *IO) *cobra.Command {
+	var f runFlags
+	var yes bool
+	c := &cobra.Command{
+		Use:   "run RUNBOOK",
+		Short: "Run the upgrade that a runbook describes",
+		Long:  runLong,
+		Args:  exactArgs(1, "one runbook"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return work(c.Context(), std, f, args[0], yes, steps.Start)
+		},
+	}
+	f.add(c, false)
+	c.Flags().BoolVar(&yes, "yes", false, "open every gate (approve: true) without asking")
+	return c
+}
+
+// NewResumeCmd is tideover resume.
+func NewResumeCmd(std *IO) *cobra.Command {
+	var f runFlags
+	var yes bool
+	c := &cobra.Command{
+		Use:   "resume RUNBOOK",
+		Short: "Go on with a run that stopped or crashed",
+		Long: `Resume takes over a run whose process is gone and goes on where the journal says that it was. A cutover that was
+under way is completed or aborted by looking at the router, the fences and the participants, not at what was planned. A
+run that was on its way back goes on going back. A runbook that has changed since the run began is refused.
+
+EXIT STATUS
+  as tideover run`,
+		Args: exactArgs(1, "one runbook"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return work(c.Context(), std, f, args[0], yes, func(ctx context.Context, o steps.Options) (*steps.Session, error) {
+				return takeOver(ctx, o, f.run)
+			})
+		},
+	}
+	f.add(c, true)
+	c.Flags().BoolVar(&yes, "yes", false, "open every gate (approve: true) without asking")
+	return c
+}
+
+// NewRollbackCmd is tideover rollback.
+func NewRollbackCmd(std *IO) *cobra.Command {
+	var f runFlags
+	var reason string
+	c := &cobra.Command{
+		Use:   "rollback RUNBOOK",
+		Short: "Take a run back: blue serves again",
+		Long: `Rollback takes back every step of a run that has an effect, the last one first. Before the point of no return
+blue is as it was. After it the cutover is turned round: green is fenced, the revocations that were made on green are
+brought back to blue, the participants and the router return to blue. Sessions that only green knows are counted and
+named; green is kept for people to look at.
+
+EXIT STATUS
+  0 taken back  1 failed: type it again  3 another process holds the run`,
+		Args: exactArgs(1, "one runbook"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return rollback(c.Context(), std, f, args[0], reason)
+		},
+	}
+	f.add(c, true)
+	c.Flags().StringVar(&reason, "reason", "asked for by a person", "why, for the journal")
+	return c
+}
+
+// begin takes a run: a new one, or one that has no living process.
+type begin func(context.Context, steps.Options) (*steps.Session, error)
+
+// work runs or resumes.
+func work(ctx context.Context, std *IO, f runFlags, path string, yes bool, take begin) error {
+	return perform(ctx, std, f, path, yes, take, func(ctx context.Context, s *steps.Session) error { return s.Run(ctx) })
+}
+
+func rollback(ctx context.Context, std *IO, f runFlags, path, reason string) error {
+	take := func(ctx context.Context, o steps.Options) (*steps.Session, error) { return takeOver(ctx, o, f.run) }
+	return perform(ctx, std, f, path, false, take, func(ctx context.Context, s *steps.Session) error { return s.Rollback(ctx, reason) })
+}
+
+// perform takes a run, shows it while do works on it, and reports. The view is made once the run is ours: a screen
+// begins with the state that the run is in.
+func perform(ctx context.Context, std *IO, f runFlags, path string, yes bool, take begin, do func(context.Context, *steps.Session) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	rb, profile, err := loadRunbook(path, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	var v *view
+	o := steps.Options{
+		Runbook: rb, Profile: profile, Version: version,
+		Sink: func(e journal.Event) { v.Sink()(e) },
+		Gate: gateFunc(func(ctx context.Context, step string) (string, error) { return v.Wait(ctx, step) }),
+	}
+	if yes {
+		o.Gate = steps.Open{By: person()}
+	}
+	session, err := take(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	v = newView(ctx, std, f, rb.Name, session.State(), nil, stop)
+	defer v.Close()
+	err = do(ctx, session)
+	v.Finish(report.Collect(session.State()))
+	return err
+}
+
+// gateFunc is a gate made of its Wait.
+type gateFunc func(ctx context.Context, step string) (string, error)
+
+func (f gateFunc) Wait(ctx context.Context, step string) (string, error) { return f(ctx, step) }
+
+// takeOver finds the run that a person means and takes it.
+func takeOver(ctx context.Context, o steps.Options, id string) (*steps.Session, error) {
+	db, j, err := openJournal(ctx, o.Runbook)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	run, err := findRun(ctx, j, o.Runbook, id)
+	if err != nil {
+		return nil, err
+	}
+	return steps.Resume(ctx, o, run.ID)
+}
+
+// person is who types.
+func person() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	if name := os.Getenv("USER"); name != "" {
+		return name
+	}
+	return "somebody"
+}

@@ -1,0 +1,195 @@
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/oracle"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/report"
+	"github.com/tideover/tideover/internal/stage"
+	"github.com/tideover/tideover/internal/telemetry"
+	"github.com/tideover/tideover/internal/traffic"
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/steps"
+)
+
+// performance is one rehearsal on its stage.
+type performance struct {
+	options Options
+	stage   *stage.Stage
+	runbook *plan.Runbook
+	profile *plan.Profile
+	report  *report.Report
+
+	generator *traffic.Generator
+	pin       *oracle.Pin
+	state     journal.State
+}
+
+func (p *performance) close() {
+	if p.pin != nil {
+		p.pin.Close(context.Background())
+	}
+}
+
+// perform has the traffic go on through the whole of the run, then judges.
+func (p *performance) perform(ctx context.Context) error {
+	var err error
+	if p.generator, err = traffic.New(ctx, trafficConfig(p.stage, p.options.Size)); err != nil {
+		return fmt.Errorf("traffic: %w", err)
+	}
+	if p.options.Figures != nil {
+		p.options.Figures.generator.Store(p.generator)
+	}
+	clients, stop := context.WithCancel(ctx)
+	defer stop()
+	load, loaded := errgroup.WithContext(clients)
+	load.Go(func() error { return p.generator.Run(loaded) })
+
+	runErr := p.upgrade(ctx)
+	stop()
+	if err := load.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		runErr = errors.Join(runErr, fmt.Errorf("traffic: %w", err))
+	}
+	if ctx.Err() != nil {
+		return errors.Join(runErr, context.Cause(ctx))
+	}
+	return errors.Join(runErr, p.judge(ctx))
+}
+
+// upgrade runs the runbook between a while of traffic before and a while after, and takes the figures.
+func (p *performance) upgrade(ctx context.Context) error {
+	size := p.options.Size
+	green, err := postgres.Open(ctx, "green", p.stage.GreenDSN)
+	if err != nil {
+		return err
+	}
+	defer green.Close()
+	blue, err := postgres.Open(ctx, "blue", p.stage.BlueDSN)
+	if err != nil {
+		return err
+	}
+	defer blue.Close()
+
+	p.generator.Mark(markBefore)
+	before, err := p.watchServer(ctx, p.stage.BlueServer.Admin+"/metrics/prometheus", size.Before)
+	if err != nil {
+		return err
+	}
+	statsBefore, err := telemetry.SampleDatabase(ctx, green.Pool())
+	if err != nil {
+		return err
+	}
+	probe, err := startProbe(ctx, blue)
+	if err != nil {
+		return err
+	}
+	p.generator.Mark(markRun)
+	runErr := p.run(ctx)
+	p.generator.Mark(markAfter)
+	longest, probeErr := probe.stop()
+	if runErr != nil {
+		return errors.Join(runErr, probeErr)
+	}
+	after, err := p.watchServer(ctx, p.stage.GreenServer.Admin+"/metrics/prometheus", size.After)
+	if err != nil {
+		return err
+	}
+	p.generator.Mark(markEnd)
+	statsAfter, err := telemetry.SampleDatabase(ctx, green.Pool())
+	if err != nil {
+		return err
+	}
+	p.report.LongestBlockMS = longest.Milliseconds()
+	p.report.Servers = report.Servers{Before: server(before), After: server(after)}
+	did := statsAfter.Since(statsBefore)
+	p.report.Database = report.Database(did)
+	p.report.Rows.Updated, p.report.Rows.Inserted = did.RowsUpdated, did.RowsInserted
+	return probeErr
+}
+
+// Marks in the history, besides the steps' own.
+const (
+	markBefore = "before"
+	markRun    = "run"
+	markAfter  = "after"
+	markEnd    = "end"
+)
+
+// run takes the runbook through, as tideover run does.
+func (p *performance) run(ctx context.Context) error {
+	gate := p.options.Gate
+	if gate == nil {
+		gate = steps.Open{By: "rehearsal"}
+	}
+	session, err := steps.Start(ctx, steps.Options{
+		Runbook: p.runbook, Profile: p.profile, Version: p.options.Version, Faults: p.options.Faults, Gate: gate,
+		Sink: report.Tee(p.mark, p.options.Sink),
+		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
+			p.pin, err = oracle.NewPin(ctx, green)
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	err = session.Run(ctx)
+	p.state = session.State()
+	collected := report.Collect(p.state)
+	*p.report = collected
+	return err
+}
+
+// mark puts the run's stages into the traffic's history: the checker asks what was done while replay or the hold was
+// on, and what was asked after the release.
+func (p *performance) mark(e journal.Event) {
+	switch e.Kind {
+	case journal.StepStarted:
+		st, _ := stepKind(p.runbook, e.Step)
+		p.generator.Mark(string(st))
+	case journal.CutoverHolding:
+		p.generator.Mark(traffic.MarkHold)
+	case journal.CutoverReleased:
+		p.generator.Mark(traffic.MarkReleased)
+	case journal.CutoverAborted:
+		p.generator.Mark(traffic.MarkAborted)
+	}
+}
+
+func stepKind(rb *plan.Runbook, id string) (plan.StepKind, bool) {
+	for _, spec := range rb.Steps {
+		if spec.ID == id {
+			return spec.Kind, true
+		}
+	}
+	return "", false
+}
+
+// watchServer reads a server's metrics, waits, and reads them again.
+func (p *performance) watchServer(ctx context.Context, url string, during time.Duration) (telemetry.ServerUse, error) {
+	first, err := telemetry.Sample(ctx, url)
+	if err != nil {
+		return telemetry.ServerUse{}, err
+	}
+	select {
+	case <-ctx.Done():
+		return telemetry.ServerUse{}, context.Cause(ctx)
+	case <-time.After(during):
+	}
+	last, err := telemetry.Sample(ctx, url)
+	if err != nil {
+		return telemetry.ServerUse{}, err
+	}
+	return telemetry.Between(first, last), nil
+}
+
+func server(use telemetry.ServerUse) report.Server {
+	return report.Server{RSSMB: use.RSSMB, HeapMB: use.HeapMB, Goroutines: use.Goroutines, CPUCores: use.CPUCores}
+}

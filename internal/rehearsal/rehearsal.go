@@ -1,0 +1,94 @@
+// Package rehearsal takes a runbook through a whole upgrade on a throw-away stage, under real OAuth traffic, and has it
+// judged: by the checker, which knows only what the clients saw, and by the oracle, which compares green with blue's
+// final state migrated offline.
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/tideover/tideover/internal/authserver/seed"
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/pgserver"
+	"github.com/tideover/tideover/internal/report"
+	"github.com/tideover/tideover/internal/stage"
+	"github.com/tideover/tideover/internal/traffic"
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/steps"
+)
+
+// Options says what is to be rehearsed, and on what.
+type Options struct {
+	// Load reads the runbook; its ${…} references are those of the stage (stage.Environment), then the process's own.
+	Load       func(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error)
+	Size       Size
+	Executable string // the tideover binary; default: this program
+	Postgres   pgserver.Source
+	Network    string
+	Faults     steps.Faults
+	Gate       steps.Gate // opens approve gates; default: they open by themselves
+	Sink       journal.Sink
+	Log        io.Writer
+	History    io.Writer // the traffic's history as JSON lines, for a later look; nil: not kept
+	Version    string
+	Figures    *Figures // the traffic's figures while it goes on, for a screen; may be nil
+}
+
+// Size is how much data and traffic a rehearsal has.
+type Size struct {
+	Seed    seed.Options
+	Clients int
+	Rate    float64       // requests a second
+	Before  time.Duration // traffic before the run begins, for the figures
+	After   time.Duration // traffic after its end
+}
+
+// Sizes are the named ones.
+func Sizes() map[string]Size {
+	return map[string]Size{
+		"small": {
+			Seed:    seed.Options{Clients: 20, Sessions: 2_000, Offending: true},
+			Clients: 24, Rate: 140, Before: 4 * time.Second, After: 3 * time.Second,
+		},
+		"medium": {
+			Seed:    seed.Options{Clients: 200, Sessions: 60_000, Offending: true},
+			Clients: 32, Rate: 200, Before: 10 * time.Second, After: 10 * time.Second,
+		},
+	}
+}
+
+// Run rehearses. The report is complete also when the run failed; the error says why it did, or that the judges hold
+// something against it.
+func Run(ctx context.Context, o Options) (rep report.Report, err error) {
+	rep.Outcome = "failed"
+	s, err := stage.Start(ctx, stage.Options{Executable: o.Executable, Postgres: o.Postgres, Network: o.Network,
+		Seed: o.Size.Seed, Log: o.Log})
+	if err != nil {
+		return rep, fmt.Errorf("set the stage: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+
+	runbook, profile, err := o.Load(environment(s))
+	if err != nil {
+		return rep, err
+	}
+	onStage(runbook, s)
+	p := &performance{options: o, stage: s, runbook: runbook, profile: profile, report: &rep}
+	defer p.close()
+	return rep, p.perform(ctx)
+}
+
+// coalescing is how long after a refresh the router promises the same answer to a retry, less a margin.
+const coalescing = 5 * time.Second
+
+// trafficConfig points the clients at the router, and a few of them past it at the old server.
+func trafficConfig(s *stage.Stage, size Size) traffic.Config {
+	return traffic.Config{
+		Public: s.Router.Public, Admin: s.Router.Admin,
+		BypassPublic: s.BlueServer.Public, BypassAdmin: s.BlueServer.Admin,
+		Issuer: s.Router.Public, Clients: size.Clients, Rate: size.Rate, RetryRefresh: true, Coalescing: coalescing,
+	}
+}

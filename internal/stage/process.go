@@ -1,0 +1,127 @@
+package stage
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ExitWithStdin is the environment variable that makes a tideover server or router end when its standard input ends:
+// its owner holds the other end, so a child never outlives an owner that was killed.
+const ExitWithStdin = "TIDEOVER_EXIT_WITH_STDIN"
+
+// stopGrace is how long a process may take to finish its requests after SIGTERM.
+const stopGrace = 5 * time.Second
+
+// process is one tideover child: an OAuth server or the router.
+type process struct {
+	name  string
+	cmd   *exec.Cmd
+	stdin io.Closer
+	tail  *tail
+	done  chan struct{} // closed once the process has ended and err is set
+	err   error
+	// Addresses are what the child printed on its first line of stdout, such as {"public":"127.0.0.1:40001"}.
+	addresses map[string]string
+}
+
+// startProcess starts executable and waits until it has said where it listens.
+func startProcess(ctx context.Context, name, executable string, env []string, args ...string) (*process, error) {
+	p := &process{name: name, tail: &tail{}, done: make(chan struct{})}
+	p.cmd = exec.Command(executable, args...)
+	p.cmd.Env = append(append(os.Environ(), ExitWithStdin+"=1"), env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the owner, who stops its children in order
+	p.cmd.Stderr = p.tail
+	stdin, err := p.cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	p.stdin = stdin
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%s: start %s: %w", name, executable, err)
+	}
+	first := make(chan error, 1)
+	go func() {
+		defer close(p.done)
+		lines := bufio.NewReader(stdout)
+		line, err := lines.ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, &p.addresses)
+		}
+		first <- err
+		io.Copy(io.Discard, lines)
+		p.err = p.cmd.Wait()
+	}()
+	select {
+	case err := <-first:
+		if err != nil {
+			p.stop()
+			return nil, fmt.Errorf("%s did not say where it listens: %w: %s", name, err, p.tail)
+		}
+		return p, nil
+	case <-ctx.Done():
+		p.stop()
+		return nil, fmt.Errorf("%s: %w", name, context.Cause(ctx))
+	}
+}
+
+// stop ends the process: SIGTERM, then after a grace SIGKILL. It may be called again.
+func (p *process) stop() error {
+	p.stdin.Close()
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(stopGrace):
+		p.cmd.Process.Kill()
+		<-p.done
+	}
+	var exit *exec.ExitError
+	if errors.As(p.err, &exit) && exit.ExitCode() > 0 {
+		return fmt.Errorf("%s: %w: %s", p.name, p.err, p.tail)
+	}
+	return nil
+}
+
+// kill ends the process with SIGKILL, as a crash would.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	<-p.done
+}
+
+// tail keeps the end of what a process wrote on stderr.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+const tailBytes = 4 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b...)
+	if over := len(t.buf) - tailBytes; over > 0 {
+		t.buf = bytes.Clone(t.buf[over:])
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.buf))
+}

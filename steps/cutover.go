@@ -1,0 +1,272 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/tideover/tideover/cutover"
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/snapshot"
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/replay"
+)
+
+// cutoverStep is the switch. It can be taken back: before the point of no return it does so by itself on every failure,
+// after it Undo turns it round.
+type cutoverStep struct {
+	base
+	env  *Env
+	spec *plan.CutoverSpec
+}
+
+// Done is never true: Run asks the world where it is, and finds out at once.
+func (s *cutoverStep) Done(context.Context) (bool, error) { return false, nil }
+
+// Run goes on where a crash cut it off, or makes the switch.
+func (s *cutoverStep) Run(ctx context.Context, p *Progress) error {
+	sw, err := s.protocol(p)
+	if err != nil {
+		return err
+	}
+	if s.env.Faults.NoLastReplay {
+		if err := p.StopBackground(); err != nil {
+			return err
+		}
+	}
+	r, err := s.env.Replayer()
+	if err != nil {
+		return err
+	}
+	if err := r.Prepare(ctx); err != nil {
+		return err
+	}
+	if last := p.State().Cutover.Last; last != "" {
+		done, err := sw.Recover(ctx, last)
+		if done || err != nil {
+			return err
+		}
+	}
+	if err := s.guard(ctx); err != nil {
+		return err
+	}
+	// From the first write on green its revocations are recorded, for the way back.
+	if err := replay.NewCapture(s.env.Green, s.env.Profile, replay.Green).Install(ctx, s.env.budget()); err != nil {
+		return err
+	}
+	figures, err := sw.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if figures.LoginsLeft > 0 {
+		if err := p.Note(ctx, "info", "%d logins were under way when the hold began; they start again on green", figures.LoginsLeft); err != nil {
+			return err
+		}
+	}
+	return p.Figure(ctx, "cutover", figures)
+}
+
+// guard looks once more before anybody has to wait.
+func (s *cutoverStep) guard(ctx context.Context) error {
+	lag, err := s.env.lag(ctx)
+	if err != nil {
+		return err
+	}
+	if s.spec.MaxLag > 0 && lag.Changes > int64(s.spec.MaxLag) {
+		return &guardError{fmt.Sprintf("%d changes are not replayed yet, more than max_lag %d", lag.Changes, s.spec.MaxLag),
+			"wait until replay has caught up, then resume; or raise max_lag in a new runbook"}
+	}
+	if missing, err := s.env.blueFence().Missing(ctx); err != nil {
+		return err
+	} else if len(missing) > 0 && !s.env.Faults.NoFence {
+		if err := s.env.blueFence().Install(ctx, s.env.budget()); err != nil {
+			return err
+		}
+	}
+	for _, base := range []string{s.env.Runbook.Green.Public, s.env.Runbook.Green.Admin} {
+		if err := healthy(ctx, base, s.env.Profile.HTTP.Health); err != nil {
+			return &guardError{err.Error(), "start the new server on green's database, see that it is ready, then resume"}
+		}
+	}
+	return nil
+}
+
+func healthy(ctx context.Context, base, path string) error {
+	if base == "" || path == "" {
+		return nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("green's server does not answer: %w", err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("green's server is not ready: %s answers %s", base+path, resp.Status)
+	}
+	return nil
+}
+
+// guardError stops a cutover before it has touched anything.
+type guardError struct{ text, hint string }
+
+func (e *guardError) Error() string { return e.text }
+func (e *guardError) Hint() string  { return e.hint }
+
+// protocol is the switch with this run's databases and participants.
+func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
+	participants, err := buildAll(s.spec.Participants)
+	if err != nil {
+		return nil, err
+	}
+	sw := &cutover.Switch{
+		Ticket: cutover.Ticket{Run: s.env.Run, Term: s.env.Term}, Participants: participants, Router: cutover.Routers(s.env.routers()),
+		Fence: s.env.blueFence(), Green: s.env.greenFence(), Pin: s.env.Pin,
+		Deadline: s.spec.Deadline, DrainLogins: s.spec.DrainLogins,
+		Record:  func(ctx context.Context, kind journal.Kind, data any) error { return p.Event(ctx, kind, data) },
+		Replay:  func(ctx context.Context) error { return s.lastReplay(ctx, p) },
+		Verify:  func(ctx context.Context) error { return s.verify(ctx, p) },
+		Reverse: func(ctx context.Context) error { return s.reverse(ctx, p) },
+	}
+	if s.env.Faults.NoFence {
+		sw.Fence = noFence{}
+	}
+	return sw, nil
+}
+
+// noFence stands for blue's fence under the no-fence fault.
+type noFence struct{}
+
+func (noFence) Raise(context.Context) error          { return nil }
+func (noFence) Lower(context.Context) error          { return nil }
+func (noFence) Raised(context.Context) (bool, error) { return true, nil }
+
+// lastReplay brings over what is left, with blue fenced: nothing comes after it.
+func (s *cutoverStep) lastReplay(ctx context.Context, p *Progress) error {
+	if err := p.StopBackground(); err != nil {
+		return err
+	}
+	if s.env.Faults.NoLastReplay {
+		return nil
+	}
+	r, err := s.env.Replayer()
+	if err != nil {
+		return err
+	}
+	applied, err := r.Drain(ctx)
+	if err != nil {
+		return err
+	}
+	if len(applied.Parked) > 0 {
+		return &parkedError{applied.Parked}
+	}
+	// Replayed rows move no sequence.
+	_, err = snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green)
+	return err
+}
+
+type parkedError struct{ changes []string }
+
+func (e *parkedError) Error() string {
+	return fmt.Sprintf("%d changes could not be replayed, the first: %s", len(e.changes), e.changes[0])
+}
+
+func (e *parkedError) Hint() string {
+	return "each parked change is named with its error in tideover.change on blue: mend the row there, or add a rule to the profile; then resume"
+}
+
+// verify asks whether all that was captured is in force on green.
+func (s *cutoverStep) verify(ctx context.Context, p *Progress) error {
+	r, err := s.env.Replayer()
+	if err != nil {
+		return err
+	}
+	v, err := r.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	for name, n := range map[string]int64{"revocations.captured": v.Captured, "revocations.replayed": v.Replayed, "revocations.verified": v.Verified} {
+		if err := p.Figure(ctx, name, n); err != nil {
+			return err
+		}
+	}
+	if len(v.Differences) == 0 {
+		return nil
+	}
+	failure := &verifyError{v.Differences}
+	if s.env.Faults.Any() {
+		return p.Note(ctx, "warn", "not stopped, since a fault is on: %s", failure)
+	}
+	return failure
+}
+
+type verifyError struct{ differences []string }
+
+func (e *verifyError) Error() string {
+	return fmt.Sprintf("%d revocations or changes are not in force on green, the first: %s", len(e.differences), e.differences[0])
+}
+
+func (e *verifyError) Hint() string {
+	return "blue serves on; resume replays and asks again. If it stays, look at the revocation's green.apply and green.living in the profile"
+}
+
+// ExitCode is 5: blue and green differ.
+func (e *verifyError) ExitCode() int { return 5 }
+
+// reverse brings the revocations that were made on green back to blue.
+func (s *cutoverStep) reverse(ctx context.Context, p *Progress) error {
+	back := replay.NewReverse(s.env.Blue, s.env.Green, s.env.Profile)
+	applied, err := back.Drain(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := back.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	if len(v.Differences) > 0 {
+		return &verifyError{v.Differences}
+	}
+	only, err := back.OnlyGreen(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.Figure(ctx, "rollback", map[string]any{"revocations": applied.Revoked, "only_green": len(only)}); err != nil {
+		return err
+	}
+	return p.Note(ctx, "warn", "%d revocations brought back to blue; %d sessions are known to green alone and end here: %s", applied.Revoked, len(only), few(only))
+}
+
+// few shows the first names of a list. They are signatures and ids, never tokens.
+func few(names []string) string {
+	const shown = 20
+	if len(names) <= shown {
+		return fmt.Sprint(names)
+	}
+	return fmt.Sprintf("%v and %d more", names[:shown], len(names)-shown)
+}
+
+// Undo gives blue back: a switch that was cut off is looked at, one that went through is turned round.
+func (s *cutoverStep) Undo(ctx context.Context, p *Progress) error {
+	state := p.State()
+	if state.Cutover.Last == "" {
+		return nil
+	}
+	sw, err := s.protocol(p)
+	if err != nil {
+		return err
+	}
+	if state.PastPointOfNoReturn {
+		return sw.Back(ctx)
+	}
+	_, err = sw.Recover(ctx, state.Cutover.Last)
+	var aborted *cutover.AbortedError
+	if errors.As(err, &aborted) && aborted.Incomplete == nil {
+		return nil
+	}
+	return err
+}

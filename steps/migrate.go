@@ -1,0 +1,81 @@
+package steps
+
+import (
+	"context"
+	"time"
+
+	"github.com/tideover/tideover/internal/snapshot"
+	"github.com/tideover/tideover/plan"
+)
+
+// migrateStep runs the vendor's migrations: offline on green, as fast as they go, or live on blue under the lock budget.
+type migrateStep struct {
+	base
+	env  *Env
+	spec *plan.MigrateSpec
+}
+
+// Done asks the migration tool's own table.
+func (s *migrateStep) Done(ctx context.Context) (bool, error) {
+	pending, err := s.env.migratorOf(s.spec).Pending(ctx, s.database())
+	return err == nil && pending == 0, err
+}
+
+func (s *migrateStep) database() string {
+	if s.spec.Target == "live" {
+		return s.env.Blue.DSN()
+	}
+	return s.env.Green.DSN()
+}
+
+// Run applies what is pending; each migration is a transaction of its own, so a crash goes on with the next.
+func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
+	m := s.env.migratorOf(s.spec)
+	pending, err := m.Pending(ctx, s.database())
+	if err != nil {
+		return err
+	}
+	var done int64
+	if err := m.MigrateWith(ctx, s.database(), func(version int64, file string, took time.Duration) {
+		done++
+		p.Report(done, int64(max(pending, 0)), "steps", file)
+	}); err != nil {
+		return err
+	}
+	if s.spec.Target == "live" {
+		return nil
+	}
+	// Green must not be written by anyone but us until it serves (G5).
+	fence := s.env.greenFence()
+	if err := fence.Install(ctx, s.env.budget()); err != nil {
+		return err
+	}
+	return fence.Raise(ctx)
+}
+
+// liveMigrateStep is migrate with target: live. It has no Undo: blue's own schema has changed, and is served so.
+type liveMigrateStep struct{ migrateStep }
+
+// offlineMigrateStep is migrate with target: offline, taken back by emptying green.
+type offlineMigrateStep struct{ migrateStep }
+
+// Done also asks for green's fence, which is raised last.
+func (s *offlineMigrateStep) Done(ctx context.Context) (bool, error) {
+	done, err := s.migrateStep.Done(ctx)
+	if err != nil || !done {
+		return false, err
+	}
+	missing, err := s.env.greenFence().Missing(ctx)
+	if err != nil || len(missing) > 0 {
+		return false, err
+	}
+	return s.env.greenFence().Raised(ctx)
+}
+
+// Undo empties green, unless it has served.
+func (s *offlineMigrateStep) Undo(ctx context.Context, p *Progress) error {
+	if s.env.pastPointOfNoReturn() {
+		return nil
+	}
+	return snapshot.Clear(ctx, s.env.Green, s.env.Profile.Schema)
+}

@@ -1,0 +1,66 @@
+package steps
+
+import (
+	"context"
+
+	"github.com/tideover/tideover/cutover"
+	"github.com/tideover/tideover/plan"
+)
+
+// pauseJobsStep stops downstream clean-up jobs, so that they can't act on half a truth: prepare is the pause, abort is
+// the resume. The retire step, or Undo, lets them go on.
+type pauseJobsStep struct {
+	base
+	env  *Env
+	spec *plan.PauseJobsSpec
+}
+
+func (e *Env) ticket(key string) cutover.Ticket {
+	return cutover.Ticket{Run: e.Run, Term: e.Term, Key: e.Run + "/" + key}
+}
+
+// Done is never true: a pause may be asked for again.
+func (s *pauseJobsStep) Done(context.Context) (bool, error) { return false, nil }
+
+// Run pauses the jobs in order.
+func (s *pauseJobsStep) Run(ctx context.Context, p *Progress) error {
+	jobs, err := buildAll(s.spec.Jobs)
+	if err != nil {
+		return err
+	}
+	for _, job := range jobs {
+		if err := job.Prepare(ctx, s.env.ticket(s.id)); err != nil {
+			return err
+		}
+		if err := p.Note(ctx, "info", "%s is paused", job.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Undo lets the jobs go on, in reverse order.
+func (s *pauseJobsStep) Undo(ctx context.Context, p *Progress) error {
+	jobs, err := buildAll(s.spec.Jobs)
+	if err != nil {
+		return err
+	}
+	for i := len(jobs) - 1; i >= 0; i-- {
+		if err := jobs[i].Abort(ctx, s.env.ticket(s.id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func buildAll(specs []plan.ParticipantSpec) ([]cutover.Participant, error) {
+	participants := make([]cutover.Participant, 0, len(specs))
+	for _, spec := range specs {
+		p, err := cutover.Build(spec)
+		if err != nil {
+			return nil, err
+		}
+		participants = append(participants, p)
+	}
+	return participants, nil
+}

@@ -1,0 +1,101 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/preflight"
+	"github.com/tideover/tideover/plan"
+)
+
+// preflightStep looks before anything is changed.
+type preflightStep struct {
+	base
+	NothingToUndo
+	env  *Env
+	spec *plan.PreflightSpec
+}
+
+// Done is never true: what was fine before a crash may not be now. Looking again is cheap.
+func (s *preflightStep) Done(context.Context) (bool, error) { return false, nil }
+
+// Run notes warnings and stops the run at the first failing check, naming all of them.
+func (s *preflightStep) Run(ctx context.Context, p *Progress) error {
+	findings, err := s.env.preflight(ctx, s.spec)
+	if err != nil {
+		return err
+	}
+	var failed []preflight.Finding
+	for _, f := range findings {
+		switch f.Level {
+		case preflight.Warn:
+			if err := p.Note(ctx, "warn", "%s: %s", f.Check, f.Text); err != nil {
+				return err
+			}
+		case preflight.Fail:
+			failed = append(failed, f)
+		}
+	}
+	if len(failed) > 0 {
+		return &PreflightError{Findings: failed}
+	}
+	return p.Note(ctx, "info", "%d checks, none stops the run", len(findings))
+}
+
+// PreflightError lists the checks that stop a run.
+type PreflightError struct{ Findings []preflight.Finding }
+
+func (e *PreflightError) Error() string {
+	lines := make([]string, len(e.Findings))
+	for i, f := range e.Findings {
+		lines[i] = f.Check + ": " + f.Text
+	}
+	if len(lines) == 1 {
+		return lines[0]
+	}
+	return fmt.Sprintf("%d checks stop the run:\n  %s", len(lines), strings.Join(lines, "\n  "))
+}
+
+// Hint joins the hints of the checks.
+func (e *PreflightError) Hint() string {
+	var hints []string
+	for _, f := range e.Findings {
+		if f.Hint != "" {
+			hints = append(hints, f.Hint)
+		}
+	}
+	return strings.Join(hints, "\n")
+}
+
+// Look runs preflight alone, outside of a run.
+func Look(ctx context.Context, rb *plan.Runbook, profile *plan.Profile) ([]preflight.Finding, error) {
+	env := &Env{Runbook: rb, Profile: profile, Dir: filepath.Dir(rb.Path)}
+	var err error
+	if env.Blue, err = postgres.Open(ctx, "blue", rb.Blue.DSN); err != nil {
+		return nil, err
+	}
+	defer env.Blue.Close()
+	if env.Green, err = postgres.Open(ctx, "green", rb.Green.DSN); err != nil {
+		return nil, err
+	}
+	defer env.Green.Close()
+	spec := &plan.PreflightSpec{}
+	if step := rb.Step(plan.Preflight); step != nil {
+		spec = step.Config.(*plan.PreflightSpec)
+	}
+	return env.preflight(ctx, spec)
+}
+
+func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]preflight.Finding, error) {
+	migrator, err := e.migrator()
+	if err != nil && !e.Runbook.InPlace() {
+		return nil, err
+	}
+	return preflight.Check(ctx, preflight.Options{
+		Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: migrator,
+		MaxTransaction: spec.MaxTransaction, MaxClockSkew: spec.MaxClockSkew,
+	})
+}

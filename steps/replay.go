@@ -1,0 +1,100 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/replay"
+)
+
+// replayStep brings the captured changes over until the backlog is small, and goes on in the background while later
+// steps run, up to the cutover.
+type replayStep struct {
+	base
+	env  *Env
+	spec *plan.ReplaySpec
+}
+
+// Done is never true: an empty backlog is found in no time, and a process that takes the run over must get the scratch
+// database ready.
+func (s *replayStep) Done(context.Context) (bool, error) { return false, nil }
+
+// Run replays until no more than until_lag changes wait.
+func (s *replayStep) Run(ctx context.Context, p *Progress) error {
+	r, err := s.env.Replayer()
+	if err != nil {
+		return err
+	}
+	if err := r.Prepare(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.spec.Timeout,
+		fmt.Errorf("the backlog did not come down to %d changes within %s: blue writes faster than replay applies", s.spec.UntilLag, s.spec.Timeout))
+	defer cancel()
+	for {
+		lag, err := s.env.lag(ctx)
+		if err != nil {
+			return err
+		}
+		report(p, lag)
+		if lag.Changes <= int64(s.spec.UntilLag) {
+			return nil
+		}
+		if _, err := r.Batch(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Background goes on until the cutover, or the end of the process.
+func (s *replayStep) Background(ctx context.Context, p *Progress) error {
+	r, err := s.env.Replayer()
+	if err != nil {
+		return err
+	}
+	if err := r.Prepare(ctx); err != nil {
+		return err
+	}
+	return r.Run(ctx, func(lag replay.Lag) { report(p, lag) })
+}
+
+// Undo drops the scratch databases.
+func (s *replayStep) Undo(ctx context.Context, p *Progress) error {
+	r, err := s.env.Replayer()
+	if err != nil {
+		return err
+	}
+	return r.Close(ctx)
+}
+
+func (e *Env) lag(ctx context.Context) (replay.Lag, error) {
+	return replay.NewCapture(e.Blue, e.Profile, replay.Blue).Lag(ctx)
+}
+
+func report(p *Progress, lag replay.Lag) {
+	p.Report(lag.Applied, lag.Captured, "changes", fmt.Sprintf("%d behind, the oldest for %s", lag.Changes, lag.Oldest.Round(time.Millisecond)))
+}
+
+// catchUp waits until what is captured by now has been replayed by the work in the background.
+func (e *Env) catchUp(ctx context.Context) error {
+	lag, err := e.lag(ctx)
+	if err != nil {
+		return err
+	}
+	target := lag.Captured
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for lag.Applied < target && lag.Changes > 0 {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		if lag, err = e.lag(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

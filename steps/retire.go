@@ -1,0 +1,48 @@
+package steps
+
+import (
+	"context"
+
+	"github.com/tideover/tideover/replay"
+)
+
+// retireStep removes what the run put into both databases. Blue is kept, read-only: its fence stays up until a person
+// drops it. The journal stays on blue, and what was quarantined stays on green.
+type retireStep struct {
+	base
+	env *Env
+}
+
+// Done is never true; everything here may be removed twice.
+func (s *retireStep) Done(context.Context) (bool, error) { return false, nil }
+
+// Run removes triggers, scratch databases and green's fence, restores token lifetimes on green, and lets jobs go on.
+func (s *retireStep) Run(ctx context.Context, p *Progress) error {
+	if r, err := s.env.Replayer(); err == nil {
+		if err := r.Close(ctx); err != nil {
+			return err
+		}
+	}
+	if err := replay.NewCapture(s.env.Green, s.env.Profile, replay.Green).Remove(ctx, s.env.budget()); err != nil {
+		return err
+	}
+	if err := s.env.greenFence().Remove(ctx, s.env.budget()); err != nil {
+		return err
+	}
+	if err := replay.NewCapture(s.env.Blue, s.env.Profile, replay.Blue).Remove(ctx, s.env.budget()); err != nil {
+		return err
+	}
+	for _, step := range s.env.steps {
+		switch step := step.(type) {
+		case *lifetimesStep:
+			if err := step.restore(ctx, p.State(), s.env.Green); err != nil {
+				return err
+			}
+		case *pauseJobsStep:
+			if err := step.Undo(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return p.Note(ctx, "info", "blue is kept and refuses writes; drop its database when you no longer need the way back's evidence")
+}

@@ -1,0 +1,148 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/user"
+	"path/filepath"
+
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+// Options is what a process needs to work on a run.
+type Options struct {
+	Runbook *plan.Runbook
+	Profile *plan.Profile
+	Sink    journal.Sink
+	Gate    Gate // besides tideover approve, which always opens a gate
+	Version string
+	Faults  Faults
+	Pin     func(ctx context.Context, green *postgres.DB) error // Env.Pin
+}
+
+// Session is a run that this process holds. It is closed with Close, whatever Run or Rollback returned.
+type Session struct {
+	env    *Env
+	lease  *postgres.Lease
+	runner *Runner
+	opened []*postgres.DB
+}
+
+// Start begins a new run and takes it.
+func Start(ctx context.Context, o Options) (*Session, error) {
+	return open(ctx, o, func(j *postgres.Journal, s *Session, built []Step) (*postgres.Lease, error) {
+		return j.Create(ctx, journal.RunStartedData{
+			Name: o.Runbook.Name, Runbook: o.Runbook.Path, Hash: o.Runbook.Hash, Version: o.Version,
+			Steps: references(o.Runbook, built),
+		}, holder())
+	})
+}
+
+// Resume takes a run over that has no living process.
+func Resume(ctx context.Context, o Options, run string) (*Session, error) {
+	return open(ctx, o, func(j *postgres.Journal, s *Session, built []Step) (*postgres.Lease, error) {
+		return j.Take(ctx, run, holder())
+	})
+}
+
+func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session, []Step) (*postgres.Lease, error)) (_ *Session, err error) {
+	s := &Session{}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	connect := func(name, dsn string) (*postgres.DB, error) {
+		db, err := postgres.Open(ctx, name, dsn)
+		if err == nil {
+			s.opened = append(s.opened, db)
+		}
+		return db, err
+	}
+	s.env = &Env{Runbook: o.Runbook, Profile: o.Profile, Dir: filepath.Dir(o.Runbook.Path), Faults: o.Faults}
+	if s.env.Blue, err = connect("blue", o.Runbook.Blue.DSN); err != nil {
+		return nil, err
+	}
+	if o.Runbook.Green.DSN != "" {
+		if s.env.Green, err = connect("green", o.Runbook.Green.DSN); err != nil {
+			return nil, err
+		}
+	}
+	control := s.env.Blue
+	if o.Runbook.Control.DSN != "" {
+		if control, err = connect("control", o.Runbook.Control.DSN); err != nil {
+			return nil, err
+		}
+	}
+	if o.Pin != nil {
+		s.env.Pin = func(ctx context.Context) error { return o.Pin(ctx, s.env.Green) }
+	}
+	built, err := Build(s.env)
+	if err != nil {
+		return nil, err
+	}
+	j := postgres.NewJournal(control)
+	if s.lease, err = take(j, s, built); err != nil {
+		return nil, err
+	}
+	events, err := s.lease.Load(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	gates := Any{Poll{Approved: func(ctx context.Context, step string) (string, error) { return j.Approved(ctx, s.lease.Run(), step) }}}
+	if o.Gate != nil {
+		gates = append(gates, o.Gate)
+	}
+	s.runner, err = NewRunner(Config{Lease: s.lease, Events: events, Hash: o.Runbook.Hash, Steps: built, Gate: gates, Sinks: sinks(o.Sink)})
+	if err != nil {
+		return nil, err
+	}
+	s.env.Run, s.env.Term, s.env.State = s.lease.Run(), s.lease.Term(), s.runner.State
+	return s, nil
+}
+
+// Run goes forward, or on with a way back that has begun.
+func (s *Session) Run(ctx context.Context) error { return s.runner.Run(ctx) }
+
+// Rollback takes the run back.
+func (s *Session) Rollback(ctx context.Context, reason string) error {
+	return s.runner.Rollback(ctx, reason)
+}
+
+// State is what the journal says of the run now.
+func (s *Session) State() journal.State { return s.runner.State() }
+
+// Close gives the run back and closes the connections.
+func (s *Session) Close() {
+	if s.env != nil && s.env.replayer != nil {
+		s.env.replayer.Disconnect()
+	}
+	if s.lease != nil {
+		s.lease.Release()
+	}
+	for _, db := range s.opened {
+		db.Close()
+	}
+}
+
+// holder is this process.
+func holder() journal.Holder {
+	h := journal.Holder{PID: os.Getpid()}
+	h.Host, _ = os.Hostname()
+	if u, err := user.Current(); err == nil {
+		h.User = u.Username
+	} else if !errors.Is(err, os.ErrNotExist) {
+		h.User = os.Getenv("USER")
+	}
+	return h
+}
+
+func sinks(s journal.Sink) []journal.Sink {
+	if s == nil {
+		return nil
+	}
+	return []journal.Sink{s}
+}
