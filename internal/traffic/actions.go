@@ -231,7 +231,9 @@ func (g *Generator) revokeMachine(ctx context.Context, a ask) {
 
 // clientLife registers an app and lets a user log in to it, or ends one that somebody uses.
 func (g *Generator) clientLife(ctx context.Context, a ask) {
-	disposable := func(u *user) bool { return len(u.sessions) == 1 && u.sessions[0].app.disposable && !u.sessions[0].ended }
+	disposable := func(u *user) bool {
+		return len(u.sessions) == 1 && u.sessions[0].app.disposable && !u.sessions[0].ended
+	}
 	if g.dice.n(2) == 0 {
 		if u := g.take(g.dice.n, disposable); u != nil {
 			defer g.back(u)

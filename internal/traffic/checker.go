@@ -111,6 +111,9 @@ func (j *judge) request(o *op) {
 // accepted judges an answer that took the authority for alive.
 func (j *judge) accepted(o *op, m *mortal, what string) {
 	m.seen = append(m.seen, sight{op: o, alive: true})
+	if m.up != nil {
+		m.up.seen = append(m.up.seen, sight{op: o, alive: true})
+	}
 	d, dead := surelyDead(m.deaths, o.start)
 	switch {
 	case !dead:
@@ -134,7 +137,7 @@ func (j *judge) denied(o *op, m *mortal, what string) {
 		if d.op == nil && d.from < o.end && o.start < d.by {
 			vague = true // at the border of its life
 		}
-		if d.from < o.end && (d.op == nil || !j.coalesced(d.op, o)) {
+		if d.from < o.end && (d.op == nil || !j.coalesced(d.op, o) && !j.survived(m, d, o)) {
 			explained = true
 		}
 		if d.op != nil && d.rotation && d.op != o && o.Kind.Refreshes() && d.from < o.end && o.start < d.op.end {
@@ -155,6 +158,18 @@ func (j *judge) denied(o *op, m *mortal, what string) {
 		return
 	}
 	j.find(RefusedLiving, []*op{o}, "%s %s %s, which nothing had ended (status %d %s)", about(o), what, m.name, o.answer.Status, o.answer.Error)
+}
+
+// survived reports whether the authority was seen alive after d's request was over and before o began: then that request
+// had not ended it, unless it surely did. One whose answer was lost may still do so at any time.
+func (j *judge) survived(m *mortal, d death, o *op) bool {
+	if d.by != never || j.effect(d.op) == unknown {
+		return false
+	}
+	alive := func(s sight) bool {
+		return s.alive && !s.vague && s.op != d.op && s.op.start >= d.op.end && s.op.end <= o.start
+	}
+	return slices.ContainsFunc(m.seen, alive) || m.up != nil && !d.rotation && slices.ContainsFunc(m.up.seen, alive)
 }
 
 // retry returns a pair of refreshes that the router should have coalesced, in the chain that o asks about and before its

@@ -38,7 +38,7 @@ func (l *ledger) bury() {
 		known := func(o *op) bool { return g.born <= o.start }
 		g.deaths = l.ending(byClient[g.client], func(*op) bool { return true })
 		for _, o := range append(byConsent[[2]string{g.subject, g.client}], bySubject[g.subject]...) {
-			if g.maybe < o.end {
+			if g.maybe < l.over(o) {
 				g.deaths = append(g.deaths, l.ending([]*op{o}, known)...)
 			}
 		}
@@ -136,7 +136,7 @@ func (l *ledger) reuse(c *chain) []death {
 	uses[c.key] = l.codes[c.key].exchanges
 	for _, o := range append(append([]*op{}, c.refreshes...), uses[c.key]...) {
 		for _, other := range uses[o.Token] {
-			if other != o && l.effect(other) != without && other.start < o.end && !l.coalesced(o, other) {
+			if other != o && l.effect(other) != without && other.start < l.over(o) && !l.coalesced(o, other) {
 				ds = append(ds, death{op: o, from: o.start, by: never})
 				break
 			}

@@ -166,3 +166,11 @@ func (tl *timeline) effect(o *op) effect {
 	}
 	return done
 }
+
+// over is when o can no longer take effect: never, if its answer was lost.
+func (tl *timeline) over(o *op) time.Duration {
+	if tl.effect(o) == unknown {
+		return never
+	}
+	return o.end
+}

@@ -29,7 +29,7 @@ func (j *judge) flow(o *op) {
 	}
 	for _, r := range j.ops {
 		meets := r.Kind == RevokeSubject || r.Kind == RevokeConsent && r.Client == o.Client
-		if meets && r.Subject == o.Subject && r.start < o.end && r.end > begun && j.effect(r) != without {
+		if meets && r.Subject == o.Subject && r.start < o.end && j.over(r) > begun && j.effect(r) != without {
 			return
 		}
 	}
@@ -55,6 +55,9 @@ func (j *judge) exchange(o *op) {
 	if i := o.answer.Issued; i == nil || i.Access == "" {
 		j.find(WrongAnswer, []*op{o}, "%s succeeded and handed out no access token", about(o))
 		return
+	}
+	if chain := j.chains[o.Token]; chain != nil {
+		chain.seen = append(chain.seen, sight{op: o, alive: true})
 	}
 	j.handedOut(o, c.grant.subject, c.grant.client, c.grant.scope)
 }

@@ -11,7 +11,7 @@ func (j *judge) list(o *op) {
 		j.fail(o, "status %d %s", o.answer.Status, o.answer.Error)
 		return
 	}
-	listed := map[string]bool{}
+	listed := map[string]int{}
 	for _, e := range o.answer.Consents {
 		if e.Subject != o.Subject {
 			j.find(WrongAnswer, []*op{o}, "%s lists a consent of %q", about(o), e.Subject)
@@ -24,55 +24,59 @@ func (j *judge) list(o *op) {
 		} else if !slices.ContainsFunc(possible, func(g *grant) bool { return sameScope(g.scope, e.Scope) }) {
 			j.find(WrongAnswer, []*op{o}, "%s lists scope %q for %q; granted was %q", about(o), e.Scope, e.Client, possible[0].scope)
 		}
-		listed[e.Client] = true
+		listed[e.Client]++
 	}
+	done := map[string]bool{}
 	for _, g := range j.listed {
-		if g.subject != o.Subject {
-			continue
+		if g.subject == o.Subject && !done[g.client] {
+			done[g.client] = true
+			j.pair(o, j.pairs[[2]string{g.subject, g.client}], listed[g.client])
 		}
-		if !listed[g.client] {
-			if !g.skip && g.born <= o.start {
-				j.denied(o, &g.mortal, "does not list")
-			}
-			continue
-		}
-		j.inList(o, g)
 	}
 }
 
-// inList judges that a pair is listed, at the last consent of the pair that may be meant.
-func (j *judge) inList(o *op, g *grant) {
-	var last *grant
-	for _, other := range j.pairs[[2]string{g.subject, g.client}] {
-		if other.maybe >= o.end {
+// pair judges how many consents of a subject for a client are listed: at least those that surely live, at most those
+// that may. The list does not tell one consent of a pair from another.
+func (j *judge) pair(o *op, all []*grant, listed int) {
+	var sure, may, dead []*grant
+	for _, g := range all {
+		if g.maybe >= o.end {
 			continue
 		}
-		if _, dead := surelyDead(other.deaths, o.start); !dead {
-			if other == g {
-				// One of several consents of a pair being listed does not show which one it is.
-				g.seen = append(g.seen, sight{op: o, alive: true, vague: j.rivals(o, g)})
-			}
-			return
+		_, gone := surelyDead(g.deaths, o.start)
+		switch {
+		case gone:
+			dead = append(dead, g)
+		default:
+			may = append(may, g)
 		}
-		if last == nil || other.maybe > last.maybe {
-			last = other
-		}
-	}
-	if last == g {
-		j.accepted(o, &g.mortal, "lists")
-	}
-}
-
-func (j *judge) rivals(o *op, g *grant) bool {
-	for _, other := range j.pairs[[2]string{g.subject, g.client}] {
-		if other == g || other.maybe >= o.end {
-			continue
-		}
-		if _, dead := surelyDead(other.deaths, o.start); !dead {
-			return true
+		if !g.skip && g.born <= o.start && !mayBeDead(g.deaths, o.end) {
+			sure = append(sure, g)
 		}
 	}
-	return false
+	for _, g := range may {
+		switch {
+		case listed > 0:
+			g.seen = append(g.seen, sight{op: o, alive: true, vague: len(may) > 1})
+		case !g.skip && g.born <= o.start:
+			j.denied(o, &g.mortal, "does not list")
+		}
+	}
+	if listed > 0 && listed < len(sure) {
+		j.lostAuths[sure[0].lost] = true
+		j.find(RefusedLiving, []*op{o}, "%s lists %d of the %d consents of %s for %s that nothing had ended", about(o), listed,
+			len(sure), sure[0].subject, sure[0].client)
+	}
+	slices.SortFunc(dead, func(a, b *grant) int { return compare(b.maybe, a.maybe) })
+	over := max(0, listed-len(may))
+	for i, g := range dead {
+		switch {
+		case i < over:
+			j.accepted(o, &g.mortal, "lists")
+		default:
+			g.seen = append(g.seen, sight{op: o, vague: listed > 0})
+		}
+	}
 }
 
 // keys judges every JWKS answer: the key of each ID token that lives must be in it, and a key id stands for one key.

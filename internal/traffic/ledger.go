@@ -21,7 +21,8 @@ type mortal struct {
 	deaths []death
 	born   time.Duration // surely alive from here on; never: nobody knows
 	seen   []sight
-	gone   []gone // seen dead through something that implies it
+	up     *mortal // what shows itself alive in this one: a token's chain
+	gone   []gone  // seen dead through something that implies it
 }
 
 // sight is one answer about an authority.
@@ -105,7 +106,7 @@ func newLedger(ops []*op, tl timeline, expect Expect) *ledger {
 	byEnd := slices.Clone(ops)
 	slices.SortStableFunc(byEnd, func(a, b *op) int { return compare(a.end, b.end) })
 	for _, o := range ops {
-		if o.Kind == Consent && o.Step == Accept && l.effect(o) != without {
+		if o.Kind == Consent && (o.Step == Accept || o.Step == Finish) && l.effect(o) != without {
 			l.grantOf(o).maybe = min(l.grantOf(o).maybe, o.start)
 		}
 	}
@@ -234,7 +235,7 @@ func (l *ledger) token(o *op, c *chain, parent *token, hash string, refresh bool
 		return t
 	}
 	t := &token{hash: hash, refresh: refresh, chain: c, parent: parent, origins: []*op{o}}
-	t.mortal = mortal{sort: "access token", lost: c.lost, born: o.end}
+	t.mortal = mortal{sort: "access token", lost: c.lost, born: o.end, up: &c.mortal}
 	if refresh {
 		t.sort = "refresh token"
 	}

@@ -10,7 +10,7 @@ func (j *judge) probes() {
 	j.counts = map[string]int{}
 	count := func(m *mortal) {
 		for _, s := range m.seen {
-			if !j.late(s.op) {
+			if s.vague || !j.late(s.op) {
 				continue
 			}
 			if _, dead := surelyDead(m.deaths, s.op.start); dead {
