@@ -79,6 +79,7 @@ func NewDemoCmd(std *IO) *cobra.Command {
 				if err != nil {
 					return nil, nil, err
 				}
+				rb.Path = "demo.yaml"
 				profile, err := plan.LoadProfile(rb.Profile, ".")
 				return rb, profile, err
 			})

@@ -123,5 +123,8 @@ func (s *Switch) names() []string {
 	for _, p := range s.Participants {
 		names = append(names, p.Name())
 	}
+	if routers, ok := s.Router.(Routers); ok && len(routers) > 0 {
+		names = append(names, "router")
+	}
 	return names
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tideover/tideover/internal/postgres"
@@ -63,7 +64,7 @@ func (e *PreflightError) Error() string {
 func (e *PreflightError) Hint() string {
 	var hints []string
 	for _, f := range e.Findings {
-		if f.Hint != "" {
+		if f.Hint != "" && !slices.Contains(hints, f.Hint) {
 			hints = append(hints, f.Hint)
 		}
 	}

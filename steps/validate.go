@@ -30,7 +30,7 @@ func (s *validateStep) Run(ctx context.Context, p *Progress) error {
 	asked := s.asked()
 	var differences []invariant.Difference
 	var last map[string]bool
-	for round := 1; round <= attempts; round++ {
+	for round := 1; round <= attempts; round++ { // a difference that is new in every round is a write on its way
 		found, err := invariant.Check(ctx, s.env.Blue, s.env.Green, asked)
 		if err != nil {
 			return err
@@ -38,10 +38,10 @@ func (s *validateStep) Run(ctx context.Context, p *Progress) error {
 		differences = lasting(found, last)
 		last = keysOf(found)
 		p.Report(int64(round), attempts, "steps", fmt.Sprintf("%d differences", len(found)))
-		if len(found) == 0 {
+		if len(found) == 0 || round > 1 && len(differences) == 0 {
 			break
 		}
-		if err := s.settle(ctx, found, round); err != nil {
+		if err := s.settle(ctx, differences, round); err != nil {
 			return err
 		}
 	}

@@ -78,6 +78,9 @@ func New(rules []plan.Rule, options Options) *Runner {
 // error it returns the results of the rules that are done.
 func (r *Runner) Apply(ctx context.Context, conn *pgx.Conn, phase string) ([]Result, error) {
 	var results []Result
+	if err := r.provide(ctx, conn, r.phase(phase)); err != nil {
+		return nil, err
+	}
 	for _, rule := range r.phase(phase) {
 		result, err := r.apply(ctx, conn, rule)
 		if err != nil {
@@ -91,6 +94,9 @@ func (r *Runner) Apply(ctx context.Context, conn *pgx.Conn, phase string) ([]Res
 // Count says how many rows each rule of a phase would have, and changes nothing. A rule without a where counts 0.
 func (r *Runner) Count(ctx context.Context, conn *pgx.Conn, phase string) ([]Result, error) {
 	var results []Result
+	if err := r.provide(ctx, conn, r.phase(phase)); err != nil {
+		return nil, err
+	}
 	for _, rule := range r.phase(phase) {
 		result := Result{Rule: rule.Name, Quarantined: rule.Quarantine, Repair: rule.Repair}
 		err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {

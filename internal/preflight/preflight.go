@@ -1,7 +1,8 @@
 // Package preflight looks at blue and green before a run changes anything, and says what would stop it later: by then
 // hours of copying would be lost.
 //
-// It reads blue in READ ONLY transactions with a statement timeout and writes nothing there. On green's server it makes one
+// It reads blue in READ ONLY transactions with a statement timeout and writes nothing there but the session's own
+// temporary functions, where rules call them. On green's server it makes one
 // scratch database, in which an empty copy of blue's schema is migrated; comparing the catalogs before and after
 // shows the new constraints, and blue is asked for the rows that they would refuse.
 package preflight

@@ -1,0 +1,59 @@
+package cleanup
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/plan"
+)
+
+// Functions that a rule's SQL can call. They are temporary: they belong to the session and go with it. Postgres has a
+// question for "is this JSON?" that raises no exception only from 16 on (pg_input_is_valid).
+//
+//   - pg_temp.tideover_is_json(x text) boolean: whether x can be cast to jsonb.
+//   - pg_temp.tideover_json(x text, empty text) text: x where it can be cast; else x without \u0000, which jsonb can't
+//     hold; else empty where x is blank; else x as text within JSON: an array where empty is '[]', an object with the
+//     field "text" otherwise.
+const functionsSQL = `
+CREATE OR REPLACE FUNCTION pg_temp.tideover_is_json(x text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	RETURN x::pg_catalog.jsonb IS NOT NULL OR x IS NULL;
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+	RETURN false;
+END $$;
+CREATE OR REPLACE FUNCTION pg_temp.tideover_json(x text, empty text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+	clean text := pg_catalog.regexp_replace(x, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g');
+BEGIN
+	IF pg_catalog.btrim(x, E' \t\r\n') = '' THEN
+		RETURN empty;
+	END IF;
+	PERFORM clean::pg_catalog.jsonb;
+	RETURN clean;
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+	IF empty = '[]' THEN
+		RETURN pg_catalog.jsonb_build_array(x)::text;
+	END IF;
+	RETURN pg_catalog.jsonb_build_object('text', x)::text;
+END $$`
+
+// provide makes the functions on conn where a rule calls one.
+func (r *Runner) provide(ctx context.Context, conn *pgx.Conn, rules []plan.Rule) error {
+	for _, rule := range rules {
+		if !strings.Contains(rule.Where+strings.Join(rule.Fix, ""), "pg_temp.tideover_") {
+			continue
+		}
+		// In a session that is read-only by default, too: nothing that outlives it is written.
+		if err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, functionsSQL, pgx.QueryExecModeSimpleProtocol)
+			return err
+		}); err != nil {
+			return fmt.Errorf("make the rules' functions: %w", err)
+		}
+		return nil
+	}
+	return nil
+}
