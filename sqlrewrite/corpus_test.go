@@ -1,0 +1,250 @@
+package sqlrewrite_test
+
+import (
+	"bytes"
+	"database/sql"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"golang.org/x/tools/txtar"
+
+	"github.com/tideover/tideover/internal/authserver/schema"
+	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/sqlrewrite"
+)
+
+var update = flag.Bool("update", false, "write the golden parts of testdata/corpus")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(pgtest.RunTests(m))
+}
+
+// migration is one case: a script, and what is there before it.
+type migration struct {
+	name   string // of the case
+	file   string
+	sql    string
+	before []string // scripts, plain SQL
+}
+
+// corpus is testdata/corpus, and the bundled server's migrations to 1.1.
+func corpus(t *testing.T) []migration {
+	t.Helper()
+	base := read(t, "testdata/base.sql")
+	paths, err := filepath.Glob("testdata/corpus/*.txtar")
+	if err != nil || len(paths) < 25 {
+		t.Fatalf("%d cases, %v", len(paths), err)
+	}
+	var all []migration
+	for _, p := range paths {
+		a, err := txtar.ParseFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, migration{strings.TrimSuffix(filepath.Base(p), ".txtar"), a.Files[0].Name, string(a.Files[0].Data), []string{base}})
+	}
+	names, err := fs.Glob(schema.Files(), "1*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before []string
+	for _, n := range names {
+		b, err := fs.ReadFile(schema.Files(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(n, "110") {
+			all = append(all, migration{"bundled " + n, n, string(b), before})
+		}
+		s, err := sqlrewrite.Parse(n, string(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var up strings.Builder
+		for _, st := range s.Up {
+			up.WriteString(st.SQL + ";\n")
+		}
+		if n == "10001_init.sql" {
+			up.WriteString("INSERT INTO oauth_client (id) VALUES ('a');") // without rows, no foreign key looks anything up
+		}
+		before = append(before[:len(before):len(before)], up.String())
+	}
+	return all
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func live(t *testing.T, m migration) sqlrewrite.Rewritten {
+	t.Helper()
+	s, err := sqlrewrite.Parse(m.file, m.sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := sqlrewrite.Live(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestGolden holds what each case of the corpus becomes.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	for _, m := range corpus(t) {
+		if len(m.before) != 1 || strings.HasPrefix(m.name, "bundled") {
+			continue
+		}
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			r := live(t, m)
+			got := &txtar.Archive{Files: []txtar.File{{Name: m.file, Data: []byte(m.sql)}}}
+			for _, f := range r.Files {
+				if r.Changed {
+					got.Files = append(got.Files, txtar.File{Name: "live/" + f.Name, Data: []byte(f.SQL)})
+				}
+			}
+			var hazards strings.Builder
+			for _, h := range r.Hazards {
+				fmt.Fprintf(&hazards, "%d %s: %s\n", h.Line, h.Name, h.Text)
+				if h.Hint == "" || h.Statement == "" || h.File != m.file {
+					t.Errorf("%+v is not complete", h)
+				}
+			}
+			got.Files = append(got.Files, txtar.File{Name: "hazards", Data: []byte(hazards.String())})
+			path := "testdata/corpus/" + m.name + ".txtar"
+			if *update {
+				if err := os.WriteFile(path, txtar.Format(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(read(t, path), string(txtar.Format(got))); diff != "" {
+				t.Errorf("want -, got + (-update writes it):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestTwice: a file of the result, rewritten again, stays as it is.
+func TestTwice(t *testing.T) {
+	t.Parallel()
+	for _, m := range corpus(t) {
+		again(t, live(t, m))
+	}
+}
+
+func again(t *testing.T, r sqlrewrite.Rewritten) {
+	t.Helper()
+	for _, f := range r.Files {
+		s, err := sqlrewrite.Parse(f.Name, f.SQL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		twice, err := sqlrewrite.Live(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if twice.Changed || len(twice.Files) != 1 || twice.Files[0].SQL != f.SQL || twice.Files[0].Name != f.Name {
+			t.Errorf("%s changes when it is rewritten again: %s\nto %+v", f.Name, f.SQL, twice.Files)
+		}
+	}
+}
+
+// TestSameSchema: the original and the rewritten script end in the same schema, both applied by goose.
+func TestSameSchema(t *testing.T) {
+	t.Parallel()
+	for _, m := range corpus(t) {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			r := live(t, m)
+			want := apply(t, m.before, sqlrewrite.File{Name: m.file, SQL: m.sql})
+			got := apply(t, m.before, r.Files...)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("original -, rewritten +:\n%s", diff)
+			}
+		})
+	}
+}
+
+// apply gives the dump of a database after the files.
+func apply(t *testing.T, before []string, files ...sqlrewrite.File) string {
+	t.Helper()
+	dsn := prepared(t, before)
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	folder := fstest.MapFS{}
+	for _, f := range files {
+		folder[f.Name] = &fstest.MapFile{Data: []byte(f.SQL)}
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, folder, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return dump(t, dsn)
+}
+
+func prepared(t *testing.T, before []string) string {
+	t.Helper()
+	dsn := pgtest.NewDatabase(t)
+	conn := connect(t, dsn)
+	for _, b := range before {
+		if _, err := conn.PgConn().Exec(t.Context(), b).ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dsn
+}
+
+func connect(t *testing.T, dsn string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	return conn
+}
+
+func dump(t *testing.T, dsn string) string {
+	t.Helper()
+	var stderr bytes.Buffer
+	c := exec.CommandContext(t.Context(), filepath.Join(pgtest.Shared(t).BinDir(), "pg_dump"), "-s", "--dbname="+dsn,
+		"--exclude-table=goose_db_version*")
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("pg_dump: %v: %s", err, stderr.String())
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(out)) {
+		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) { // a random word, since 15.14
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,233 @@
+package sqlrewrite
+
+import (
+	"fmt"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+)
+
+// Rewritten is a script made ready to run.
+type Rewritten struct {
+	Files   []File   // to be run in this order
+	Hazards []Hazard // what must be allowed by name, in the order of the script
+	Changed bool     // false: Files is the one file that was given, byte by byte
+}
+
+// Offline is for a database that nobody uses: nothing is changed, and there are no hazards.
+func Offline(s *Script) Rewritten {
+	return Rewritten{Files: []File{{Name: s.Name, Version: version(s.Name), Part: 1, Parts: 1, NoTransaction: s.NoTransaction, SQL: s.text}}}
+}
+
+// Live is for a database in use. Each file of the result is a goose file that holds a lock that blocks somebody on one
+// table at a time and for a moment only, but for what Hazards lists. Down is copied into the first file. Rewriting one of
+// the files again changes nothing.
+//
+// A script whose parts depend on one transaction stays whole: one that sets parameters, begins or ends transactions, or
+// copies rows and drops what it copied from.
+func Live(s *Script) (Rewritten, error) {
+	list := make([]*Statement, len(s.Up))
+	for i, st := range s.Up {
+		own := *st
+		list[i] = &own
+	}
+	l := &live{names: map[string]bool{}}
+	given := part{list, s.NoTransaction}
+	parts := l.settle(given, 0)
+	if l.err != nil {
+		return Rewritten{}, &Error{File: s.Name, Msg: l.err.Error()}
+	}
+	changed := len(parts) > 1 || len(parts) == 1 && !parts[0].same(given)
+	cause := s.bound()
+	if changed && cause == nil {
+		r := Rewritten{Changed: true}
+		var err error
+		r.Files, err = s.render(parts)
+		for _, p := range parts {
+			r.Hazards = append(r.Hazards, p.hazards()...)
+		}
+		return r, err
+	}
+	r := Offline(s)
+	r.Hazards = given.hazards()
+	if changed {
+		r.Hazards = append([]Hazard{*cause}, r.Hazards...)
+	}
+	return r, nil
+}
+
+// part is what goes into one file.
+type part struct {
+	list []*Statement
+	noTx bool
+}
+
+func (p part) same(q part) bool {
+	if p.noTx != q.noTx || len(p.list) != len(q.list) {
+		return false
+	}
+	for i := range p.list {
+		if p.list[i].SQL != q.list[i].SQL {
+			return false
+		}
+	}
+	return true
+}
+
+// live rewrites one script.
+type live struct {
+	names map[string]bool // the constraints and indexes that we have named
+	err   error
+}
+
+// settle splits until nothing changes: that is what makes a second rewriting change nothing. A statement is judged by
+// what its own file has created, since the files before it are visible to everybody.
+func (l *live) settle(p part, depth int) []part {
+	if depth > 50 {
+		l.err = fmt.Errorf("rewriting it comes to no end")
+	}
+	if l.err != nil || len(p.list) == 0 {
+		return []part{p}
+	}
+	pieces := l.split(p)
+	if len(pieces) == 1 && pieces[0].same(p) {
+		return pieces
+	}
+	var all []part
+	for _, q := range pieces {
+		all = append(all, l.settle(q, depth+1)...)
+	}
+	return all
+}
+
+// mode is how a statement wants to be with others.
+type mode int
+
+const (
+	auto    mode = iota // with its neighbours, unless it takes long or locks another table than they do
+	alone               // in a transaction of its own
+	outside             // outside any transaction
+)
+
+// unit is what must not be pulled apart.
+type unit struct {
+	list []*Statement
+	mode mode
+}
+
+// split takes one file apart.
+func (l *live) split(p part) []part {
+	b := &builder{noTx: p.noTx, scope: newScope()}
+	from, to := -1, -1
+	if !p.noTx {
+		from, to = stretch(p.list)
+	}
+	for i := 0; i < len(p.list); i++ {
+		st := p.list[i]
+		var next *Statement
+		if i+1 < len(p.list) {
+			next = p.list[i+1]
+		}
+		switch {
+		case p.noTx && isGuard(st, next):
+			b.put(unit{[]*Statement{st, next}, outside})
+			i++
+		case !p.noTx && isNotNull(st, next):
+			b.put(unit{[]*Statement{st, next}, alone})
+			i++
+		case i == from:
+			b.put(unit{p.list[from : to+1], alone})
+			i = to
+		default:
+			units := l.expand(st, b.scope, p.noTx)
+			if units == nil && p.noTx {
+				units = []unit{{[]*Statement{st}, outside}}
+			} else if units == nil {
+				units = []unit{{[]*Statement{st}, auto}}
+			}
+			for _, u := range units {
+				b.put(u)
+			}
+		}
+	}
+	return b.done()
+}
+
+// builder puts units into files.
+type builder struct {
+	noTx   bool
+	parts  []part
+	open   part
+	scope  *scope // what the open file has created
+	strong map[name]bool
+}
+
+func (b *builder) cut() {
+	if len(b.open.list) > 0 {
+		b.parts = append(b.parts, b.open)
+	}
+	b.open, b.scope, b.strong = part{}, newScope(), map[name]bool{}
+}
+
+func (b *builder) done() []part {
+	b.cut()
+	return b.parts
+}
+
+func (b *builder) put(u unit) {
+	if u.mode == auto && !b.noTx {
+		st := u.list[0]
+		a := analyze(st, b.scope)
+		if !a.Scan && !a.Rewrite {
+			mine := strongLocks(a)
+			if !compatible(b.strong, mine) {
+				b.cut()
+			}
+			b.open.list = append(b.open.list, st)
+			b.scope = b.scope.after(st.node)
+			if b.strong == nil {
+				b.strong = map[name]bool{}
+			}
+			for n := range mine {
+				b.strong[n] = true
+			}
+			return
+		}
+	}
+	b.cut()
+	b.parts = append(b.parts, part{u.list, u.mode == outside})
+}
+
+func strongLocks(a Analysis) map[name]bool {
+	m := map[name]bool{}
+	for _, o := range a.Objects {
+		if !o.New && o.Lock.BlocksWrites() && o.Kind != "sequence" {
+			m[name{o.Schema, o.Name}] = true
+		}
+	}
+	return m
+}
+
+// compatible: one set is part of the other, so that no table stays locked while another is waited for.
+func compatible(a, b map[name]bool) bool {
+	within := func(a, b map[name]bool) bool {
+		for n := range a {
+			if !b[n] {
+				return false
+			}
+		}
+		return true
+	}
+	return within(a, b) || within(b, a)
+}
+
+// made is a statement of ours in the place of another.
+func (l *live) made(from *Statement, n *pg.Node) *Statement {
+	sql, err := pg.Deparse(&pg.ParseResult{Version: 170007, Stmts: []*pg.RawStmt{{Stmt: n}}})
+	if err != nil && l.err == nil {
+		l.err = fmt.Errorf("line %d: %w", from.Line, err)
+	}
+	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: n, scope: from.scope}
+}
+
+func clone[T proto.Message](m T) T { return proto.Clone(m).(T) }

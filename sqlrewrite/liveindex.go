@@ -1,0 +1,107 @@
+package sqlrewrite
+
+import (
+	"fmt"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// expand gives the lock-safe form of a statement; nil: it stays as it is.
+func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
+	switch v := st.node.GetNode().(type) {
+	case *pg.Node_IndexStmt:
+		x := v.IndexStmt
+		if sc.fresh(x.Relation) || x.Concurrent && noTx {
+			return nil
+		}
+		c := clone(x)
+		if c.Idxname == "" {
+			var ok bool
+			if c.Idxname, ok = indexName(x); !ok || !l.take(c.Relation, c.Idxname) {
+				return nil
+			}
+		}
+		return []unit{l.buildIndex(st, c)}
+	case *pg.Node_DropStmt:
+		return l.dropIndexes(st, v.DropStmt, sc, noTx)
+	case *pg.Node_AlterTableStmt:
+		return l.alter(st, v.AlterTableStmt, sc)
+	}
+	return nil
+}
+
+// take notes a name that we choose; false: it is taken, and Postgres would choose another.
+func (l *live) take(t *pg.RangeVar, n string) bool {
+	key := t.GetSchemaname() + "." + n
+	if l.names[key] {
+		return false
+	}
+	l.names[key] = true
+	return true
+}
+
+// buildIndex builds an index concurrently. It may be run again after a crash at any point: what an interrupted build
+// leaves is dropped first, and an index that is complete is kept.
+func (l *live) buildIndex(st *Statement, x *pg.IndexStmt) unit {
+	x.Concurrent, x.IfNotExists = true, true
+	create := l.made(st, &pg.Node{Node: &pg.Node_IndexStmt{IndexStmt: x}})
+	sql := guard(x)
+	tree, err := pg.Parse(sql)
+	if err != nil || len(tree.Stmts) != 1 {
+		l.err = fmt.Errorf("line %d: %w", st.Line, err)
+		return unit{}
+	}
+	drop := &Statement{File: st.File, Line: st.Line, Column: st.Column, SQL: sql, node: tree.Stmts[0].Stmt, scope: st.scope}
+	return unit{[]*Statement{drop, create}, outside}
+}
+
+// guard drops what an interrupted CREATE INDEX CONCURRENTLY has left: an index that is not valid, but slows every write
+// (manual, CREATE INDEX, "Building Indexes Concurrently"). DROP INDEX CONCURRENTLY can't run in a block, so that the lock
+// is waited for at most half a second. Another relation of that name is an error, as it would be without IF NOT EXISTS.
+func guard(x *pg.IndexStmt) string {
+	index := name{x.GetRelation().GetSchemaname(), x.Idxname}
+	return fmt.Sprintf(`DO $tideover$
+DECLARE
+    wanted constant oid := pg_catalog.to_regclass(%[1]s);
+    owner constant oid := pg_catalog.to_regclass(%[2]s);
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = wanted AND indrelid = owner AND NOT indisvalid) THEN
+        PERFORM pg_catalog.set_config('lock_timeout', '500ms', true);
+        EXECUTE %[3]s;
+    ELSIF wanted IS NOT NULL AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_index WHERE indexrelid = wanted AND indrelid = owner AND indisunique = %[4]t
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conindid = wanted AND contype IN ('p', 'u', 'x'))) THEN
+        RAISE EXCEPTION 'relation %% is there and is not the index that is to be built', %[1]s USING ERRCODE = 'duplicate_table';
+    END IF;
+END $tideover$`, quoted(ident(index)), quoted(ident(nameOf(x.Relation))), quoted("DROP INDEX "+ident(index)), x.Unique)
+}
+
+// isGuard: st is the guard of the index that the next statement builds.
+func isGuard(st, next *Statement) bool {
+	x := next.indexStmt()
+	return x != nil && x.Concurrent && x.IfNotExists && x.Idxname != "" && st.SQL == guard(x)
+}
+
+func (st *Statement) indexStmt() *pg.IndexStmt {
+	if st == nil {
+		return nil
+	}
+	return st.node.GetIndexStmt()
+}
+
+// dropIndexes drops one index a file, as CONCURRENTLY demands. IF EXISTS lets it be run again after a crash.
+func (l *live) dropIndexes(st *Statement, d *pg.DropStmt, sc *scope, noTx bool) []unit {
+	if d.RemoveType != pg.ObjectType_OBJECT_INDEX || d.Behavior == pg.DropBehavior_DROP_CASCADE || d.Concurrent && noTx {
+		return nil
+	}
+	var units []unit
+	for _, o := range d.Objects {
+		if t, ok := sc.indexes[nameOf(rangeVar(o))]; ok && sc.tables[t] {
+			return nil
+		}
+		c := clone(d)
+		c.Objects, c.Concurrent, c.MissingOk = []*pg.Node{o}, true, true
+		units = append(units, unit{[]*Statement{l.made(st, &pg.Node{Node: &pg.Node_DropStmt{DropStmt: c}})}, outside})
+	}
+	return units
+}

@@ -1,0 +1,107 @@
+package sqlrewrite
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// maxName is NAMEDATALEN-1, in bytes.
+const maxName = 63
+
+// objectName is what Postgres calls an index or a constraint that was given no name: makeObjectName in its indexcmds.c.
+func objectName(first, second, label string) string {
+	room := maxName - len(label) - 1
+	if second != "" {
+		room--
+	}
+	a, b := len(first), len(second)
+	for a+b > room {
+		if a > b {
+			a--
+		} else {
+			b--
+		}
+	}
+	s := clip(first, a)
+	if second != "" {
+		s += "_" + clip(second, b)
+	}
+	return s + "_" + label
+}
+
+// clip cuts at most n bytes off without breaking a character.
+func clip(s string, n int) string {
+	for n > 0 && n < len(s) && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// indexName is the name that Postgres gives to an index without one; ok is false where we can't tell.
+func indexName(x *pg.IndexStmt) (_ string, ok bool) {
+	var columns []string
+	for _, p := range slices.Concat(x.IndexParams, x.IndexIncludingParams) {
+		n := p.GetIndexElem().GetName()
+		if n == "" || slices.Contains(columns, n) {
+			return "", false
+		}
+		columns = append(columns, n)
+	}
+	return objectName(x.GetRelation().GetRelname(), strings.Join(columns, "_"), "idx"), true
+}
+
+// constraintName is the constraint's own name, or the one that Postgres would choose if it is not taken.
+func constraintName(table string, c *pg.Constraint) string {
+	if c.Conname != "" {
+		return c.Conname
+	}
+	switch c.Contype {
+	case pg.ConstrType_CONSTR_PRIMARY:
+		return objectName(table, "", "pkey")
+	case pg.ConstrType_CONSTR_UNIQUE:
+		return objectName(table, strings.Join(slices.Concat(texts(c.Keys), texts(c.Including)), "_"), "key")
+	case pg.ConstrType_CONSTR_FOREIGN:
+		return objectName(table, strings.Join(texts(c.FkAttrs), "_"), "fkey")
+	}
+	// A CHECK is named after its column if it has one only.
+	columns := map[string]bool{}
+	walk(c.RawExpr, func(m any) {
+		if r, ok := m.(*pg.ColumnRef); ok && len(r.Fields) > 0 {
+			columns[r.Fields[len(r.Fields)-1].GetString_().GetSval()] = true
+		}
+	})
+	if len(columns) == 1 {
+		for column := range columns {
+			return objectName(table, column, "check")
+		}
+	}
+	return objectName(table, "", "check")
+}
+
+// notNullName names the CHECK that stands in until a column is NOT NULL.
+func notNullName(table, column string) string {
+	return objectName("tideover_"+table, column, "not_null")
+}
+
+func texts(list []*pg.Node) []string {
+	var s []string
+	for _, n := range list {
+		s = append(s, n.GetString_().GetSval())
+	}
+	return s
+}
+
+// quoted is a literal.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// ident is a name as SQL text, always in quotes.
+func ident(s name) string {
+	q := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+	if s.schema == "" {
+		return q(s.name)
+	}
+	return q(s.schema) + "." + q(s.name)
+}
