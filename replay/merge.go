@@ -38,6 +38,9 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 	if err := r.settleColumns(ctx, tx, stages); err != nil {
 		return a, err
 	}
+	if err := r.hooks.reach("staged"); err != nil {
+		return a, err
+	}
 	if err := replace(ctx, tx, stages); err != nil {
 		return a, err
 	}

@@ -1,0 +1,250 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+// lines are the queue's rows in short.
+func (p *pair) lines(t *testing.T) string {
+	t.Helper()
+	var s *string
+	err := p.blue.Pool().QueryRow(t.Context(), `SELECT string_agg(op || ' ' || replace(table_name, 'oauth_', '') || ' ' || (SELECT string_agg(v, ',') FROM jsonb_each_text(key) k(n, v)) || ' ' || kind, E'\n' ORDER BY id) FROM tideover.change`).Scan(&s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func TestCaptureJudgesAtCommit(t *testing.T) {
+	t.Parallel()
+	const session = `INSERT INTO oauth_client (id) VALUES ('c'); INSERT INTO oauth_access (signature, request_id, client_id, expires_at) VALUES ('a', 'q', 'c', now() + '1 hour');
+INSERT INTO oauth_refresh (signature, request_id, client_id, expires_at) VALUES ('r', 'q', 'c', now() + '1 day'); TRUNCATE tideover.change`
+	const issue = `INSERT INTO oauth_access (signature, request_id, client_id, expires_at) VALUES ('a2', 'q', 'c', now() + '1 hour');
+INSERT INTO oauth_refresh (signature, request_id, client_id, expires_at) VALUES ('r2', 'q', 'c', now() + '1 day');`
+	cases := []struct {
+		name string
+		sql  string
+		want string
+	}{
+		{"rotation", `BEGIN; DELETE FROM oauth_access; UPDATE oauth_refresh SET active = false; ` + issue + `COMMIT`,
+			"D access a rotated\nU refresh r rotated\nI access a2 written\nI refresh r2 written"},
+		{"revocation", `BEGIN; DELETE FROM oauth_access; UPDATE oauth_refresh SET active = false; COMMIT`, "D access a revoked\nU refresh r revoked"},
+		{"two transactions", `DELETE FROM oauth_access; UPDATE oauth_refresh SET active = false`, "D access a rotated\nU refresh r revoked"},
+		{"rolled back", `BEGIN; DELETE FROM oauth_access; ROLLBACK`, ""},
+		{"savepoint", `BEGIN; SAVEPOINT s; DELETE FROM oauth_access; ROLLBACK TO s; UPDATE oauth_refresh SET scope = 'x'; COMMIT`, "U refresh r written"},
+		{"nothing changes", `UPDATE oauth_refresh SET scope = scope`, ""},
+		{"expired", `UPDATE oauth_access SET expires_at = now() - interval '1 s'; DELETE FROM oauth_access`, "U access a rotated\nD access a expired"},
+		{"key changes", `UPDATE oauth_access SET signature = 'b'`, "D access a rotated\nI access b written"},
+		{"truncate", `TRUNCATE oauth_refresh, oauth_access`, "D refresh r revoked\nD access a revoked"},
+		{"client", `DELETE FROM oauth_client`, "D client c revoked"},
+		{"replica role", `SET session_replication_role = replica; DELETE FROM oauth_client; RESET session_replication_role`, "D client c revoked"},
+		{"ours", `SET tideover.pass = 'on'; DELETE FROM oauth_client; RESET tideover.pass`, ""},
+		{"copy", "", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			p.as(t, session)
+			conn := stranger(t, p.blue)
+			for _, sql := range statements(c.sql) {
+				if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.name == "copy" {
+				if _, err := conn.CopyFrom(t.Context(), pgx.Identifier{"oauth_client"}, []string{"id"}, pgx.CopyFromRows([][]any{{"x"}, {"y"}})); err != nil {
+					t.Fatal(err)
+				}
+				c.want = "I client x written\nI client y written"
+			}
+			if got := p.lines(t); got != c.want {
+				t.Errorf("captured\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+}
+
+// statements splits a script, so that each is a transaction of its own unless it says BEGIN.
+func statements(script string) []string {
+	var all []string
+	for s := range strings.SplitSeq(script, ";") {
+		if s = strings.TrimSpace(s); s != "" {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func TestCaptureKeepsNoSecrets(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.as(t, `INSERT INTO oauth_client (id, secret_hash) VALUES ('c', 'SECRET-1')`, `INSERT INTO oauth_jwk (kid, alg, keydata) VALUES ('j', 'a', 'SECRET-2')`,
+		`INSERT INTO oauth_access (signature, request_id, client_id, session_data, expires_at) VALUES ('sig', 'q', 'c', 'SECRET-3', now())`,
+		`UPDATE oauth_client SET secret_hash = 'SECRET-4'`, `DELETE FROM oauth_access`, `TRUNCATE oauth_jwk`)
+	var all string
+	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT string_agg(c::text, ' ') FROM tideover.change c`).Scan(&all); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(all, "SECRET") || !strings.Contains(all, "sig") {
+		t.Errorf("the queue holds: %s", all)
+	}
+}
+
+// What can't be recorded must not happen.
+func TestCaptureFailureFailsTheWrite(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.as(t, `INSERT INTO oauth_jwk (kid, alg, keydata) VALUES ('j', 'a', 'k')`)
+	conn := stranger(t, p.blue)
+	tx, err := conn.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `TRUNCATE oauth_jwk`); postgres.Code(err) != "0A000" {
+		t.Errorf("a truncate that can miss rows: %v", err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, p.blue, `ALTER TABLE tideover.change ADD CONSTRAINT no_more CHECK (table_name <> 'oauth_jwk') NOT VALID`)
+	if _, err := conn.Exec(t.Context(), `DELETE FROM oauth_jwk`); err == nil {
+		t.Error("a write that could not be recorded went through")
+	}
+	var n int
+	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT count(*) FROM oauth_jwk`).Scan(&n); err != nil || n != 1 {
+		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
+// The server's role has no rights on our schema and needs none.
+func TestCaptureForAnOrdinaryRole(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	if err := NewFence(p.blue, "").Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	conn := stranger(t, p.blue)
+	role := "app_" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "_"))
+	exec(t, p.blue, `CREATE ROLE `+role+`; GRANT ALL ON ALL TABLES IN SCHEMA public TO `+role)
+	t.Cleanup(func() {
+		_, err := p.blue.Pool().Exec(context.Background(), `DROP OWNED BY `+role+`; DROP ROLE `+role, pgx.QueryExecModeSimpleProtocol)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	for _, sql := range []string{`SET ROLE ` + role, `INSERT INTO oauth_client (id) VALUES ('c')`, `DELETE FROM oauth_client`} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	if got, want := p.lines(t), "I client c written\nD client c revoked"; got != want {
+		t.Errorf("captured\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestCaptureThereAndBack(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	c := NewCapture(p.blue, p.profile, Blue)
+	if err := NewFence(p.blue, "").Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for range 2 {
+			if err := c.Install(t.Context(), postgres.DefaultBudget()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ok, err := c.Installed(t.Context()); err != nil || !ok {
+			t.Fatalf("installed: %t, %v", ok, err)
+		}
+		exec(t, p.blue, `ALTER TABLE oauth_jwk DISABLE TRIGGER tideover_capture`)
+		if ok, err := c.Installed(t.Context()); err != nil || ok {
+			t.Fatalf("installed in spite of a disabled trigger: %t, %v", ok, err)
+		}
+		for range 2 {
+			if err := c.Remove(t.Context(), postgres.DefaultBudget()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ok, err := c.Installed(t.Context()); err != nil || ok {
+			t.Fatalf("installed after Remove: %t, %v", ok, err)
+		}
+		if _, err := c.Lag(t.Context()); !errors.Is(err, ErrNoCapture) {
+			t.Errorf("lag without a queue: %v", err)
+		}
+	}
+	p.as(t, `INSERT INTO oauth_client (id) VALUES ('c')`)
+	if missing, err := NewFence(p.blue, "").Missing(t.Context()); err != nil || len(missing) > 0 {
+		t.Errorf("Remove took the fence along: %v, %v", missing, err)
+	}
+}
+
+// A table that is held for long delays the capture within its budget, and live traffic by one lock attempt at most.
+func TestCaptureYieldsToALockHolder(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	c := NewCapture(p.blue, p.profile, Blue)
+	if err := c.Remove(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	holder, err := stranger(t, p.blue).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Exec(t.Context(), `INSERT INTO oauth_jwk (kid, alg, keydata) VALUES ('early', 'a', 'k')`); err != nil {
+		t.Fatal(err)
+	}
+	short := postgres.Budget{Timeout: 50 * time.Millisecond, Retry: 300 * time.Millisecond}
+	var lock *postgres.LockError
+	if err := c.Install(t.Context(), short); !errors.As(err, &lock) || !strings.Contains(err.Error(), "oauth_jwk") {
+		t.Fatalf("got %v, want a LockError that names the table", err)
+	}
+	if ok, err := c.Installed(t.Context()); err != nil || ok {
+		t.Errorf("installed: %t, %v", ok, err)
+	}
+	installed := make(chan error, 1)
+	go func() {
+		installed <- c.Install(context.Background(), postgres.Budget{Timeout: 50 * time.Millisecond, Retry: time.Minute})
+	}()
+	waitForLock(t, p.blue)
+	if err := holder.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-installed; err != nil {
+		t.Fatal(err)
+	}
+	p.as(t, `DELETE FROM oauth_jwk`)
+	if got, want := p.lines(t), "D jwk early written"; got != want {
+		t.Errorf("captured\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A judge that can't run must fail the installation, not every COMMIT of the server.
+func TestWrongJudgeIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, judge := range map[string]string{"unknown column": `CASE WHEN :nothing THEN 'x' END`, "no such table": `(SELECT 'x' FROM nowhere WHERE :id = 'a')`, "syntax": `CASE`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			broken := &plan.Profile{Tables: []plan.Table{{Name: "oauth_client", Judge: judge}}}
+			if err := NewCapture(p.blue, broken, Blue).Install(t.Context(), postgres.DefaultBudget()); err == nil || !strings.Contains(err.Error(), "judge") {
+				t.Errorf("got %v", err)
+			}
+			p.as(t, `INSERT INTO oauth_client (id) VALUES ('c')`, `DELETE FROM oauth_client`)
+		})
+	}
+}
