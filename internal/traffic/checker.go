@@ -110,9 +110,10 @@ func (j *judge) request(o *op) {
 
 // accepted judges an answer that took the authority for alive.
 func (j *judge) accepted(o *op, m *mortal, what string) {
-	m.seen = append(m.seen, sight{op: o, alive: true})
+	vague := givenAgain(o, m)
+	m.seen = append(m.seen, sight{op: o, alive: true, vague: vague})
 	if m.up != nil {
-		m.up.seen = append(m.up.seen, sight{op: o, alive: true})
+		m.up.seen = append(m.up.seen, sight{op: o, alive: true, vague: vague})
 	}
 	d, dead := surelyDead(m.deaths, o.start)
 	switch {
@@ -126,6 +127,14 @@ func (j *judge) accepted(o *op, m *mortal, what string) {
 		j.find(AcceptedDead, []*op{o, d.op}, "%s %s %s, which %s had ended %s before", about(o), what, m.name, about(d.op),
 			(o.start - d.op.end).Round(time.Millisecond))
 	}
+}
+
+// givenAgain reports whether o may be the answer to an earlier refresh with the same token, given again by a router or
+// in a grace period: it does not show that the token, which introspection may call dead by then, has come to life.
+func givenAgain(o *op, m *mortal) bool {
+	return o.Kind.Refreshes() && slices.ContainsFunc(m.deaths, func(d death) bool {
+		return d.rotation && d.op != nil && d.op != o && d.from < o.end
+	})
 }
 
 // denied judges an answer that took the authority for dead. Retries that the router should have coalesced explain

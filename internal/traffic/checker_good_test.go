@@ -77,6 +77,12 @@ func TestCheckPassesTrickyHistories(t *testing.T) {
 			w.active(4300, "s1.at2", "u1", "c1")
 			w.refresh(4320, "c1", "s1.rt2", "3")
 		}, false},
+		{"a retry is given its answer again while the used token is called inactive", func(w *world) {
+			coalescing(w)
+			w.inactive(4150, "s1.rt1")
+			w.refresh(4240, "c1", "s1.rt1", "2").Kind = RefreshTwice
+			w.active(4300, "s1.at2", "u1", "c1")
+		}, false},
 		{"a retry past the window kills the chain", func(w *world) {
 			coalescing(w)
 			w.refused(9000, "c1", "s1.rt1").Kind = RefreshTwice
