@@ -20,13 +20,17 @@ import (
 // scratch makes databases of blue's empty schema on green's server. One is kept ready, so that a batch in the hold need
 // not wait for it; used ones are dropped in a quiet moment, because DROP DATABASE waits for a checkpoint.
 type scratch struct {
-	green *postgres.DB
-	base  string // of the names; its own for each green database
-	ready string
-	spent []string
+	green    *postgres.DB
+	base     string // of the names; its own for each green database
+	template string
+	ready    string
+	spent    []string
 }
 
-func (s *scratch) template() string { return s.base + "_template" }
+// name is a new one each time: the backend of a process that was killed may still be making its database.
+func (s *scratch) name() string {
+	return s.base + "_" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
+}
 
 // prepare drops what an earlier process left, makes the template anew, and a first database of it. The caller holds
 // the replayer's lock, so that nobody else uses them.
@@ -40,10 +44,11 @@ func (s *scratch) prepare(ctx context.Context, schema func(ctx context.Context, 
 	if err := s.close(ctx); err != nil {
 		return err
 	}
-	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{s.template()}.Sanitize()+" TEMPLATE template0"); err != nil {
+	s.template = s.name()
+	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{s.template}.Sanitize()+" TEMPLATE template0"); err != nil {
 		return err
 	}
-	dsn, err := postgres.WithDatabase(s.green.DSN(), s.template())
+	dsn, err := postgres.WithDatabase(s.green.DSN(), s.template)
 	if err != nil {
 		return fmt.Errorf("scratch database: %w", err)
 	}
@@ -71,8 +76,8 @@ func (s *scratch) take(ctx context.Context) (string, error) {
 }
 
 func (s *scratch) create(ctx context.Context) error {
-	name := s.base + "_" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
-	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE "+pgx.Identifier{s.template()}.Sanitize()); err != nil {
+	name := s.name()
+	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE "+pgx.Identifier{s.template}.Sanitize()); err != nil {
 		return err
 	}
 	s.ready = name
