@@ -159,6 +159,8 @@ func (th *theatre) mark(e journal.Event) {
 		th.traffic.Mark(traffic.MarkReleased)
 	case journal.CutoverAborted:
 		th.traffic.Mark(traffic.MarkAborted)
+	case journal.RunAborted, journal.RunRolledBack:
+		th.traffic.Mark(traffic.MarkRollback)
 	}
 }
 
