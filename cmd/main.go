@@ -15,7 +15,7 @@ import (
 	"github.com/tideover/tideover/internal/stage"
 )
 
-// Exit codes, the same for every command (docs/operations.md).
+// Exit codes, the same for every command.
 const (
 	ExitDone        = 0
 	ExitFailed      = 1
