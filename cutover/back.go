@@ -49,7 +49,7 @@ func (s *Switch) leaveGreen(ctx context.Context, blueOpen bool) error {
 		err = s.Router.Hold(work, s.ticket("back-hold"), s.deadline())
 	}
 	if err == nil && s.Green != nil {
-		if err = s.Green.Raise(work); err != nil {
+		if err = s.Green.Raise(work, 0); err != nil {
 			err = fmt.Errorf("green's fence: %w", err)
 		}
 	}

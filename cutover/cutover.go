@@ -65,7 +65,10 @@ type Routing struct {
 
 // Fencer makes a side's database refuse writes (replay.Fence).
 type Fencer interface {
-	Raise(ctx context.Context) error // returns when writers under way are done; on error the fence is down
+	// Raise returns when writers under way are done; on error the fence is down. After d it opens by itself, unless
+	// Keep comes first; with 0 it stays.
+	Raise(ctx context.Context, d time.Duration) error
+	Keep(ctx context.Context) error // makes it stay; an error where it is down, or was since Raise
 	Lower(ctx context.Context) error
 	Raised(ctx context.Context) (bool, error)
 }

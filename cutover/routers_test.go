@@ -83,8 +83,9 @@ func (f *memoryFence) set(up bool) error {
 	f.up = up
 	return nil
 }
-func (f *memoryFence) Raise(context.Context) error { return f.set(true) }
-func (f *memoryFence) Lower(context.Context) error { return f.set(false) }
+func (f *memoryFence) Raise(context.Context, time.Duration) error { return f.set(true) }
+func (f *memoryFence) Keep(context.Context) error                 { return nil }
+func (f *memoryFence) Lower(context.Context) error                { return f.set(false) }
 func (f *memoryFence) Raised(context.Context) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

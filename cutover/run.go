@@ -187,7 +187,7 @@ func (s *Switch) giveBack(ctx context.Context, fenceGreen bool) error {
 		return journal.ErrFenced
 	}
 	if fenceGreen && s.Green != nil {
-		if err := persist(ctx, s.Green.Raise); err != nil {
+		if err := persist(ctx, func(ctx context.Context) error { return s.Green.Raise(ctx, 0) }); err != nil {
 			return fmt.Errorf("green's fence: %w", err)
 		}
 	}

@@ -22,8 +22,9 @@ type scene struct {
 	router               string
 	holding              bool
 	until                time.Time
-	blueUp, greenUp      bool // fences
-	written, replayed    int  // writes of blue, and how many of them green has
+	blueUp, greenUp      bool      // fences
+	blueUntil            time.Time // when blue's opens by itself; zero: never
+	written, replayed    int       // writes of blue, and how many of them green has
 	onGreen, broughtBack int
 	verified             int // written when Verify last said yes
 	events               []journal.Kind
@@ -80,10 +81,10 @@ func (w *scene) call(ctx context.Context, name string, effect func() error) erro
 		w.t.Errorf("after %s: both sides accept writes", name)
 	}
 	w.clients()
-	switch {
-	case kind == failsAfter:
+	switch kind {
+	case failsAfter:
 		return errFault
-	case kind == crashesAfter:
+	case crashesAfter:
 		panic(crash{})
 	}
 	return err
@@ -92,6 +93,9 @@ func (w *scene) call(ctx context.Context, name string, effect func() error) erro
 func (w *scene) clients() {
 	if w.holding && !time.Now().Before(w.until) {
 		w.holding = false
+	}
+	if w.blueUp && !w.blueUntil.IsZero() && !time.Now().Before(w.blueUntil) {
+		w.blueUp = false
 	}
 	if !w.blueUp { // through the router, or past it
 		w.written++
@@ -184,12 +188,26 @@ type fakeFence struct {
 	up   *bool
 }
 
-func (f fakeFence) Raise(ctx context.Context) error {
-	err := f.w.call(ctx, "raise "+f.name, func() error { *f.up = true; return nil })
+func (f fakeFence) Raise(ctx context.Context, d time.Duration) error {
+	err := f.w.call(ctx, "raise "+f.name, func() error {
+		if *f.up = true; f.name == "blue" {
+			f.w.blueUntil = time.Now().Add(d)
+		}
+		return nil
+	})
 	if err != nil {
 		*f.up = false // as replay.Fence does
 	}
 	return err
+}
+func (f fakeFence) Keep(ctx context.Context) error {
+	return f.w.call(ctx, "keep "+f.name, func() error {
+		if !*f.up {
+			return errors.New("open")
+		}
+		f.w.blueUntil = time.Time{}
+		return nil
+	})
 }
 func (f fakeFence) Lower(ctx context.Context) error {
 	return f.w.call(ctx, "lower "+f.name, func() error { *f.up = false; return nil })

@@ -31,9 +31,9 @@ type attempt struct {
 var stages = []stage{
 	{journal.CutoverPreparing, "preparing", "every participant is asked; new logins wait, those under way may finish", giveBlueBack, "abort", (*Switch).prepare},
 	{journal.CutoverHolding, "holding", "the router holds writes and logins until forwarded writes are answered; the deadline begins", giveBlueBack, "abort", (*Switch).hold},
-	{journal.CutoverFencing, "fencing", "blue's database refuses writes", giveBlueBack, "abort", (*Switch).fence},
+	{journal.CutoverFencing, "fencing", "blue's database refuses writes, until a second past the deadline", giveBlueBack, "abort", (*Switch).fence},
 	{journal.CutoverReplaying, "replaying", "the last changes are brought over", giveBlueBack, "abort", (*Switch).replay},
-	{journal.CutoverVerifying, "verifying", "what was brought over is verified; hold and fence are looked at once more; green's state is remembered", giveBlueBack, "abort", (*Switch).verify},
+	{journal.CutoverVerifying, "verifying", "what was brought over is verified; green's state is remembered; the hold is looked at once more; blue's fence is made to stay", giveBlueBack, "abort", (*Switch).verify},
 }
 
 // onward is the switch from the point of no return.
@@ -41,6 +41,9 @@ var onward = []stage{
 	{journal.CutoverCommitting, "committing", "**point of no return**: participants commit in order; green's fence is lowered; the router points at green", tryAgain, "look; complete, or abort where nothing is on green and it can't be verified", (*Switch).commit},
 	{journal.CutoverSwitched, "releasing", "the router lets go, to green; blue stays fenced", tryAgain, "complete", (*Switch).release},
 }
+
+// fenceOutlasts is how much longer than the deadline blue's fence stands where nobody lowers it.
+const fenceOutlasts = time.Second
 
 const (
 	giveBlueBack = "blue's fence is lowered, the router lets go to blue, participants abort in reverse order"
@@ -86,7 +89,12 @@ func (s *Switch) hold(ctx context.Context, a *attempt) error {
 
 func (s *Switch) fence(ctx context.Context, a *attempt) error {
 	a.fenced = time.Now()
-	if err := s.Fence.Raise(ctx); err != nil {
+	// Should this process die, blue opens by itself a little after the router has let go.
+	last := s.deadline()
+	if end, ok := ctx.Deadline(); ok {
+		last = time.Until(end)
+	}
+	if err := s.Fence.Raise(ctx, last+fenceOutlasts); err != nil {
 		return fmt.Errorf("blue's fence: %w", err)
 	}
 	return nil
@@ -113,15 +121,8 @@ func (s *Switch) verify(ctx context.Context, a *attempt) error {
 }
 
 // stillQuiet looks once more before the point of no return: a router that has restarted holds nothing, and somebody may
-// have lowered the fence by hand.
+// have lowered the fence by hand. From here the fence stays until it is lowered.
 func (s *Switch) stillQuiet(ctx context.Context) error {
-	raised, err := s.Fence.Raised(ctx)
-	if err != nil {
-		return fmt.Errorf("blue's fence: %w", err)
-	}
-	if !raised {
-		return errors.New("blue's fence is down: somebody else has lowered it")
-	}
 	routing, err := s.Router.Look(ctx, s.ticket("look"))
 	if err != nil {
 		return err
@@ -131,6 +132,9 @@ func (s *Switch) stillQuiet(ctx context.Context) error {
 	}
 	if routing.Quiet < routing.Replicas {
 		return fmt.Errorf("%d of %d routers do not hold any more: restarted, or past their deadline", routing.Replicas-routing.Quiet, routing.Replicas)
+	}
+	if err := s.Fence.Keep(ctx); err != nil {
+		return fmt.Errorf("blue's fence: %w", err)
 	}
 	return nil
 }

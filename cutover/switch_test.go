@@ -113,6 +113,9 @@ func settle(t *testing.T, w *scene) {
 	}
 	w.fault = nil
 	time.Sleep(time.Hour) // 4 a.m.: the router has long let go by itself
+	if w.clients(); w.blueUp && !slices.Contains(w.calls, "keep blue") {
+		t.Errorf("an hour after the end of the process (%s) blue still refuses writes", w.last())
+	}
 	done, err := w.cutover(2).Recover(t.Context(), w.last())
 	if err != nil {
 		t.Fatalf("recover after %s: %v (calls %s)", w.last(), err, strings.Join(w.calls, ", "))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -11,6 +12,15 @@ import (
 
 	"github.com/tideover/tideover/internal/postgres"
 )
+
+// forever is a fence that has no end: the sequence's highest value.
+const forever = math.MaxInt64
+
+// raiseSQL takes microseconds; 0 is forever.
+const raiseSQL = `
+SELECT pg_catalog.setval('tideover.fence', greatest(last_value, CASE $1::bigint WHEN 0 THEN 9223372036854775807
+	ELSE (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $1 END))
+FROM tideover.fence`
 
 // FencedCode is the SQLSTATE of a write that the fence refused.
 const FencedCode = "TD001"
@@ -24,7 +34,9 @@ const lowerReserve = 200 * time.Millisecond
 // Fence makes a database refuse every write to the server's tables, whichever way the writer comes: any role, COPY,
 // TRUNCATE, cascades, session_replication_role = replica. Only sessions with tideover.pass = on get through.
 //
-// Its state is the value of a sequence, 0 open and 1 fenced. A row of a table would be versioned: a writer whose
+// Its state is the value of a sequence: until when writes are refused, in microseconds since 1970 by the database's
+// clock; 0 is open. A fence that has an end opens by itself where the process that raised it dies, and Keep takes the
+// end away once it is certain that it has not come. A row of a table would be versioned: a writer whose
 // REPEATABLE READ snapshot is older than the fence would read "open" for as long as its transaction lives, and a
 // locking read, which would see the present, takes a row lock for every statement of a busy server. A sequence's only
 // tuple is overwritten in place and is visible to every snapshot (Postgres manual 9.17: setval is never rolled back
@@ -47,14 +59,17 @@ func NewFence(db *postgres.DB, schema string) *Fence {
 }
 
 // fenceSQL makes the fence's state and its trigger function. The function is never planned against a table of the
-// server, and reading a setting comes first: it is the cheaper question.
+// server, and does not look at the clock while the fence is open.
 const fenceSQL = `
 CREATE SCHEMA IF NOT EXISTS tideover;
-CREATE SEQUENCE IF NOT EXISTS tideover.fence MINVALUE 0 MAXVALUE 1 START 0;
+CREATE SEQUENCE IF NOT EXISTS tideover.fence MINVALUE 0 START 0;
 CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog AS $$
+DECLARE
+	refused_until CONSTANT bigint := (SELECT last_value FROM tideover.fence);
 BEGIN
-	IF (SELECT last_value FROM tideover.fence) = 1 AND current_setting('tideover.pass', true) IS DISTINCT FROM 'on' THEN
+	IF refused_until <> 0 AND refused_until > extract(epoch FROM clock_timestamp()) * 1000000
+			AND current_setting('tideover.pass', true) IS DISTINCT FROM 'on' THEN
 		RAISE EXCEPTION 'tideover: writes have moved to the other side'
 			USING ERRCODE = 'TD001', HINT = 'send the request to the router again', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
 	END IF;
@@ -162,39 +177,81 @@ func (f *Fence) exec(ctx context.Context, budget postgres.Budget, sql string) er
 	})
 }
 
-// Raised says whether writes are refused. A database without the fence is open.
+// Raised says whether writes are refused now. A database without the fence is open.
 func (f *Fence) Raised(ctx context.Context) (bool, error) {
+	until, now, err := f.read(ctx)
+	return until > now, err
+}
+
+// read returns until when writes are refused and the database's clock, both in microseconds since 1970. Where there is
+// no fence, until is 0.
+func (f *Fence) read(ctx context.Context) (until, now int64, err error) {
 	var there bool
 	const look = `SELECT pg_catalog.to_regclass('tideover.fence') IS NOT NULL`
 	if err := f.db.Pool().QueryRow(ctx, look).Scan(&there); err != nil {
-		return false, fmt.Errorf("look for the fence of %s: %w", f.db.Name(), err)
+		return 0, 0, fmt.Errorf("look for the fence of %s: %w", f.db.Name(), err)
 	}
 	if !there {
-		return false, nil
+		return 0, 0, nil
 	}
-	var state int64
-	if err := f.db.Pool().QueryRow(ctx, `SELECT last_value FROM tideover.fence`).Scan(&state); err != nil {
-		return false, fmt.Errorf("read the fence of %s: %w", f.db.Name(), err)
+	const sql = `SELECT last_value, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM tideover.fence`
+	if err := f.db.Pool().QueryRow(ctx, sql).Scan(&until, &now); err != nil {
+		return 0, 0, fmt.Errorf("read the fence of %s: %w", f.db.Name(), err)
 	}
-	return state == 1, nil
+	return until, now, nil
+}
+
+func (f *Fence) set(ctx context.Context, value int64) error {
+	_, err := f.db.Pool().Exec(ctx, `SELECT pg_catalog.setval('tideover.fence', $1)`, value)
+	return err
 }
 
 // Lower lets writers in again. It is no error where there is no fence.
 func (f *Fence) Lower(ctx context.Context) error {
-	raised, err := f.Raised(ctx)
-	if err != nil || !raised {
+	until, _, err := f.read(ctx)
+	if err != nil || until == 0 {
 		return err
 	}
-	if _, err := f.db.Pool().Exec(ctx, `SELECT pg_catalog.setval('tideover.fence', 0)`); err != nil {
+	if err := f.set(ctx, 0); err != nil {
 		return fmt.Errorf("lower the fence of %s: %w", f.db.Name(), err)
 	}
 	return nil
 }
 
-// Raise refuses writes from now on, and returns when every write that was under way has ended. Its deadline is the
-// context's, or ten seconds. Where a writer holds out longer, the error is a [*WriterError] that names it; on every
-// error the fence is lowered again. Raising it twice is no error.
-func (f *Fence) Raise(ctx context.Context) (err error) {
+// Keep makes a raised fence refuse writes until Lower. The error is [ErrFenceOpen] where it is down or its end came
+// first: somebody may have written since.
+func (f *Fence) Keep(ctx context.Context) error {
+	before, _, err := f.read(ctx)
+	if err != nil || before == forever {
+		return err
+	}
+	if before == 0 {
+		return fmt.Errorf("%s: %w", f.db.Name(), ErrFenceOpen)
+	}
+	if err := f.set(ctx, forever); err != nil {
+		return fmt.Errorf("keep the fence of %s: %w", f.db.Name(), err)
+	}
+	// The clock is read after the fence was made to stay: if the end has not come by now, nobody has seen it open.
+	_, now, err := f.read(ctx)
+	if err == nil && now < before {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%s: %w", f.db.Name(), ErrFenceOpen)
+	}
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return errors.Join(err, f.set(back, before))
+}
+
+// ErrFenceOpen says that writes are not refused any more, or may not have been for a while.
+var ErrFenceOpen = errors.New("the fence has been open since it was raised")
+
+// Raise refuses writes from now on, for a time or, with 0, until Lower, and returns when every write that was under way
+// has ended. Its deadline is the context's, or ten seconds. Where a writer holds out longer, the error is a
+// [*WriterError] that names it; on every error the fence is lowered again. Raising it twice is no error, and makes the
+// time no shorter.
+func (f *Fence) Raise(ctx context.Context, d time.Duration) (err error) {
 	all, missing, err := f.tables(ctx)
 	if err != nil {
 		return err
@@ -225,7 +282,7 @@ func (f *Fence) Raise(ctx context.Context) (err error) {
 	if _, err := conn.Exec(ctx, `SET deadlock_timeout = '10ms'`); err != nil && postgres.Code(err) != "42501" {
 		return fmt.Errorf("raise the fence of %s: %w", f.db.Name(), err)
 	}
-	if _, err := conn.Exec(ctx, `SELECT pg_catalog.setval('tideover.fence', 1)`); err != nil {
+	if _, err := conn.Exec(ctx, raiseSQL, d.Microseconds()); err != nil {
 		return fmt.Errorf("raise the fence of %s: %w", f.db.Name(), err)
 	}
 	for _, table := range all {

@@ -33,7 +33,7 @@ func raise(t *testing.T, f *Fence) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := f.Raise(ctx); err != nil {
+	if err := f.Raise(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -87,6 +87,70 @@ func TestFenceRefusesEveryWrite(t *testing.T) {
 	if _, err := stranger(t, db).Exec(t.Context(), `INSERT INTO parent VALUES (4)`); err != nil {
 		t.Errorf("after Lower: %v", err)
 	}
+}
+
+// A fence whose process is gone opens by itself; one that is kept does not.
+func TestFenceEnds(t *testing.T) {
+	t.Parallel()
+	write := func(t *testing.T, conn *pgx.Conn) string {
+		t.Helper()
+		_, err := conn.Exec(t.Context(), `UPDATE parent SET v = v WHERE id = 1`)
+		if err != nil && postgres.Code(err) == "" {
+			t.Fatal(err)
+		}
+		return postgres.Code(err)
+	}
+	t.Run("by itself", func(t *testing.T) {
+		t.Parallel()
+		db, f := fenced(t)
+		conn := stranger(t, db)
+		if err := f.Raise(t.Context(), time.Second); err != nil {
+			t.Fatal(err)
+		}
+		for code := FencedCode; code != ""; { // ends when the fence does, or with the test's deadline
+			if code = write(t, conn); code != "" && code != FencedCode {
+				t.Fatalf("SQLSTATE %s", code)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if raised, err := f.Raised(t.Context()); raised || err != nil {
+			t.Errorf("Raised says %v, %v", raised, err)
+		}
+		if err := f.Keep(t.Context()); !errors.Is(err, ErrFenceOpen) {
+			t.Errorf("Keep after the end: %v", err)
+		}
+		if code := write(t, conn); code != "" {
+			t.Errorf("Keep has fenced all the same: SQLSTATE %s", code)
+		}
+	})
+	t.Run("kept", func(t *testing.T) {
+		t.Parallel()
+		db, f := fenced(t)
+		if err := f.Raise(t.Context(), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Keep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Raise(t.Context(), time.Microsecond); err != nil { // makes it no shorter
+			t.Fatal(err)
+		}
+		if code := write(t, stranger(t, db)); code != FencedCode {
+			t.Errorf("SQLSTATE %q", code)
+		}
+		if err := f.Keep(t.Context()); err != nil {
+			t.Errorf("Keep again: %v", err)
+		}
+		if err := f.Lower(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Keep(t.Context()); !errors.Is(err, ErrFenceOpen) {
+			t.Errorf("Keep of an open fence: %v", err)
+		}
+		if code := write(t, stranger(t, db)); code != "" {
+			t.Errorf("after Lower: SQLSTATE %q", code)
+		}
+	})
 }
 
 // A writer whose snapshot is older than the fence must be refused too.
@@ -149,7 +213,7 @@ func TestFenceWaitsForWritersUnderWay(t *testing.T) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		raised <- f.Raise(ctx)
+		raised <- f.Raise(ctx, 0)
 	}()
 	waitForLock(t, db)
 	select {
@@ -182,7 +246,7 @@ func TestFenceGivesUpAndOpens(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	err = f.Raise(ctx)
+	err = f.Raise(ctx, 0)
 	var w *WriterError
 	if !errors.As(err, &w) || w.Table != "parent" || len(w.Writers) != 1 {
 		t.Fatalf("got %v, want a WriterError that names one writer of parent", err)
@@ -206,7 +270,7 @@ func TestFenceNamesNewTables(t *testing.T) {
 	if err != nil || !slices.Equal(missing, []string{"child", "fresh"}) {
 		t.Fatalf("missing: %v, %v", missing, err)
 	}
-	if err := f.Raise(t.Context()); err == nil {
+	if err := f.Raise(t.Context(), 0); err == nil {
 		t.Error("raised over a table without a trigger")
 	}
 	for range 2 { // safe twice

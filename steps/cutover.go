@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/internal/journal"
@@ -141,9 +142,10 @@ func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
 // noFence stands for blue's fence under the no-fence fault.
 type noFence struct{}
 
-func (noFence) Raise(context.Context) error          { return nil }
-func (noFence) Lower(context.Context) error          { return nil }
-func (noFence) Raised(context.Context) (bool, error) { return true, nil }
+func (noFence) Raise(context.Context, time.Duration) error { return nil }
+func (noFence) Keep(context.Context) error                 { return nil }
+func (noFence) Lower(context.Context) error                { return nil }
+func (noFence) Raised(context.Context) (bool, error)       { return true, nil }
 
 // lastReplay brings over what is left, with blue fenced: nothing comes after it.
 func (s *cutoverStep) lastReplay(ctx context.Context, p *Progress) error {

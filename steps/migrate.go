@@ -50,7 +50,7 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	if err := fence.Install(ctx, s.env.budget()); err != nil {
 		return err
 	}
-	return fence.Raise(ctx)
+	return fence.Raise(ctx, 0)
 }
 
 // liveMigrateStep is migrate with target: live. It has no Undo: blue's own schema has changed, and is served so.
