@@ -42,7 +42,7 @@ func (s *Switch) Back(ctx context.Context) error {
 
 // leaveGreen stops writes on green and brings its changes over. On failure green goes on, unless blue is open already.
 func (s *Switch) leaveGreen(ctx context.Context, blueOpen bool) error {
-	work, cancel := context.WithTimeoutCause(ctx, s.deadline(), errDeadline)
+	work, cancel := context.WithTimeoutCause(ctx, s.deadline(), ErrDeadline)
 	defer cancel()
 	greenOpen, err := s.greenOpen(work)
 	if err == nil {

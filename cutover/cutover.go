@@ -10,6 +10,7 @@ package cutover
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
@@ -76,6 +77,7 @@ type Fencer interface {
 // Switch is one cutover. Router may be an empty Routers where there is none.
 type Switch struct {
 	Ticket       Ticket        // Run and Term; Key is filled in
+	Try          int           // the switches that the run has begun so far; Run adds one
 	Participants []Participant // committed in this order, aborted in reverse
 	Router       Router
 	Fence        Fencer // blue's
@@ -109,7 +111,7 @@ type Figures struct {
 }
 
 func (s *Switch) ticket(action string) Ticket {
-	return Ticket{Run: s.Ticket.Run, Term: s.Ticket.Term, Key: s.Ticket.Run + "/" + action}
+	return Ticket{Run: s.Ticket.Run, Term: s.Ticket.Term, Key: fmt.Sprintf("%s/%d/%s", s.Ticket.Run, s.Try, action)}
 }
 
 func (s *Switch) deadline() time.Duration { return or(s.Deadline, 10*time.Second) }

@@ -89,7 +89,8 @@ func (e *BackError) Hint() string {
 	return "writes are refused until it is complete: type \"tideover rollback\" again now"
 }
 
-var errDeadline = errors.New("the cutover's deadline has passed")
+// ErrDeadline is the cause of a switch that took too long.
+var ErrDeadline = errors.New("the cutover's deadline has passed")
 
 // taken reports whether an error says that another process has the run. This one must then touch nothing any more.
 func taken(err error) bool {

@@ -76,7 +76,7 @@ func (s *Switch) Recover(ctx context.Context, last journal.Kind) (done bool, err
 func (s *Switch) complete(ctx context.Context, last journal.Kind, w world) (bool, error) {
 	a := &attempt{figures: Figures{Participants: s.names()}, recordedAnything: true}
 	if w.routing.Green == 0 && last != journal.CutoverReleased {
-		work, cancel := context.WithTimeoutCause(ctx, s.deadline(), errDeadline)
+		work, cancel := context.WithTimeoutCause(ctx, s.deadline(), ErrDeadline)
 		defer cancel()
 		if err := s.proveAgain(work, a); err != nil {
 			if taken(err) {

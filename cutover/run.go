@@ -16,13 +16,14 @@ const preparing = time.Minute
 // Run makes the switch. The error is an *AbortedError (blue serves), a *CommittedError (past the point of no return:
 // Recover completes it), or journal.ErrFenced (another process has the run; nothing was touched any more).
 func (s *Switch) Run(ctx context.Context) (Figures, error) {
+	s.Try++
 	a := &attempt{figures: Figures{Participants: s.names()}}
-	work, cancel := context.WithTimeoutCause(ctx, s.DrainLogins+preparing, errDeadline)
+	work, cancel := context.WithTimeoutCause(ctx, s.DrainLogins+preparing, ErrDeadline)
 	defer cancel()
 	for _, st := range stages {
 		if st.kind == journal.CutoverHolding {
 			var cancel context.CancelFunc
-			work, cancel = context.WithTimeoutCause(ctx, s.deadline(), errDeadline)
+			work, cancel = context.WithTimeoutCause(ctx, s.deadline(), ErrDeadline)
 			defer cancel()
 		}
 		if err := s.enter(work, a, st); err != nil {

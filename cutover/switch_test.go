@@ -226,7 +226,7 @@ func TestDeadline(t *testing.T) {
 		s := w.cutover(1)
 		s.Replay = func(context.Context) error { time.Sleep(11 * time.Second); return nil } // does not look at its context
 		_, err := s.Run(t.Context())
-		if !errors.Is(err, errDeadline) || !errors.As(err, new(*AbortedError)) {
+		if !errors.Is(err, ErrDeadline) || !errors.As(err, new(*AbortedError)) {
 			t.Errorf("%v", err)
 		}
 		w.onSide(Blue)

@@ -59,14 +59,16 @@ var runbookFields = map[string]field{
 	"MigrateSpec.command": {Doc: "The vendor's own migration command, as a list of words. It finds the database in the environment variable DSN."},
 
 	"ReplaySpec.batch":     {Doc: "Changes in a batch, at most.", Min: 1, Max: 100_000},
-	"ReplaySpec.until_lag": {Doc: "The step is done when no more changes than this wait."},
+	"ReplaySpec.until_lag": {Doc: "The step is done when no more changes than this wait, or `until_age` is met."},
+	"ReplaySpec.until_age": {Doc: "The step is also done when no change has waited longer than this: on a busy server some always wait."},
 	"ReplaySpec.timeout":   {Doc: "How long it may take to get there.", Min: 1},
 
 	"ValidateSpec.repair": {Doc: "Repair differences from blue, then ask again."},
 
 	"CutoverSpec.deadline":     {Doc: "From the first hold to the release. Past it the cutover is aborted and blue goes on.", Min: int64(100 * time.Millisecond)},
 	"CutoverSpec.drain_logins": {Doc: "How long logins under way may finish before the hold. 0s: not at all."},
-	"CutoverSpec.max_lag":      {Doc: "More waiting changes than this stop the cutover before the hold."},
+	"CutoverSpec.tries":        {Doc: "How often the switch is tried when its deadline calls it off or a long write is in its way. Replay catches up in between.", Min: 1, Max: 100},
+	"CutoverSpec.max_lag":      {Doc: "The hold waits until no more changes than this are left to replay; after a minute the run stops."},
 	"CutoverSpec.participants": {Doc: "What must switch together with the router, committed in this order before it."},
 
 	"ParticipantSpec.name":       {Doc: "Its name in the journal, unique in its list.", Required: true},

@@ -56,9 +56,9 @@ func setDefaults(v any) {
 	case *SnapshotSpec:
 		s.Jobs = 2
 	case *ReplaySpec:
-		s.Batch, s.UntilLag, s.Timeout = 2000, 100, time.Hour
+		s.Batch, s.UntilLag, s.UntilAge, s.Timeout = 2000, 100, 2*time.Second, time.Hour
 	case *CutoverSpec:
-		s.Deadline, s.DrainLogins, s.MaxLag = 10*time.Second, 5*time.Second, 1000
+		s.Deadline, s.DrainLogins, s.Tries, s.MaxLag = 10*time.Second, 5*time.Second, 3, 1000
 	case *ParticipantSpec:
 		s.Timeout = 5 * time.Second
 	case *MonitorSpec:

@@ -63,6 +63,7 @@ type MigrateSpec struct {
 type ReplaySpec struct {
 	Batch    int           `yaml:"batch"`     // changes a batch at most; default 2000
 	UntilLag int           `yaml:"until_lag"` // changes; default 100
+	UntilAge time.Duration `yaml:"until_age"` // of the oldest change; default 2s
 	Timeout  time.Duration `yaml:"timeout"`   // to reach it; default 1h
 }
 
@@ -75,7 +76,8 @@ type ValidateSpec struct {
 type CutoverSpec struct {
 	Deadline     time.Duration     `yaml:"deadline"`     // from the first hold to the release; default 10s
 	DrainLogins  time.Duration     `yaml:"drain_logins"` // how long logins under way may finish; default 5s
-	MaxLag       int               `yaml:"max_lag"`      // changes; more than this before the hold stops the cutover; default 1000
+	Tries        int               `yaml:"tries"`        // switches begun in all when the deadline calls one off; default 3
+	MaxLag       int               `yaml:"max_lag"`      // changes; the hold waits for the backlog to come down to it; default 1000
 	Participants []ParticipantSpec `yaml:"participants"` // besides the router, committed in this order before it
 }
 

@@ -49,14 +49,11 @@ func (s *cutoverStep) Run(ctx context.Context, p *Progress) error {
 			return err
 		}
 	}
-	if err := s.guard(ctx); err != nil {
-		return err
-	}
 	// From the first write on green its revocations are recorded, for the way back.
 	if err := replay.NewCapture(s.env.Green, s.env.Profile, replay.Green).Install(ctx, s.env.budget()); err != nil {
 		return err
 	}
-	figures, err := sw.Run(ctx)
+	figures, err := s.try(ctx, p, sw, r)
 	if err != nil {
 		return err
 	}
@@ -68,15 +65,32 @@ func (s *cutoverStep) Run(ctx context.Context, p *Progress) error {
 	return p.Figure(ctx, "cutover", figures)
 }
 
-// guard looks once more before anybody has to wait.
-func (s *cutoverStep) guard(ctx context.Context) error {
-	lag, err := s.env.lag(ctx)
-	if err != nil {
-		return err
+// try makes the switch, again where what called it off may pass.
+func (s *cutoverStep) try(ctx context.Context, p *Progress, sw *cutover.Switch, r *replay.Replayer) (cutover.Figures, error) {
+	for n := 1; ; n++ {
+		if err := s.guard(ctx, p, r); err != nil {
+			return cutover.Figures{}, err
+		}
+		figures, err := sw.Run(ctx)
+		var aborted *cutover.AbortedError
+		if err == nil || n >= s.spec.Tries || ctx.Err() != nil || !errors.As(err, &aborted) || !passing(aborted) {
+			return figures, err
+		}
+		if err := p.Note(ctx, "warn", "try %d of %d: %v; replay catches up, then once more", n, s.spec.Tries, aborted.Cause); err != nil {
+			return figures, err
+		}
 	}
-	if s.spec.MaxLag > 0 && lag.Changes > int64(s.spec.MaxLag) {
-		return &guardError{fmt.Sprintf("%d changes are not replayed yet, more than max_lag %d", lag.Changes, s.spec.MaxLag),
-			"wait until replay has caught up, then resume; or raise max_lag in a new runbook"}
+}
+
+// passing reports whether what called a switch off may go away by itself.
+func passing(e *cutover.AbortedError) bool {
+	return e.Incomplete == nil && (errors.Is(e.Cause, cutover.ErrDeadline) || errors.As(e.Cause, new(*replay.WriterError)))
+}
+
+// guard looks once more before anybody has to wait.
+func (s *cutoverStep) guard(ctx context.Context, p *Progress, r *replay.Replayer) error {
+	if err := s.caughtUp(ctx, p, r); err != nil {
+		return err
 	}
 	if missing, err := s.env.blueFence().Missing(ctx); err != nil {
 		return err
@@ -91,6 +105,28 @@ func (s *cutoverStep) guard(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// catchingUp bounds the wait for max_lag.
+const catchingUp = time.Minute
+
+// caughtUp waits for the backlog to come down to max_lag.
+func (s *cutoverStep) caughtUp(ctx context.Context, p *Progress, r *replay.Replayer) error {
+	if s.spec.MaxLag <= 0 || s.env.Faults.NoLastReplay {
+		return nil
+	}
+	var left int64
+	within, cancel := context.WithTimeout(ctx, catchingUp)
+	defer cancel()
+	err := s.env.replayUntil(within, r, p, func(lag replay.Lag) bool {
+		left = lag.Changes
+		return left <= int64(s.spec.MaxLag)
+	})
+	if ctx.Err() == nil && within.Err() != nil {
+		return &guardError{fmt.Sprintf("%d changes are not replayed yet, more than max_lag %d", left, s.spec.MaxLag),
+			"wait for a quieter hour, then resume; or begin a new run with a higher max_lag"}
+	}
+	return err
 }
 
 func healthy(ctx context.Context, base, path string) error {
@@ -125,7 +161,7 @@ func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
 		return nil, err
 	}
 	sw := &cutover.Switch{
-		Ticket: cutover.Ticket{Run: s.env.Run, Term: s.env.Term}, Participants: participants, Router: cutover.Routers(s.env.routers()),
+		Ticket: cutover.Ticket{Run: s.env.Run, Term: s.env.Term}, Try: p.State().Cutover.Tries, Participants: participants, Router: cutover.Routers(s.env.routers()),
 		Fence: s.env.blueFence(), Green: s.env.greenFence(), Pin: s.env.Pin,
 		Deadline: s.spec.Deadline, DrainLogins: s.spec.DrainLogins,
 		Record:  func(ctx context.Context, kind journal.Kind, data any) error { return p.Event(ctx, kind, data) },

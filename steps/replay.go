@@ -21,7 +21,7 @@ type replayStep struct {
 // database ready.
 func (s *replayStep) Done(context.Context) (bool, error) { return false, nil }
 
-// Run replays until no more than until_lag changes wait.
+// Run replays until no more than until_lag changes wait, or none has waited longer than until_age.
 func (s *replayStep) Run(ctx context.Context, p *Progress) error {
 	r, err := s.env.Replayer()
 	if err != nil {
@@ -31,15 +31,23 @@ func (s *replayStep) Run(ctx context.Context, p *Progress) error {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.spec.Timeout,
-		fmt.Errorf("the backlog did not come down to %d changes within %s: blue writes faster than replay applies", s.spec.UntilLag, s.spec.Timeout))
+		fmt.Errorf("the backlog did not come down to %d changes, or to %s, within %s: blue writes faster than replay applies",
+			s.spec.UntilLag, s.spec.UntilAge, s.spec.Timeout))
 	defer cancel()
+	return s.env.replayUntil(ctx, r, p, func(lag replay.Lag) bool {
+		return lag.Changes <= int64(s.spec.UntilLag) || lag.Oldest <= s.spec.UntilAge
+	})
+}
+
+// replayUntil applies batches until the backlog is small enough.
+func (e *Env) replayUntil(ctx context.Context, r *replay.Replayer, p *Progress, enough func(replay.Lag) bool) error {
 	for {
-		lag, err := s.env.lag(ctx)
+		lag, err := e.lag(ctx)
 		if err != nil {
 			return err
 		}
 		report(p, lag)
-		if lag.Changes <= int64(s.spec.UntilLag) {
+		if enough(lag) {
 			return nil
 		}
 		if _, err := r.Batch(ctx); err != nil {

@@ -58,6 +58,7 @@ type Note struct {
 // Cutover is where the switch stands.
 type Cutover struct {
 	Step         string    `json:"step,omitempty"`
+	Tries        int       `json:"tries,omitempty"` // switches that the run has begun
 	Last         Kind      `json:"last,omitempty"` // the last cutover.* event; "" before the first
 	At           time.Time `json:"at,omitzero"`
 	Participants []string  `json:"participants,omitempty"`

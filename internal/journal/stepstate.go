@@ -216,6 +216,7 @@ func (s *State) foldCutover(e Event) error {
 			return err
 		}
 		c.Participants, c.DeadlineMS = slices.Clone(d.Participants), d.DeadlineMS
+		c.Tries++
 	case CutoverReleased:
 		var d CutoverFigures
 		if err := readOptional(e, &d); err != nil {
