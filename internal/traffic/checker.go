@@ -75,7 +75,7 @@ func (j *judge) request(o *op) {
 		j.fail(o, "status %d %s", a.Status, a.Error)
 		return
 	case o.Target == Bypass && j.oldSide(o.start):
-		if o.Kind.Writes() && j.effect(o) == done {
+		if o.Kind.Writes() && j.effect(o) == done && !j.turning(o.end) {
 			j.find(TwoWriters, []*op{o}, "%s: the old server took it after the new one served", about(o))
 		}
 		return // what a server out of use says of the present counts for nothing

@@ -169,7 +169,7 @@ func mayBeDead(ds []death, t time.Duration) bool {
 func surelyDead(ds []death, t time.Duration) (death, bool) {
 	best, found := death{by: never}, false
 	for _, d := range ds {
-		if d.by > t {
+		if d.by > t || d.until != 0 && d.until <= t {
 			continue
 		}
 		if !found || (best.op == nil || best.rotation) && d.op != nil && !d.rotation {

@@ -10,7 +10,8 @@ import (
 type death struct {
 	op       *op // nil: it expired
 	from, by time.Duration
-	rotation bool // the ordinary successor of a token, not a revocation
+	rotation bool          // the ordinary successor of a token, not a revocation
+	until    time.Duration // a way back has undone it from here on; 0: it lasts
 }
 
 // mortal is any authority: what may end it, and what was seen of it.
@@ -117,6 +118,7 @@ func newLedger(ops []*op, tl timeline, expect Expect) *ledger {
 		l.attach(o)
 	}
 	l.bury()
+	l.leaveBehind()
 	return l
 }
 

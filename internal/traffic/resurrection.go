@@ -94,7 +94,7 @@ func (j *judge) resurrected(m *mortal) {
 		if !s.alive || s.vague || s.op.start < deadAt {
 			continue
 		}
-		if _, told := surelyDead(m.deaths, s.op.start); told {
+		if _, told := surelyDead(m.deaths, s.op.start); told || takenBack(m, by, s.op) {
 			continue
 		}
 		for _, d := range m.deaths {

@@ -1,0 +1,104 @@
+package traffic
+
+import "time"
+
+// turn is a switch that was taken back: the new side served from one instant to another, and what it issued stayed
+// behind. Revocations come back with the old side; sessions and rotations do not.
+type turn struct{ from, to time.Duration }
+
+// turns finds the switches that were taken back. A new side may have served from the hold before its release, and at
+// the latest until the hold that led back.
+func turns(marks []Record) []turn {
+	var ts []turn
+	var hold, back time.Duration
+	released := false
+	for _, m := range marks {
+		switch {
+		case m.Mark == MarkHold && released:
+			if back == never {
+				back = m.At
+			}
+		case m.Mark == MarkHold:
+			hold = m.At
+		case m.Mark == MarkReleased && !released:
+			released, back = true, never
+		case m.Mark == MarkReleased:
+			back = never // the way back was called off
+		case m.Mark == MarkRollback && released:
+			ts = append(ts, turn{hold, min(back, m.At)})
+			released = false
+		}
+	}
+	return ts
+}
+
+// turning reports whether the way back is being taken at t: between its hold and the mark that the old side serves both
+// sides may change.
+func (tl *timeline) turning(t time.Duration) bool {
+	served, turning := false, false
+	for _, m := range tl.marks {
+		if m.At > t {
+			break
+		}
+		switch m.Mark {
+		case MarkReleased:
+			served, turning = true, false
+		case MarkHold:
+			turning = served
+		case MarkRollback:
+			served, turning = false, false
+		}
+	}
+	return turning
+}
+
+// during reports whether o may have had its effect on the new side of a turn.
+func (t turn) during(o *op) bool { return o != nil && t.from < o.end && o.start < t.to }
+
+// leaveBehind enters what a way back does to authorities: what the new side issued may be gone, and what it rotated may
+// be as before.
+func (l *ledger) leaveBehind() {
+	for _, t := range turns(l.marks) {
+		gone := death{from: t.to, by: never}
+		left := func(m *mortal, maybe time.Duration) {
+			if m.born == never && maybe == never || t.from < m.born && maybe < t.to {
+				m.deaths = append(m.deaths, gone)
+			}
+		}
+		for _, c := range l.apps {
+			left(&c.mortal, c.maybe)
+		}
+		for _, g := range l.listed {
+			left(&g.mortal, g.maybe)
+		}
+		for _, c := range l.codes {
+			left(&c.mortal, c.grant.maybe)
+		}
+		for _, c := range l.order {
+			left(&c.mortal, 0)
+		}
+		for _, tok := range l.sorted {
+			for _, o := range tok.origins {
+				if t.during(o) {
+					tok.deaths = append(tok.deaths, gone)
+					break
+				}
+			}
+			for i, d := range tok.deaths {
+				if d.rotation && t.during(d.op) {
+					tok.deaths[i].until = t.to
+				}
+			}
+		}
+	}
+}
+
+// takenBack reports whether a rotation that explains that an authority was dead has been taken back before o began.
+func takenBack(m *mortal, dead, o *op) bool {
+	for _, d := range m.deaths {
+		if d.until != 0 && dead != nil && d.from < dead.end && d.until <= o.end {
+			return true
+		}
+	}
+	return false
+}
