@@ -14,6 +14,7 @@ import (
 
 	"github.com/tideover/tideover/internal/authserver/seed"
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/rehearsal"
 	"github.com/tideover/tideover/internal/stage"
 	"github.com/tideover/tideover/internal/traffic"
 	"github.com/tideover/tideover/testdata"
@@ -24,6 +25,7 @@ type theatre struct {
 	*stage.Stage
 	runbook string
 	traffic *traffic.Generator
+	mark    journal.Sink // puts the run's stages into the traffic's history
 	stop    func()
 }
 
@@ -57,6 +59,7 @@ func newTheatre(t *testing.T, change ...func(*traffic.Config)) *theatre {
 	if th.traffic, err = traffic.New(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
+	th.mark = rehearsal.Marks(th.traffic.Mark, func(step string) string { return step })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- th.traffic.Run(ctx) }()
@@ -147,21 +150,6 @@ func (th *theatre) signal(t *testing.T, sig os.Signal, at func(journal.Event) bo
 		t.Fatal(err)
 	}
 	return c.ProcessState.ExitCode(), killed, errs.String()
-}
-
-func (th *theatre) mark(e journal.Event) {
-	switch e.Kind {
-	case journal.StepStarted:
-		th.traffic.Mark(e.Step)
-	case journal.CutoverHolding:
-		th.traffic.Mark(traffic.MarkHold)
-	case journal.CutoverReleased:
-		th.traffic.Mark(traffic.MarkReleased)
-	case journal.CutoverAborted:
-		th.traffic.Mark(traffic.MarkAborted)
-	case journal.RunAborted, journal.RunRolledBack:
-		th.traffic.Mark(traffic.MarkRollback)
-	}
 }
 
 // staysOnBlue says that the traffic will see no switch.

@@ -23,6 +23,7 @@ type StoppedError struct {
 	Step string // "" where no step was under way
 	Past bool   // past the point of no return
 	Next string // the command to type next
+	Back string // past the point of no return: the command that goes back to blue, "" where there is no way back
 	Err  error
 }
 
@@ -42,6 +43,9 @@ func (e *StoppedError) Hint() string {
 		where = "this is past the point of no return"
 	}
 	s := fmt.Sprintf("%s; go on with %q", where, e.Next)
+	if e.Back != "" && e.Back != e.Next {
+		s += fmt.Sprintf(", or back to blue with %q", e.Back)
+	}
 	if hint := hintOf(e.Err); hint != "" {
 		s = hint + "; then: " + s
 	}

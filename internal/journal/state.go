@@ -59,7 +59,7 @@ type Note struct {
 type Cutover struct {
 	Step         string    `json:"step,omitempty"`
 	Tries        int       `json:"tries,omitempty"` // switches that the run has begun
-	Last         Kind      `json:"last,omitempty"` // the last cutover.* event; "" before the first
+	Last         Kind      `json:"last,omitempty"`  // the last cutover.* event; "" before the first
 	At           time.Time `json:"at,omitzero"`
 	Participants []string  `json:"participants,omitempty"`
 	DeadlineMS   int64     `json:"deadline_ms,omitempty"`

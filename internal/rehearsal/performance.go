@@ -130,7 +130,7 @@ func (p *performance) run(ctx context.Context) error {
 	}
 	session, err := steps.Start(ctx, steps.Options{
 		Runbook: p.runbook, Profile: p.profile, Version: p.options.Version, Faults: p.options.Faults, Gate: gate,
-		Sink: report.Tee(p.mark, p.options.Sink),
+		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), p.options.Sink),
 		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
 			p.pin, err = oracle.NewPin(ctx, green)
 			return err
@@ -147,29 +147,14 @@ func (p *performance) run(ctx context.Context) error {
 	return err
 }
 
-// mark puts the run's stages into the traffic's history: the checker asks what was done while replay or the hold was
-// on, and what was asked after the release.
-func (p *performance) mark(e journal.Event) {
-	switch e.Kind {
-	case journal.StepStarted:
-		st, _ := stepKind(p.runbook, e.Step)
-		p.generator.Mark(string(st))
-	case journal.CutoverHolding:
-		p.generator.Mark(traffic.MarkHold)
-	case journal.CutoverReleased:
-		p.generator.Mark(traffic.MarkReleased)
-	case journal.CutoverAborted:
-		p.generator.Mark(traffic.MarkAborted)
-	}
-}
-
-func stepKind(rb *plan.Runbook, id string) (plan.StepKind, bool) {
-	for _, spec := range rb.Steps {
-		if spec.ID == id {
-			return spec.Kind, true
+// kindOf is the mark of a step in the traffic's history: its kind, whatever its id is.
+func (p *performance) kindOf(step string) string {
+	for _, spec := range p.runbook.Steps {
+		if spec.ID == step {
+			return string(spec.Kind)
 		}
 	}
-	return "", false
+	return step
 }
 
 // watchServer reads a server's metrics, waits, and reads them again.
