@@ -31,6 +31,7 @@ check: setup ## the quick loop: format, vet and the tests that take seconds
 .PHONY: lint
 lint: ## golangci-lint with the layer rules
 	$(LINT) run ./...
+	$(LINT) run --build-tags container ./...
 
 .PHONY: test
 test: ## everything that CI runs: lint, all tests, the container tests

@@ -58,7 +58,7 @@ func (f *rehearsalFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.network, "container-network", "bridge", "network of containers: bridge or host")
 	c.Flags().StringVar(&f.keep, "keep", "", "keep the traffic's history and the events in this `folder`")
 	c.Flags().StringSliceVar(&f.faults, "fault", nil, "switch a safeguard off, to see the judges say so: "+strings.Join(steps.FaultNames, ", "))
-	c.Flags().MarkHidden("fault")
+	c.Flags().Lookup("fault").Hidden = true
 }
 
 // NewDemoCmd is tideover demo.

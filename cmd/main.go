@@ -89,7 +89,7 @@ func (e *quietError) ExitCode() int { return e.code }
 func untilEOF(ctx context.Context, r io.Reader) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
-		io.Copy(io.Discard, r)
+		_, _ = io.Copy(io.Discard, r) // an end by an error is an end too
 		cancel(errors.New("the owner of this process has ended"))
 	}()
 	return ctx

@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"sync"
 	"time"
 
@@ -32,7 +33,11 @@ func newView(ctx context.Context, std *IO, f runFlags, title string, state journ
 		v.gate = &keyGate{approved: make(chan string, 1)}
 		v.program = tui.New(tui.Options{In: std.In, Out: std.Out, Title: title, State: state, Approve: v.gate.approve, Stop: stop, Traffic: traffic})
 		v.sink = v.program.Sink()
-		v.wait.Go(func() { v.program.Run(context.WithoutCancel(ctx)) })
+		v.wait.Go(func() {
+			if err := v.program.Run(context.WithoutCancel(ctx)); err != nil {
+				fmt.Fprintf(std.Err, "warning: %s; the run goes on, and tideover status shows it\n", err)
+			}
+		})
 	default:
 		v.sink = report.Lines(std.Err)
 	}

@@ -269,5 +269,6 @@ func refuse(w http.ResponseWriter, status int, retry, code, what string) {
 		h.Set("Retry-After", retry)
 	}
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]string{"error": code, "error_description": what})
+	// Fails only when the client has gone.
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": code, "error_description": what})
 }

@@ -128,7 +128,7 @@ func (r *Router) listen() error {
 	for name, addr := range map[string]string{
 		"public": r.config.PublicListen, "admin": r.config.AdminListen, "control": r.config.ControlListen,
 	} {
-		l, err := net.Listen("tcp", addr)
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 		if err != nil {
 			return fmt.Errorf("router: %s listener: %w", name, err)
 		}
@@ -260,9 +260,10 @@ const bodyTime = 30 * time.Second
 
 func (r *Router) readBody(w http.ResponseWriter, in *http.Request) (body []byte, status int) {
 	control := http.NewResponseController(w)
-	control.SetReadDeadline(time.Now().Add(bodyTime)) // every server connection has one
+	// Every server connection has a read deadline; on one that has broken, the read below says so.
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, in.Body, r.config.Limits.Body))
-	control.SetReadDeadline(time.Time{})
+	_ = control.SetReadDeadline(time.Time{})
 	switch {
 	case errors.As(err, new(*http.MaxBytesError)):
 		return nil, http.StatusRequestEntityTooLarge

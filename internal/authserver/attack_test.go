@@ -99,7 +99,7 @@ func TestFencedWritesAreUnavailable(t *testing.T) {
 			s.call(t, 503, http.MethodPost, "/clients", map[string]any{}, nil)
 			s.call(t, 503, http.MethodDelete, "/clients/"+app.ID, nil, nil)
 			_, err := thirdparty.NewBrowser(s.Target).Get(t.Context(), s.authURL(app, nil))
-			if e, ok := err.(*thirdparty.StatusError); !ok || e.Status != 503 || !strings.Contains(e.Body, "temporarily_unavailable") {
+			if e := new(thirdparty.StatusError); !errors.As(err, &e) || e.Status != 503 || !strings.Contains(e.Body, "temporarily_unavailable") {
 				t.Errorf("a new login: %v", err)
 			}
 			if !s.active(t, tokens.Access) {

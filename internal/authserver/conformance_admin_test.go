@@ -1,6 +1,7 @@
 package authserver_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -166,7 +167,7 @@ func nonsense(t *testing.T, s running, strict bool) {
 	if strict && (err != nil || !strings.Contains(at, "login_challenge")) {
 		t.Errorf("login_hint with NUL: %q %v", at, err)
 	}
-	if e, ok := err.(*thirdparty.StatusError); !strict && (!ok || e.Status != 400) {
+	if e := new(thirdparty.StatusError); !strict && (!errors.As(err, &e) || e.Status != 400) {
 		t.Errorf("login_hint with NUL: %q %v", at, err)
 	}
 	for _, path := range []string{"/clients/x%00y", "/oauth2/auth/sessions/consent?subject=%00", "/oauth2/auth/requests/login?login_challenge=%00", "/oauth2/auth/requests/login"} {
@@ -200,7 +201,7 @@ func nonsense(t *testing.T, s running, strict bool) {
 	for _, q := range []url.Values{{"client_id": {"nobody"}}, {"client_id": {"\x00"}}, {"response_type": {"token"}}, {"response_mode": {"form_post"}},
 		{"scope": nil}, {"request": {"x"}}, {"code_challenge_method": {"plain"}}, {"login_verifier": {"\x00"}}, {"consent_verifier": {"x"}}, {"id_token_hint": {"x"}}, {"max_age": {"-1"}}} {
 		_, err := thirdparty.NewBrowser(s.Target).Get(t.Context(), s.authURL(app, q))
-		if e, ok := err.(*thirdparty.StatusError); ok && e.Status >= 500 {
+		if e := new(thirdparty.StatusError); errors.As(err, &e) && e.Status >= 500 {
 			t.Errorf("%v: %v", q, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package authserver_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -212,7 +213,7 @@ func redirectExact(t *testing.T, s running, _ bool) {
 		app := s.register(t, map[string]any{"token_endpoint_auth_method": method})
 		for _, uri := range []string{"http://127.0.0.1:2/callback", redirectURI + "/", redirectURI + "?a=b", "https://evil.example/", ""} {
 			_, err := thirdparty.NewBrowser(s.Target).Authorize(t.Context(), s.authURL(app, url.Values{"redirect_uri": {uri}}), redirectURI, thirdparty.Answers{Subject: "ann"})
-			if e, ok := err.(*thirdparty.StatusError); !ok || e.Status != 400 {
+			if e := new(thirdparty.StatusError); !errors.As(err, &e) || e.Status != 400 {
 				t.Errorf("%s, redirect_uri %q: %v", method, uri, err)
 			}
 		}

@@ -3,6 +3,7 @@ package authserver_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -149,12 +150,12 @@ func (s running) call(t *testing.T, want int, method, path string, body, out any
 	t.Helper()
 	err := s.Call(t.Context(), method, path, body, out)
 	got := 200
-	if e, ok := err.(*thirdparty.StatusError); ok {
+	if e := new(thirdparty.StatusError); errors.As(err, &e) {
 		got = e.Status
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	if got != want && !(want < 300 && got == 200) {
+	if got != want && (want >= 300 || got != 200) {
 		t.Errorf("%s %s: %v, want %d", method, path, err, want)
 	}
 }

@@ -14,6 +14,7 @@ package cleanup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -117,7 +118,7 @@ func (r *Runner) Count(ctx context.Context, conn *pgx.Conn, phase string) ([]Res
 func (r *Runner) phase(phase string) []plan.Rule {
 	var rules []plan.Rule
 	for _, rule := range r.rules {
-		if rule.Phase == phase && !(rule.Repair && r.options.SkipRepair) {
+		if rule.Phase == phase && (!rule.Repair || !r.options.SkipRepair) {
 			rules = append(rules, rule)
 		}
 	}
@@ -142,7 +143,7 @@ func (r *Runner) apply(ctx context.Context, conn *pgx.Conn, rule plan.Rule) (Res
 		return r.fix(ctx, tx, rule, &result)
 	})
 	if err != nil {
-		if _, ok := err.(*TooMany); ok {
+		if errors.As(err, new(*TooMany)) {
 			return result, err
 		}
 		return result, fmt.Errorf("rule %q: %w", rule.Name, err)

@@ -33,7 +33,7 @@ func serverAccount() (account, error) {
 		}
 	}
 	return account{}, hinted{
-		errors.New("Postgres does not run as root, and there is no user postgres or nobody to run it as"),
+		errors.New("a Postgres server does not run as root, and there is no user postgres or nobody to run it as"),
 		"run as another user than root",
 	}
 }

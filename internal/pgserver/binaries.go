@@ -105,6 +105,8 @@ func majorOf(program string) int {
 	}
 	var major int
 	_, rest, _ := strings.Cut(string(out), "(PostgreSQL) ")
-	fmt.Sscanf(rest, "%d", &major)
+	if _, err := fmt.Sscanf(rest, "%d", &major); err != nil {
+		return 0
+	}
 	return major
 }

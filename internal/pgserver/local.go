@@ -178,7 +178,8 @@ func freePort(ctx context.Context) (int, error) {
 
 // launch starts the postmaster on c.port and waits until it answers. When it does not, the postmaster is gone.
 func (c *cluster) launch(ctx context.Context) error {
-	cmd := exec.Command(filepath.Join(c.binDir, "postgres"), "-D", c.data(), "-p", strconv.Itoa(c.port))
+	// ctx is for the start: the postmaster lives until the cluster is stopped.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(c.binDir, "postgres"), "-D", c.data(), "-p", strconv.Itoa(c.port))
 	log, err := c.prepare(cmd)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package pgserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -51,7 +52,8 @@ func newOwner(dir string, a account, script string, env []string, args ...string
 	}
 	defer r.Close()
 	o.pipe = w
-	dog := exec.Command("/bin/sh", append([]string{"-c", script, "tideover-watchdog", o.dir}, args...)...)
+	// No context ends the watchdog: it ends with the pipe.
+	dog := exec.CommandContext(context.Background(), "/bin/sh", append([]string{"-c", script, "tideover-watchdog", o.dir}, args...)...)
 	dog.Stdin, dog.Dir, dog.Env = r, "/", append(os.Environ(), env...)
 	// A group of its own: Ctrl-C in the terminal reaches us and not the servers that we still need.
 	dog.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

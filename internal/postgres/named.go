@@ -70,7 +70,7 @@ func known(args map[string]any) string {
 
 // slice says whether the colon at i belongs to an array slice such as a[1:n].
 func slice(sql string, i int) bool {
-	if i == 0 || !(isName(sql[i-1]) || sql[i-1] == ')') {
+	if i == 0 || !isName(sql[i-1]) && sql[i-1] != ')' {
 		return false
 	}
 	open := strings.LastIndexByte(sql[:i], '[')

@@ -143,7 +143,7 @@ func (c *check) clocks(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", side.name, err)
 		}
 		// The answer was made somewhere between question and receipt: that span is no skew.
-		skew := max(began.Sub(there), there.Sub(time.Now()), 0)
+		skew := max(began.Sub(there), time.Until(there), 0)
 		if skew > c.MaxClockSkew {
 			c.add(Fail, "clocks", fmt.Sprintf("%s's clock and this machine's are %s apart", side.name, skew.Round(time.Millisecond)), "set both by NTP: tokens would expire early or late", 0)
 		} else {

@@ -88,7 +88,7 @@ func describeCutover(e journal.Event) string {
 func data[T any](e journal.Event) T {
 	var v T
 	if len(e.Data) > 0 {
-		json.Unmarshal(e.Data, &v)
+		_ = json.Unmarshal(e.Data, &v)
 	}
 	return v
 }

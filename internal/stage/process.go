@@ -38,7 +38,8 @@ type process struct {
 // startProcess starts executable and waits until it has said where it listens.
 func startProcess(ctx context.Context, name, executable string, env []string, args ...string) (*process, error) {
 	p := &process{name: name, tail: &tail{}, done: make(chan struct{})}
-	p.cmd = exec.Command(executable, args...)
+	// ctx is for the start: the child lives until stop or kill.
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), executable, args...)
 	p.cmd.Env = append(append(os.Environ(), ExitWithStdin+"=1"), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the owner, who stops its children in order
 	p.cmd.Stderr = p.tail
@@ -63,30 +64,28 @@ func startProcess(ctx context.Context, name, executable string, env []string, ar
 			err = json.Unmarshal(line, &p.addresses)
 		}
 		first <- err
-		io.Copy(io.Discard, lines)
+		_, _ = io.Copy(io.Discard, lines) // until it ends, by an error or not
 		p.err = p.cmd.Wait()
 	}()
 	select {
 	case err := <-first:
 		if err != nil {
-			p.stop()
-			return nil, fmt.Errorf("%s did not say where it listens: %w: %s", name, err, p.tail)
+			return nil, errors.Join(fmt.Errorf("%s did not say where it listens: %w: %s", name, err, p.tail), p.stop())
 		}
 		return p, nil
 	case <-ctx.Done():
-		p.stop()
-		return nil, fmt.Errorf("%s: %w", name, context.Cause(ctx))
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, context.Cause(ctx)), p.stop())
 	}
 }
 
 // stop ends the process: SIGTERM, then after a grace SIGKILL. It may be called again.
 func (p *process) stop() error {
 	p.stdin.Close()
-	p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only when it has ended
 	select {
 	case <-p.done:
 	case <-time.After(stopGrace):
-		p.cmd.Process.Kill()
+		_ = p.cmd.Process.Kill()
 		<-p.done
 	}
 	var exit *exec.ExitError
@@ -98,7 +97,7 @@ func (p *process) stop() error {
 
 // kill ends the process with SIGKILL, as a crash would.
 func (p *process) kill() {
-	p.cmd.Process.Kill()
+	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 

@@ -139,7 +139,7 @@ func (s *Stage) startDatabases(ctx context.Context) error {
 // startServers starts the three processes on addresses chosen before, since each must know the others': the issuer is
 // the router, and the router knows both servers.
 func (s *Stage) startServers(ctx context.Context) error {
-	free, err := ports.Free(7)
+	free, err := ports.Free(ctx, 7)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (g *Generator) refreshOne(ctx context.Context, a ask) {
 // refreshed keeps the new tokens. A refused session is left alone: asking once more would be reuse.
 func (g *Generator) refreshed(s *session, r reply) {
 	g.took(s, r)
-	if !r.ok() && !(r.refusedWrite() && r.Transport == "") {
+	if !r.ok() && (!r.refusedWrite() || r.Transport != "") {
 		s.ended = true
 	}
 }

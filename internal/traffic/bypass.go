@@ -40,7 +40,7 @@ func (g *Generator) bypassTurn(ctx context.Context, a ask, turn int) {
 	var r reply
 	if turn%3 == 1 {
 		r = a.refresh(ctx, Refresh, s, s.refresh, 0)
-		if !(a.target == Bypass && r.refusedWrite()) {
+		if a.target != Bypass || !r.refusedWrite() {
 			g.refreshed(s, r)
 		}
 	} else {

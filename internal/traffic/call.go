@@ -138,16 +138,16 @@ func put(method, u string, body any) *http.Request {
 	return request(method, u, string(data), "application/json")
 }
 
-// request builds a request from URLs that New has checked.
+// request builds a request from URLs that New has checked; call gives it its context.
 func request(method, u, body, kind string) *http.Request {
 	var r io.Reader
 	if body != "" {
 		r = strings.NewReader(body)
 	}
-	req, err := http.NewRequest(method, u, r)
+	req, err := http.NewRequestWithContext(context.Background(), method, u, r)
 	if err != nil {
 		// A server's redirect was no URL: send the request nowhere, so that it is recorded as failed.
-		req, _ = http.NewRequest(method, "http://127.0.0.1:0/", nil)
+		req, _ = http.NewRequestWithContext(context.Background(), method, "http://127.0.0.1:0/", nil)
 	}
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)

@@ -78,11 +78,11 @@ func TestSummaries(t *testing.T) {
 		t.Error(diff)
 	}
 	w := newWorld(t)
-	w.revoke2.start, w.revoke2.end = 2100, 3100               // began in the hold
-	w.active(1990, "s1.at1", "u1", "c1").end = 3005           // introspection is not held
-	w.refused(1950, "c1", "s3.rt1").end = 3050                // sent before, answered after
-	w.refused(1960, "c1", "s3.rt1").end = 2010                // drained
-	w.revokeConsent(2500, "u1", "c9").Request.Target = Bypass // not through the router
+	w.revoke2.start, w.revoke2.end = 2100, 3100       // began in the hold
+	w.active(1990, "s1.at1", "u1", "c1").end = 3005   // introspection is not held
+	w.refused(1950, "c1", "s3.rt1").end = 3050        // sent before, answered after
+	w.refused(1960, "c1", "s3.rt1").end = 2010        // drained
+	w.revokeConsent(2500, "u1", "c9").Target = Bypass // not through the router
 	if diff := cmp.Diff(Summary{2, ms(1000), ms(1100), ms(1100)}, w.history().Held()); diff != "" {
 		t.Errorf("held (-want +got):\n%s", diff)
 	}

@@ -41,7 +41,7 @@ func (k *keyring) learn(set jose.JSONWebKeySet) map[string]string {
 
 // read puts an ID token's claims into the record. Its signature is checked when its key has been seen.
 func (k *keyring) read(i *Issued, token string) {
-	signed, err := jose.ParseSigned(token, idTokenAlgorithms)
+	signed, err := jose.ParseSignedCompact(token, idTokenAlgorithms)
 	if err != nil {
 		i.IDForged = true
 		i.IDKey = "none"

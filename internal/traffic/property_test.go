@@ -12,19 +12,18 @@ import (
 // simulation runs many clients against a model on a clock of its own: every request takes effect at a random instant
 // between its start and its end, so that its history is linearizable and full of overlaps.
 type simulation struct {
-	r        *rand.Rand
-	server   *model // the server that answers
-	truth    *model // what a faultless one would do, with the same requests at the same instants
-	fault    string
-	struck   string // what the fault hit; empty: nothing yet
-	lossy    bool   // some answers get lost
-	now      int
-	ops      []*simOp
-	pending  []*simOp
-	tokens   []simToken
-	codes    []simToken
-	clients  []string
-	subjects []string
+	r       *rand.Rand
+	server  *model // the server that answers
+	truth   *model // what a faultless one would do, with the same requests at the same instants
+	fault   string
+	struck  string // what the fault hit; empty: nothing yet
+	lossy   bool   // some answers get lost
+	now     int
+	ops     []*simOp
+	pending []*simOp
+	tokens  []simToken
+	codes   []simToken
+	clients []string
 }
 
 type simToken struct{ hash, client, subject, chain string }
@@ -34,7 +33,6 @@ type simOp struct {
 	q               Request
 	a               Answer
 	start, lin, end int
-	begun           bool
 	dropped         bool // the fault swallowed it
 	wrong           bool // a faultless server would have answered otherwise
 	lost            bool
