@@ -12,5 +12,8 @@ unformatted=$(gofmt -l $(git ls-files '*.go'))
 make --no-print-directory build
 make --no-print-directory lint
 
-# Two packages at a time: each has Postgres servers of its own, and the machines have two cores.
-TIDEOVER_REQUIRE_CONTAINER=1 go test -p 2 -timeout 30m -tags container ./...
+# The commands first and alone: each of their tests is a whole upgrade under load, and the machines have two cores. Then
+# two packages at a time; each has Postgres servers of its own.
+export TIDEOVER_REQUIRE_CONTAINER=1
+go test -timeout 30m -tags container ./cmd/...
+go test -p 2 -timeout 30m -tags container $(go list -tags container ./... | grep -v "^github.com/tideover/tideover/cmd")
