@@ -16,6 +16,7 @@ import (
 func TestBadInput(t *testing.T) {
 	th := newTheatre(t, staysOnBlue)
 	before := schemaOf(t, th.BlueDSN)
+	key := query[string](t, th.BlueDSN, `SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'oauth_jwk_pkey'`)
 	tests := []struct {
 		name string
 		env  map[string]string
@@ -32,6 +33,9 @@ func TestBadInput(t *testing.T) {
 			code: 2, says: []string{"demo.yaml:", "job", "jobs"}},
 		{name: "green is not empty", made: func(t *testing.T) { execute(t, th.GreenDSN, `CREATE TABLE somebody (id int PRIMARY KEY)`) },
 			gone: func(t *testing.T) { execute(t, th.GreenDSN, `DROP TABLE somebody`) }, code: 4, says: []string{"not empty", "hint:"}},
+		{name: "a table without a key", made: func(t *testing.T) { execute(t, th.BlueDSN, `ALTER TABLE oauth_jwk DROP CONSTRAINT oauth_jwk_pkey`) },
+			gone: func(t *testing.T) { execute(t, th.BlueDSN, `ALTER TABLE oauth_jwk ADD CONSTRAINT oauth_jwk_pkey `+key) },
+			code: 4, says: []string{"oauth_jwk", "key", "hint:"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -117,7 +117,9 @@ func TestEveryTroubleIsFound(t *testing.T) {
 	const trouble = `
 		INSERT INTO oauth_client (id, owner, redirect_uris) VALUES ('a', '', 'no json'), ('b', 'x', '[]');
 		INSERT INTO oauth_access (signature, request_id, client_id, expires_at) SELECT i::text, 'r', 'gone', now() FROM generate_series(1, 3) i;
-		CREATE TABLE heap (v text); CREATE TABLE unnamed (id int PRIMARY KEY);
+		CREATE TABLE heap (v text); CREATE TABLE named_only (a int NOT NULL, b int);
+		CREATE TABLE partly (a int NOT NULL UNIQUE, b int UNIQUE, c int NOT NULL); CREATE UNIQUE INDEX ON partly (c) WHERE c > 0;
+		CREATE TABLE unnamed (id int PRIMARY KEY);
 		SELECT lo_create(0);`
 	if _, err := o.Blue.Pool().Exec(t.Context(), trouble); err != nil {
 		t.Fatal(err)
@@ -125,7 +127,8 @@ func TestEveryTroubleIsFound(t *testing.T) {
 	if _, err := o.Green.Pool().Exec(t.Context(), `CREATE TABLE public.somebodys (v int)`); err != nil {
 		t.Fatal(err)
 	}
-	o.Profile.Tables = append(o.Profile.Tables, plan.Table{Name: "heap"}, plan.Table{Name: "not_there"})
+	o.Profile.Tables = append(o.Profile.Tables, plan.Table{Name: "heap"}, plan.Table{Name: "named_only", Key: []string{"a"}},
+		plan.Table{Name: "partly", Key: []string{"b", "c"}}, plan.Table{Name: "not_there"})
 	o.Profile.Rules = []plan.Rule{
 		{Name: "gone", Phase: "before", Table: "oauth_access", Where: "t.client_id = 'gone'", Quarantine: true, ExpectAtMost: limit(2)},
 		{Name: "broken", Phase: "before", Table: "oauth_access", Where: "t.nothing", Quarantine: true},
@@ -149,7 +152,9 @@ func TestEveryTroubleIsFound(t *testing.T) {
 		{preflight.Fail, "green-empty", "not empty", 0},
 		{preflight.Fail, "transactions", "older than", 0},
 		{preflight.Fail, "tables", `"not_there"`, 0},
-		{preflight.Fail, "primary-keys", `"heap"`, 0},
+		{preflight.Fail, "keys", `"heap" has no key`, 0},
+		{preflight.Fail, "keys", `"named_only" has no key`, 0},
+		{preflight.Fail, "keys", `"partly": the profile's key (b, c) is not unique on blue; unique are (a)`, 0},
 		{preflight.Warn, "tables", `"unnamed"`, 0},
 		{preflight.Warn, "large-objects", "1 large", 1},
 		{preflight.Fail, "profile-sql", "typo", 0},

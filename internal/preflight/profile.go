@@ -13,32 +13,53 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
+// tablesSQL lists a schema's tables, each with the columns of every unique index that identifies any row: valid, not
+// partial, over plain columns that are never null. The primary key's comes first.
+const tablesSQL = `
+SELECT r.relname, coalesce((
+	SELECT jsonb_agg(u.columns ORDER BY NOT u.indisprimary, u.columns::text)
+	FROM (
+		SELECT i.indisprimary, jsonb_agg(a.attname ORDER BY a.attnum) AS columns
+		FROM pg_catalog.pg_index i
+		JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+		WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+		GROUP BY i.indexrelid, i.indisprimary HAVING bool_and(a.attnotnull)
+	) u), '[]')
+FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
+WHERE n.nspname = $1 AND r.relkind IN ('r', 'p') AND NOT r.relispartition ORDER BY 1`
+
 // tables holds the profile against blue's catalog.
 func (c *check) tables(ctx context.Context) error {
-	const query = `SELECT r.relname, EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = r.oid AND i.indisprimary)
-		FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
-		WHERE n.nspname = $1 AND r.relkind IN ('r', 'p') AND NOT r.relispartition ORDER BY 1`
-	rows, err := c.blue.Query(ctx, query, c.schema)
+	rows, err := c.blue.Query(ctx, tablesSQL, c.schema)
 	if err != nil {
 		return fmt.Errorf("blue: %w", err)
 	}
-	keyed := map[string]bool{}
-	var name string
-	var key bool
+	unique := map[string][][]string{}
 	var names []string
-	if _, err := pgx.ForEachRow(rows, []any{&name, &key}, func() error { keyed[name] = key; names = append(names, name); return nil }); err != nil {
+	var name string
+	var columns [][]string
+	if _, err := pgx.ForEachRow(rows, []any{&name, &columns}, func() error {
+		unique[name], columns = columns, nil
+		names = append(names, name)
+		return nil
+	}); err != nil {
 		return fmt.Errorf("blue: %w", err)
 	}
 	before := len(c.findings)
 	known := slices.Clone(c.Profile.Bookkeeping)
 	for _, t := range c.Profile.Tables {
 		known = append(known, t.Name)
-		hasKey, there := keyed[t.Name]
+		keys, there := unique[t.Name]
 		switch {
 		case !there:
 			c.add(Fail, "tables", fmt.Sprintf("the profile names table %q, which blue has not got", t.Name), "is it the profile of this server and version?", 0)
-		case !hasKey && len(t.Key) == 0 && (t.Capture == nil || *t.Capture):
-			c.add(Fail, "primary-keys", fmt.Sprintf("table %q has no primary key", t.Name), "changes of a row without a key cannot be replayed: add one, or name the columns that are unique as key: in the profile", 0)
+		case !t.Captured():
+		case len(keys) == 0:
+			c.add(Fail, "keys", fmt.Sprintf("table %q has no key: no primary key, and no unique index over columns that are NOT NULL", t.Name),
+				"changes of a row that nothing identifies cannot be replayed: give it its primary key (CREATE UNIQUE INDEX CONCURRENTLY, then ALTER TABLE … ADD PRIMARY KEY USING INDEX), then start again", 0)
+		case len(t.Key) > 0 && !slices.ContainsFunc(keys, func(u []string) bool { return subset(u, t.Key) }):
+			c.add(Fail, "keys", fmt.Sprintf("table %q: the profile's key (%s) is not unique on blue; unique are %s", t.Name, strings.Join(t.Key, ", "), listed(keys)),
+				"name one of those as the table's key: in the profile, or give blue a unique index over the profile's", 0)
 		}
 	}
 	for _, n := range names {
@@ -47,9 +68,21 @@ func (c *check) tables(ctx context.Context) error {
 		}
 	}
 	if len(c.findings) == before {
-		c.add(OK, "tables", fmt.Sprintf("%d tables, as the profile names them", len(names)), "", 0)
+		c.add(OK, "tables", fmt.Sprintf("%d tables, as the profile names them, each with its key", len(names)), "", 0)
 	}
 	return nil
+}
+
+func subset(of, all []string) bool {
+	return !slices.ContainsFunc(of, func(s string) bool { return !slices.Contains(all, s) })
+}
+
+func listed(keys [][]string) string {
+	var all []string
+	for _, k := range keys {
+		all = append(all, "("+strings.Join(k, ", ")+")")
+	}
+	return strings.Join(all, ", ")
 }
 
 // statements has blue prepare the profile's queries of it: parsed and planned, not run.
