@@ -8,13 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/pgserver"
 	"github.com/tideover/tideover/internal/rehearsal"
-	"github.com/tideover/tideover/internal/report"
 	"github.com/tideover/tideover/internal/tui"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/steps"
@@ -47,7 +47,7 @@ type rehearsalFlags struct {
 	size     string
 	postgres string
 	network  string
-	keep     string
+	keep     bool
 	faults   []string
 }
 
@@ -56,7 +56,7 @@ func (f *rehearsalFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.size, "size", "small", "how much data and traffic: small or medium")
 	c.Flags().StringVar(&f.postgres, "postgres", "auto", "where throw-away Postgres comes from: auto, dsn, local, container or download")
 	c.Flags().StringVar(&f.network, "container-network", "bridge", "network of containers: bridge or host")
-	c.Flags().StringVar(&f.keep, "keep", "", "keep the traffic's history and the events in this `folder`")
+	c.Flags().BoolVar(&f.keep, "keep", false, "keep the events, the traffic's history, the report and a dump of both databases in a new folder here")
 	c.Flags().StringSliceVar(&f.faults, "fault", nil, "switch a safeguard off, to see the judges say so: "+strings.Join(steps.FaultNames, ", "))
 	c.Flags().Lookup("fault").Hidden = true
 }
@@ -111,18 +111,21 @@ func rehearse(ctx context.Context, std *IO, f rehearsalFlags, title string,
 	load func(func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error)) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	o, done, err := f.options(std)
+	o, err := f.options(std, title)
 	if err != nil {
 		return err
 	}
-	defer done()
 	var figures rehearsal.Figures
 	v := newView(ctx, std, f.runFlags, title, journal.State{}, liveTraffic(&figures), stop)
 	defer v.Close()
-	o.Load, o.Sink, o.Version, o.Figures = load, report.Tee(v.Sink(), o.Sink), version, &figures
+	o.Load, o.Sink, o.Version, o.Figures = load, v.Sink(), version, &figures
 	r, err := rehearsal.Run(ctx, o)
 	if err == nil || r.Run != "" {
 		v.Finish(r)
+	}
+	v.Close()
+	if o.Keep != "" {
+		fmt.Fprintf(std.Err, "kept in %s\n", o.Keep)
 	}
 	return err
 }
@@ -135,51 +138,30 @@ func liveTraffic(f *rehearsal.Figures) func() (tui.Traffic, bool) {
 	}
 }
 
-// options checks the flags; done closes the files of --keep.
-func (f *rehearsalFlags) options(std *IO) (o rehearsal.Options, done func(), err error) {
-	done = func() {}
-	sizes := rehearsal.Sizes()
-	size, ok := sizes[f.size]
+// options checks the flags.
+func (f *rehearsalFlags) options(std *IO, title string) (o rehearsal.Options, err error) {
+	size, ok := rehearsal.Sizes()[f.size]
 	if !ok {
-		return o, done, usageErrorf("--size is %q; it can be small or medium", f.size)
+		return o, usageErrorf("--size is %q; it can be small or medium", f.size)
 	}
 	sources := []string{"auto", "dsn", "local", "container", "download"}
 	if !slices.Contains(sources, f.postgres) {
-		return o, done, usageErrorf("--postgres is %q; it can be %s", f.postgres, strings.Join(sources, ", "))
+		return o, usageErrorf("--postgres is %q; it can be %s", f.postgres, strings.Join(sources, ", "))
 	}
 	if f.network != "bridge" && f.network != "host" {
-		return o, done, usageErrorf("--container-network is %q; it can be bridge or host", f.network)
+		return o, usageErrorf("--container-network is %q; it can be bridge or host", f.network)
 	}
 	faults, err := steps.ParseFaults(f.faults)
 	if err != nil {
-		return o, done, usageError{err}
+		return o, usageError{err}
 	}
 	o = rehearsal.Options{Size: size, Postgres: pgserver.Source(f.postgres), Network: f.network, Faults: faults, Log: io.Discard}
 	if !std.IsTerminal || f.noTUI || f.json {
 		o.Log = std.Err
 	}
-	if f.keep == "" {
-		return o, done, nil
+	if f.keep {
+		name := strings.TrimSuffix(filepath.Base(title), filepath.Ext(title))
+		o.Keep, err = os.MkdirTemp(".", fmt.Sprintf("tideover-%s-%s-", name, time.Now().Format("20060102-150405")))
 	}
-	if err := os.MkdirAll(f.keep, 0o755); err != nil {
-		return o, done, err
-	}
-	history, err := os.Create(filepath.Join(f.keep, "history.jsonl"))
-	if err != nil {
-		return o, done, err
-	}
-	events, err := os.Create(filepath.Join(f.keep, "events.jsonl"))
-	if err != nil {
-		history.Close()
-		return o, done, err
-	}
-	o.History, o.Sink = history, report.JSONLines(events)
-	return o, func() {
-		if err := history.Close(); err != nil {
-			fmt.Fprintln(std.Err, err)
-		}
-		if err := events.Close(); err != nil {
-			fmt.Fprintln(std.Err, err)
-		}
-	}, nil
+	return o, err
 }

@@ -1,16 +1,21 @@
 package cmd_test
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tideover/tideover/internal/report"
+	"github.com/tideover/tideover/internal/traffic"
 )
 
 // TestDemo is the main job: the whole upgrade under traffic, with nothing lost.
 func TestDemo(t *testing.T) {
-	o := tideover(t.Context(), t, nil, "demo", "--json", "--size", "small")
+	t.Chdir(t.TempDir())
+	o := tideover(t.Context(), t, nil, "demo", "--json", "--size", "small", "--keep")
 	if o.code != 0 {
 		t.Fatalf("exit code %d\n%s", o.code, o.stderr)
 	}
@@ -27,6 +32,41 @@ func TestDemo(t *testing.T) {
 	}
 	if r.Rows.Repaired == 0 || r.Rows.Quarantined == 0 {
 		t.Errorf("the seeded offending rows were not met: %+v", r.Rows)
+	}
+	keptByDemo(t, o)
+}
+
+// keptByDemo looks at what --keep has left: the judges come to the same end from it.
+func keptByDemo(t *testing.T, o outcome) {
+	t.Helper()
+	dirs, err := filepath.Glob("tideover-demo-*")
+	if err != nil || len(dirs) != 1 || !strings.Contains(o.stderr, dirs[0]) {
+		t.Fatalf("--keep has left %v (%v), and stderr says\n%s", dirs, err, o.stderr)
+	}
+	f, err := os.Open(filepath.Join(dirs[0], "history.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h, err := traffic.ReadHistory(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := traffic.Check(h); len(v.Findings) > 0 || v.Requests < 2000 {
+		t.Errorf("the kept history: %s", v)
+	}
+	var kept report.Report
+	data, err := os.ReadFile(filepath.Join(dirs[0], "report.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &kept)
+	}
+	if err != nil || kept.Outcome != "completed" {
+		t.Errorf("the kept report: %v %q", err, kept.Outcome)
+	}
+	for _, name := range []string{"events.jsonl", "blue.dump", "green.dump"} {
+		if info, err := os.Stat(filepath.Join(dirs[0], name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -26,10 +26,8 @@ func (p *performance) judge(ctx context.Context) error {
 		return fmt.Errorf("traffic: last questions: %w", err)
 	}
 	history := p.generator.History()
-	if p.options.History != nil {
-		if _, err := history.WriteTo(p.options.History); err != nil {
-			return fmt.Errorf("write the traffic's history: %w", err)
-		}
+	if err := p.keep.history(history); err != nil {
+		return fmt.Errorf("write the traffic's history: %w", err)
 	}
 	verdict := traffic.Check(history)
 	p.checked(history, verdict)

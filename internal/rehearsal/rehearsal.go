@@ -32,7 +32,7 @@ type Options struct {
 	Gate       steps.Gate // opens approve gates; default: they open by themselves
 	Sink       journal.Sink
 	Log        io.Writer
-	History    io.Writer // the traffic's history as JSON lines, for a later look; nil: not kept
+	Keep       string // a folder to leave events, history, report and dumps in; "": nothing is kept
 	Version    string
 	Figures    *Figures // the traffic's figures while it goes on, for a screen; may be nil
 }
@@ -76,9 +76,17 @@ func Run(ctx context.Context, o Options) (rep report.Report, err error) {
 		return rep, err
 	}
 	onStage(runbook, s)
-	p := &performance{options: o, stage: s, runbook: runbook, profile: profile, report: &rep}
+	keep, err := newKeeper(o.Keep)
+	if err != nil {
+		return rep, fmt.Errorf("keep the rehearsal: %w", err)
+	}
+	p := &performance{options: o, stage: s, runbook: runbook, profile: profile, report: &rep, keep: keep}
 	defer p.close()
-	return rep, p.perform(ctx)
+	err = p.perform(ctx)
+	if kept := keep.end(context.WithoutCancel(ctx), s, rep); kept != nil {
+		err = errors.Join(err, fmt.Errorf("keep the rehearsal: %w", kept))
+	}
+	return rep, err
 }
 
 // coalescing is how long after a refresh the router promises the same answer to a retry, less a margin.

@@ -15,9 +15,10 @@ import (
 
 // archive is blue's schema in pg_dump's custom format, in a folder of its own that remove deletes.
 type archive struct {
-	dir, bin string
-	leave    map[object]bool // what is not to be restored
-	env      []string
+	dir   *tempDir
+	bin   string
+	leave map[object]bool // what is not to be restored
+	env   []string
 }
 
 // object is a catalog row: the oids of the catalog and of the row in it. pg_restore's table of contents names every
@@ -65,7 +66,7 @@ func dump(ctx context.Context, conn *pgx.Conn, dsn, snapshot, binDir string, pri
 	if err != nil {
 		return nil, fmt.Errorf("blue: %w", err)
 	}
-	if a.dir, err = os.MkdirTemp("", "tideover-snapshot-"); err != nil {
+	if a.dir, err = newTempDir(); err != nil {
 		return nil, err
 	}
 	a.env = env
@@ -82,9 +83,9 @@ func dump(ctx context.Context, conn *pgx.Conn, dsn, snapshot, binDir string, pri
 	return a, nil
 }
 
-func (a *archive) path() string { return filepath.Join(a.dir, "schema.dump") }
+func (a *archive) path() string { return filepath.Join(a.dir.path, "schema.dump") }
 
-func (a *archive) remove() { _ = os.RemoveAll(a.dir) }
+func (a *archive) remove() { a.dir.remove() }
 
 // entries lists what a section has and is to be restored, in the dump's order.
 func (a *archive) entries(ctx context.Context, section string) ([]entry, error) {
@@ -137,7 +138,7 @@ func (a *archive) sql(ctx context.Context, entries []entry) (string, error) {
 	if len(entries) == 0 {
 		return "", nil
 	}
-	list, err := os.CreateTemp(a.dir, "list-")
+	list, err := os.CreateTemp(a.dir.path, "list-")
 	if err != nil {
 		return "", err
 	}

@@ -1,0 +1,72 @@
+package rehearsal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/report"
+	"github.com/tideover/tideover/internal/snapshot"
+	"github.com/tideover/tideover/internal/stage"
+	"github.com/tideover/tideover/internal/traffic"
+)
+
+// keeper leaves what a rehearsal was made of in a folder, for a later look:
+//
+//	events.jsonl           every event of the run, as --json prints it
+//	history.jsonl          every request and answer of the traffic; tokens as hashes
+//	report.json            the report
+//	blue.dump green.dump   both databases at the end, for pg_restore
+//
+// The dumps hold what the databases hold: rows of the seeded store and of the traffic, made for this rehearsal alone.
+type keeper struct {
+	dir    string
+	events *os.File
+	sink   journal.Sink
+}
+
+// newKeeper makes the folder. dir "" keeps nothing.
+func newKeeper(dir string) (*keeper, error) {
+	k := &keeper{dir: dir, sink: func(journal.Event) {}}
+	if dir == "" {
+		return k, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	var err error
+	if k.events, err = os.Create(filepath.Join(dir, "events.jsonl")); err != nil {
+		return nil, err
+	}
+	k.sink = report.JSONLines(k.events)
+	return k, nil
+}
+
+func (k *keeper) history(h *traffic.History) error {
+	if k.dir == "" {
+		return nil
+	}
+	f, err := os.Create(filepath.Join(k.dir, "history.jsonl"))
+	if err != nil {
+		return err
+	}
+	_, err = h.WriteTo(f)
+	return errors.Join(err, f.Close())
+}
+
+// end keeps the report and the databases, while they are still there.
+func (k *keeper) end(ctx context.Context, s *stage.Stage, r report.Report) error {
+	if k.dir == "" {
+		return nil
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(k.dir, "report.json"), append(data, '\n'), 0o600)
+	}
+	return errors.Join(err, k.events.Close(),
+		snapshot.Dump(ctx, "blue", s.BlueDSN, s.Blue.BinDir(), filepath.Join(k.dir, "blue.dump")),
+		snapshot.Dump(ctx, "green", s.GreenDSN, s.Green.BinDir(), filepath.Join(k.dir, "green.dump")))
+}
