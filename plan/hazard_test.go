@@ -44,7 +44,7 @@ func TestHazards(t *testing.T) {
 		{name: "no validate", edit: []string{"  - step: validate\n    repair: true\n", ""}, want: []string{"G2 cutover"}},
 		{name: "validate too late", edit: []string{"  - step: validate\n    repair: true\n", "", "  - step: monitor", "  - step: validate\n  - step: monitor"}, want: []string{"G2 cutover"}},
 		{name: "no router", edit: []string{router, "", "drain_logins: 2s", participants("c")}, want: []string{"G3 cutover"}},
-		{name: "long deadline", edit: []string{"deadline: 10s", "deadline: 31s"}, want: []string{"G3 cutover"}},
+		{name: "long deadline", edit: []string{"deadline: 20s", "deadline: 31s"}, want: []string{"G3 cutover"}},
 		{name: "vendor's command", edit: []string{"source: bundled\n    to: 20006", "command: [vendor, migrate]"}, want: []string{"G3 migrate"}},
 		{name: "password in a command", edit: []string{"drain_logins: 2s", participants("psql postgres://u:pw@h/d")}, want: []string{"G8 cutover"}},
 		{name: "token in a command", edit: []string{"source: bundled\n    to: 20006", "command: [vendor, --token=abc]"}, want: []string{"G3 migrate", "G8 migrate"}},

@@ -21,27 +21,35 @@ type validateStep struct {
 // Done is never true: the answer changes with every write.
 func (s *validateStep) Done(context.Context) (bool, error) { return false, nil }
 
-// attempts bounds the rounds of asking. While blue is written the two sides are never read at the same moment: a
-// difference counts only when it is still there after replay has caught up.
-const attempts = 5
+// While blue is written the two sides are never read at the same moment, and a row that is missing in one round and extra
+// in the next is two writes on their way. A difference counts when it is the same for lastingRounds rounds, with all that
+// had been captured replayed in between.
+const (
+	attempts      = 8
+	lastingRounds = 3
+)
 
 // Run ends without error when both sides agree.
 func (s *validateStep) Run(ctx context.Context, p *Progress) error {
 	asked := s.asked()
+	streaks := map[invariant.Difference]int{}
 	var differences []invariant.Difference
-	var last map[string]bool
-	for round := 1; round <= attempts; round++ { // a difference that is new in every round is a write on its way
+	for round := 1; ; round++ {
 		found, err := invariant.Check(ctx, s.env.Blue, s.env.Green, asked)
 		if err != nil {
 			return err
 		}
-		differences = lasting(found, last)
-		last = keysOf(found)
+		streaks = lengthen(streaks, found)
 		p.Report(int64(round), attempts, "steps", fmt.Sprintf("%d differences", len(found)))
-		if len(found) == 0 || round > 1 && len(differences) == 0 {
+		differences = lasting(found, streaks, lastingRounds)
+		again := lasting(found, streaks, 2)
+		if s.env.pastPointOfNoReturn() { // nothing is on its way any more
+			differences, again = found, nil
+		}
+		if len(found) == 0 || round > 1 && len(again) == 0 || round == attempts || s.env.pastPointOfNoReturn() {
 			break
 		}
-		if err := s.settle(ctx, differences, round); err != nil {
+		if err := s.settle(ctx, again); err != nil {
 			return err
 		}
 	}
@@ -73,40 +81,35 @@ func (s *validateStep) asked() []plan.Invariant {
 	return alone
 }
 
-// lasting keeps the differences that were there the round before, too.
-func lasting(found []invariant.Difference, before map[string]bool) []invariant.Difference {
-	if before == nil {
-		return found
+// lengthen counts for how many rounds, up to this one, each difference has been there.
+func lengthen(streaks map[invariant.Difference]int, found []invariant.Difference) map[invariant.Difference]int {
+	longer := make(map[invariant.Difference]int, len(found))
+	for _, d := range found {
+		longer[d] = streaks[d] + 1
 	}
+	return longer
+}
+
+// lasting keeps the differences that have been there for so many rounds.
+func lasting(found []invariant.Difference, streaks map[invariant.Difference]int, rounds int) []invariant.Difference {
 	var kept []invariant.Difference
 	for _, d := range found {
-		if before[d.Invariant+"\x00"+d.Key] {
+		if streaks[d] >= rounds {
 			kept = append(kept, d)
 		}
 	}
 	return kept
 }
 
-func keysOf(found []invariant.Difference) map[string]bool {
-	keys := make(map[string]bool, len(found))
-	for _, d := range found {
-		keys[d.Invariant+"\x00"+d.Key] = true
-	}
-	return keys
-}
-
-// settle repairs, where it may, and replays what is captured by now, so that the next round asks about the same moment.
-func (s *validateStep) settle(ctx context.Context, found []invariant.Difference, round int) error {
-	if s.env.pastPointOfNoReturn() {
-		return nil // green has moved on; nothing is brought over from blue any more
-	}
+// settle repairs, where it may, what was there the round before, too, and replays what is captured by now.
+func (s *validateStep) settle(ctx context.Context, again []invariant.Difference) error {
 	r, err := s.env.Replayer()
 	if err != nil {
 		return err
 	}
-	if s.spec.Repair && round > 1 && !s.env.Faults.Any() {
+	if s.spec.Repair && !s.env.Faults.Any() {
 		byTable := map[string][]string{}
-		for _, d := range found {
+		for _, d := range again {
 			if d.RepairTable != "" {
 				byTable[d.RepairTable] = append(byTable[d.RepairTable], d.Key)
 			}

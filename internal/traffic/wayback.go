@@ -4,10 +4,14 @@ import "time"
 
 // turn is a switch that was taken back: the new side served from one instant to another, and what it issued stayed
 // behind. Revocations come back with the old side; sessions and rotations do not.
-type turn struct{ from, to time.Duration }
+type turn struct {
+	from time.Duration // the new side may serve
+	back time.Duration // the old side may serve again
+	to   time.Duration // the old side serves
+}
 
-// turns finds the switches that were taken back. A new side may have served from the hold before its release, and at
-// the latest until the hold that led back.
+// turns finds the switches that were taken back. A new side may have served from the hold before its release on; between
+// the mark of the hold that led back and the mark that it is done nobody knows which side serves.
 func turns(marks []Record) []turn {
 	var ts []turn
 	var hold, back time.Duration
@@ -25,7 +29,7 @@ func turns(marks []Record) []turn {
 		case m.Mark == MarkReleased:
 			back = never // the way back was called off
 		case m.Mark == MarkRollback && released:
-			ts = append(ts, turn{hold, min(back, m.At)})
+			ts = append(ts, turn{hold, min(back, m.At), m.At})
 			released = false
 		}
 	}
@@ -59,7 +63,7 @@ func (t turn) during(o *op) bool { return o != nil && t.from < o.end && o.start 
 // be as before.
 func (l *ledger) leaveBehind() {
 	for _, t := range turns(l.marks) {
-		gone := death{from: t.to, by: never}
+		gone := death{from: t.back, by: never}
 		left := func(m *mortal, maybe time.Duration) {
 			if m.born == never && maybe == never || t.from < m.born && maybe < t.to {
 				m.deaths = append(m.deaths, gone)
@@ -86,7 +90,7 @@ func (l *ledger) leaveBehind() {
 			}
 			for i, d := range tok.deaths {
 				if d.rotation && t.during(d.op) {
-					tok.deaths[i].until = t.to
+					tok.deaths[i].until = t.back
 				}
 			}
 		}

@@ -33,6 +33,10 @@ func TestCheckOfAWayBack(t *testing.T) {
 			s.get(2500, "c9", 200)
 			s.get(4000, "c9", 404)
 		}, nil},
+		{"what the new side issued after the mark of the way back's hold is gone", func(s *script) {
+			s.session(3010, "s5", "u5", "c1")
+			s.inactive(4000, "s5.at1")
+		}, nil},
 		{"blue takes a write before the way back is marked", func(s *script) {
 			s.add(3050, Request{Kind: ClientCredentials, Client: "c1", Scope: "openid", Target: Bypass},
 				Answer{Scope: "openid", Issued: &Issued{Access: "cc1", ExpiresIn: 3600}})
