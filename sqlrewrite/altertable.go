@@ -86,6 +86,10 @@ func (r *reader) subcommand(t *pg.RangeVar, c *pg.AlterTableCmd, inUse bool) {
 		r.long(AccessExclusive, false, fmt.Sprintf("every row of %s is read for NULL in %s", table, c.Name),
 			"add CHECK ("+c.Name+" IS NOT NULL) NOT VALID and validate it first")
 	case pg.AlterTableType_AT_AlterColumnType:
+		d := c.GetDef().GetColumnDef()
+		if d.GetRawDefault() == nil && d.GetCollClause() == nil && keepsRows(r.st.known.typeOf(t, c.Name), d.GetTypeName()) {
+			return // only the catalog changes
+		}
 		r.long(AccessExclusive, true, fmt.Sprintf("the type of %s.%s changes (some changes, such as a longer varchar, need no rewriting; which type it was is not in the script)", table, c.Name),
 			"add a new column, fill it in batches and switch to it")
 		r.hazard(BreaksOldServer, fmt.Sprintf("the server in use expects the old type of %s.%s", table, c.Name), offline)

@@ -29,6 +29,8 @@ type Analysis struct {
 	Manual        string // the page of the Postgres manual
 	// Hazards is what live traffic suffers if the statement runs as it is.
 	Hazards []Hazard
+	// Notes are worth knowing, and harm no traffic now.
+	Notes []string
 }
 
 // Analyze says what a statement locks, in the light of what its script has created before it.

@@ -34,7 +34,9 @@ func (s *Script) bound() *Hazard {
 			return slices.ContainsFunc(a.Hazards, func(h Hazard) bool { return h.Name == name })
 		}
 		if names(MovesData) {
-			return whole(st, "it copies rows, and may rely on the locks taken before", "split it by hand")
+			if _, ok := inBatches(st.node); !ok {
+				return whole(st, "it copies rows, and may rely on the locks taken before", "split it by hand")
+			}
 		}
 		if written != nil && (names(BreaksOldServer) || names(LosesData)) {
 			return whole(st, "rows are written before it removes something", "remove it in a later migration")
@@ -93,6 +95,7 @@ var additive = map[pg.AlterTableType]bool{
 	pg.AlterTableType_AT_DropNotNull: true, pg.AlterTableType_AT_AddConstraint: true, pg.AlterTableType_AT_ValidateConstraint: true,
 	pg.AlterTableType_AT_DropConstraint: true, pg.AlterTableType_AT_DropColumn: true, pg.AlterTableType_AT_SetStatistics: true,
 	pg.AlterTableType_AT_SetStorage: true, pg.AlterTableType_AT_SetRelOptions: true, pg.AlterTableType_AT_ResetRelOptions: true,
+	pg.AlterTableType_AT_DetachPartition: true,
 }
 
 // hazards lists what the statements of a file do, and what they do to each other.
@@ -105,7 +108,7 @@ func (p part) hazards() []Hazard {
 		if i+1 < len(p.list) {
 			next = p.list[i+1]
 		}
-		if isGuard(st, next) {
+		if isPair(st, next) || isBatchDone(st) {
 			continue
 		}
 		a := Analyze(st)

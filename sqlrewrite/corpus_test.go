@@ -44,7 +44,7 @@ func corpus(t *testing.T) []migration {
 	t.Helper()
 	base := read(t, "testdata/base.sql")
 	paths, err := filepath.Glob("testdata/corpus/*.txtar")
-	if err != nil || len(paths) < 25 {
+	if err != nil || len(paths) < 80 {
 		t.Fatalf("%d cases, %v", len(paths), err)
 	}
 	var all []migration

@@ -22,6 +22,10 @@ func (s *Script) render(parts []part) ([]File, error) {
 		return nil, &Error{File: s.Name, Msg: fmt.Sprintf("it would become %d files; 999 is the most", len(parts)), Try: "split the script"}
 	}
 	var files []File
+	if len(parts) == 0 {
+		parts = []part{{nil, s.NoTransaction}}
+	}
+	name := s.Target()
 	for i, p := range parts {
 		if i == 0 && s.NoTransaction && len(p.list) == 1 {
 			p.noTx = true // Down needs it
@@ -34,9 +38,9 @@ func (s *Script) render(parts []part) ([]File, error) {
 		if i == 0 && len(s.Down) > 0 {
 			b.WriteString("\n" + s.downSection(p.noTx))
 		}
-		f := File{Name: s.Name, Version: version(s.Name), Part: i + 1, Parts: len(parts), NoTransaction: p.noTx, SQL: b.String()}
+		f := File{Name: name, Version: version(name), Part: i + 1, Parts: len(parts), NoTransaction: p.noTx, SQL: b.String()}
 		if len(parts) > 1 {
-			f.Name = partName(s.Name, i+1)
+			f.Name = partName(name, i+1)
 		}
 		if _, err := Parse(f.Name, f.SQL); err != nil {
 			return nil, fmt.Errorf("%s was rewritten into something that is not SQL: %w", s.Name, err)
@@ -56,6 +60,14 @@ func (s *Script) downSection(noTx bool) string {
 		return "-- +goose Down\n-- +goose StatementBegin\n" + b.String() + "-- +goose StatementEnd\n"
 	}
 	return section("Down", s.Down)
+}
+
+// Version is the version that goose reads out of a file's name.
+func Version(file string) (int64, error) {
+	if v := version(file); v > 0 {
+		return v, nil
+	}
+	return 0, &Error{File: file, Msg: "its name has no version that goose understands", Try: "name files <number>_<text>.sql"}
 }
 
 // version is goose's: the number before the first underscore.

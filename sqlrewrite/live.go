@@ -14,8 +14,17 @@ type Rewritten struct {
 	Changed bool     // false: Files is the one file that was given, byte by byte
 }
 
-// Offline is for a database that nobody uses: nothing is changed, and there are no hazards.
-func Offline(s *Script) Rewritten {
+// Offline is for a database that nobody uses: nothing is changed, and there are no hazards. A script of another format
+// becomes a goose file.
+func Offline(s *Script) (Rewritten, error) {
+	if s.as != "" {
+		files, err := s.render([]part{{s.Up, s.NoTransaction}})
+		return Rewritten{Files: files}, err
+	}
+	return s.asGiven(), nil
+}
+
+func (s *Script) asGiven() Rewritten {
 	return Rewritten{Files: []File{{Name: s.Name, Version: version(s.Name), Part: 1, Parts: 1, NoTransaction: s.NoTransaction, SQL: s.text}}}
 }
 
@@ -26,14 +35,18 @@ func Offline(s *Script) Rewritten {
 // A script whose parts depend on one transaction stays whole: one that sets parameters, begins or ends transactions, or
 // copies rows and drops what it copied from.
 func Live(s *Script) (Rewritten, error) {
+	if s.keep {
+		return Offline(s)
+	}
 	list := make([]*Statement, len(s.Up))
 	for i, st := range s.Up {
 		own := *st
 		list[i] = &own
 	}
-	l := &live{names: map[string]bool{}}
-	given := part{list, s.NoTransaction}
-	parts := l.settle(given, 0)
+	list = indexFirst(list)
+	l := &live{script: s.Name, names: map[string]bool{}}
+	given := part{s.Up, s.NoTransaction}
+	parts := l.settle(part{list, s.NoTransaction}, 0)
 	if l.err != nil {
 		return Rewritten{}, &Error{File: s.Name, Msg: l.err.Error()}
 	}
@@ -48,7 +61,10 @@ func Live(s *Script) (Rewritten, error) {
 		}
 		return r, err
 	}
-	r := Offline(s)
+	r, err := Offline(s)
+	if err != nil {
+		return r, err
+	}
 	r.Hazards = given.hazards()
 	if changed {
 		r.Hazards = append([]Hazard{*cause}, r.Hazards...)
@@ -76,8 +92,10 @@ func (p part) same(q part) bool {
 
 // live rewrites one script.
 type live struct {
-	names map[string]bool // the constraints and indexes that we have named
-	err   error
+	script string
+	jobs   int             // back-fills so far
+	names  map[string]bool // the constraints and indexes that we have named
+	err    error
 }
 
 // settle splits until nothing changes: that is what makes a second rewriting change nothing. A statement is judged by
@@ -129,7 +147,7 @@ func (l *live) split(p part) []part {
 			next = p.list[i+1]
 		}
 		switch {
-		case p.noTx && isGuard(st, next):
+		case p.noTx && isPair(st, next):
 			b.put(unit{[]*Statement{st, next}, outside})
 			i++
 		case !p.noTx && isNotNull(st, next):
@@ -227,7 +245,20 @@ func (l *live) made(from *Statement, n *pg.Node) *Statement {
 	if err != nil && l.err == nil {
 		l.err = fmt.Errorf("line %d: %w", from.Line, err)
 	}
-	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: n, scope: from.scope}
+	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: n, scope: from.scope, known: from.known}
+}
+
+// text is a statement of ours that is written as text.
+func (l *live) text(from *Statement, sql string) *Statement {
+	tree, err := pg.Parse(sql)
+	if err == nil && len(tree.Stmts) != 1 {
+		err = fmt.Errorf("%d statements instead of one", len(tree.Stmts))
+	}
+	if err != nil {
+		l.err = fmt.Errorf("line %d: %w", from.Line, err)
+		return from
+	}
+	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: tree.Stmts[0].Stmt, scope: from.scope, known: from.known}
 }
 
 func clone[T proto.Message](m T) T { return proto.Clone(m).(T) }

@@ -12,6 +12,9 @@ type alteration struct {
 	st    *Statement
 	table *pg.RangeVar
 	rest  []*pg.Node // the parts that stay
+	// first makes what a new column needs, owned ties it to the column, and fills fills the column.
+	first, owned, fills []unit
+	defaults            []*pg.Node // what follows the part at hand
 	// Postgres runs the parts of an ALTER TABLE in passes, not as written: columns, NOT NULL, indexes, other constraints.
 	notNull, indexes, others []unit
 	set                      map[string]bool // the columns that notNull has
@@ -26,17 +29,18 @@ func (l *live) alter(st *Statement, a *pg.AlterTableStmt, sc *scope) []unit {
 	x := &alteration{live: l, st: st, table: a.Relation, set: map[string]bool{}}
 	for _, n := range a.Cmds {
 		if cmd := n.GetAlterTableCmd(); !x.command(cmd) {
-			x.rest = append(x.rest, n)
+			x.rest = append(append(x.rest, n), x.defaults...)
+			x.defaults = nil
 		}
 	}
-	late := slices.Concat(x.notNull, x.indexes, x.others)
+	late := slices.Concat(x.owned, x.fills, x.notNull, x.indexes, x.others)
 	if len(late) == 0 || x.taken {
 		return nil
 	}
 	if len(x.rest) > 0 {
 		late = append([]unit{x.unit(auto, x.rest...)}, late...)
 	}
-	return late
+	return append(x.first, late...)
 }
 
 // unit is ALTER TABLE with these parts.
@@ -171,10 +175,17 @@ func (x *alteration) column(cmd *pg.AlterTableCmd) {
 			return // it belongs to the constraint before it, or decides what the column is
 		}
 	}
+	own := clone(d)
+	filled := x.fill(own)
 	var stay []*pg.Node
-	for _, n := range d.Constraints {
+	for _, n := range own.Constraints {
 		k := clone(n.GetConstraint())
 		switch k.GetContype() {
+		case pg.ConstrType_CONSTR_NOTNULL:
+			if filled {
+				x.setNotNull(d.Colname)
+				continue
+			}
 		case pg.ConstrType_CONSTR_FOREIGN:
 			k.FkAttrs = []*pg.Node{pg.MakeStrNode(d.Colname)}
 		case pg.ConstrType_CONSTR_UNIQUE:
@@ -184,7 +195,6 @@ func (x *alteration) column(cmd *pg.AlterTableCmd) {
 			stay = append(stay, n)
 		}
 	}
-	own := clone(d)
 	own.Constraints = stay
 	cmd.Def = &pg.Node{Node: &pg.Node_ColumnDef{ColumnDef: own}}
 }

@@ -25,7 +25,14 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 	case *pg.Node_DropStmt:
 		return l.dropIndexes(st, v.DropStmt, sc, noTx)
 	case *pg.Node_AlterTableStmt:
+		if units := l.detach(st, v.AlterTableStmt, sc, noTx); units != nil {
+			return units
+		}
 		return l.alter(st, v.AlterTableStmt, sc)
+	case *pg.Node_ReindexStmt:
+		return l.reindex(st, v.ReindexStmt, sc, noTx)
+	case *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_InsertStmt:
+		return l.backfill(st, sc)
 	}
 	return nil
 }
@@ -45,14 +52,7 @@ func (l *live) take(t *pg.RangeVar, n string) bool {
 func (l *live) buildIndex(st *Statement, x *pg.IndexStmt) unit {
 	x.Concurrent, x.IfNotExists = true, true
 	create := l.made(st, &pg.Node{Node: &pg.Node_IndexStmt{IndexStmt: x}})
-	sql := guard(x)
-	tree, err := pg.Parse(sql)
-	if err != nil || len(tree.Stmts) != 1 {
-		l.err = fmt.Errorf("line %d: %w", st.Line, err)
-		return unit{}
-	}
-	drop := &Statement{File: st.File, Line: st.Line, Column: st.Column, SQL: sql, node: tree.Stmts[0].Stmt, scope: st.scope}
-	return unit{[]*Statement{drop, create}, outside}
+	return unit{[]*Statement{l.text(st, guard(x)), create}, outside}
 }
 
 // guard drops what an interrupted CREATE INDEX CONCURRENTLY has left: an index that is not valid, but slows every write
@@ -60,8 +60,7 @@ func (l *live) buildIndex(st *Statement, x *pg.IndexStmt) unit {
 // is waited for at most half a second. Another relation of that name is an error, as it would be without IF NOT EXISTS.
 func guard(x *pg.IndexStmt) string {
 	index := name{x.GetRelation().GetSchemaname(), x.Idxname}
-	return fmt.Sprintf(`DO $tideover$
-DECLARE
+	return block(fmt.Sprintf(`DECLARE
     wanted constant oid := pg_catalog.to_regclass(%[1]s);
     owner constant oid := pg_catalog.to_regclass(%[2]s);
 BEGIN
@@ -73,7 +72,7 @@ BEGIN
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conindid = wanted AND contype IN ('p', 'u', 'x'))) THEN
         RAISE EXCEPTION 'relation %% is there and is not the index that is to be built', %[1]s USING ERRCODE = 'duplicate_table';
     END IF;
-END $tideover$`, quoted(ident(index)), quoted(ident(nameOf(x.Relation))), quoted("DROP INDEX "+ident(index)), x.Unique)
+END`, quoted(ident(index)), quoted(ident(nameOf(x.Relation))), quoted("DROP INDEX "+ident(index)), x.Unique))
 }
 
 // isGuard: st is the guard of the index that the next statement builds.
@@ -104,4 +103,9 @@ func (l *live) dropIndexes(st *Statement, d *pg.DropStmt, sc *scope, noTx bool) 
 		units = append(units, unit{[]*Statement{l.made(st, &pg.Node{Node: &pg.Node_DropStmt{DropStmt: c}})}, outside})
 	}
 	return units
+}
+
+// isPair: the two statements of a file without a transaction that belong together.
+func isPair(st, next *Statement) bool {
+	return next != nil && (isGuard(st, next) || isDetach(st, next) || isLeftOver(st, next))
 }

@@ -32,7 +32,7 @@ func TestLockLevels(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, st := range s.Up {
-				if strings.Contains(st.SQL, "CONCURRENTLY ") && !strings.HasPrefix(st.SQL, "REFRESH") || strings.HasPrefix(st.SQL, "VACUUM") {
+				if strings.Contains(st.SQL, "CONCURRENTLY") && !strings.HasPrefix(st.SQL, "REFRESH") || strings.HasPrefix(st.SQL, "VACUUM") {
 					if _, err := conn.Exec(t.Context(), st.SQL); err != nil { // in no transaction; TestConcurrentLocks looks from outside
 						t.Fatal(err)
 					}

@@ -1,6 +1,8 @@
 package sqlrewrite
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
@@ -56,6 +58,9 @@ func (r *reader) other(n *pg.Node) {
 			}
 		}
 	case *pg.Node_DoStmt:
+		if r.ours() {
+			return
+		}
 		r.because("the code in it can do anything", "sql-do")
 		r.hazard(Opaque, "what the DO block does can't be seen", "write its statements out")
 	case *pg.Node_CallStmt:
@@ -82,10 +87,37 @@ func (r *reader) other(n *pg.Node) {
 	case *pg.Node_AlterSeqStmt:
 		r.because("only the sequence is concerned", "sql-altersequence")
 		r.touch(v.AlterSeqStmt.Sequence, "sequence", ShareRowExclusive)
+		for _, o := range v.AlterSeqStmt.Options {
+			if of := o.GetDefElem().GetArg().GetList().GetItems(); o.GetDefElem().GetDefname() == "owned_by" && len(of) > 1 {
+				r.touch(rangeVar(&pg.Node{Node: &pg.Node_List{List: &pg.List{Items: of[:len(of)-1]}}}), "table", AccessShare)
+			}
+		}
 	default:
 		r.because("we don't know this statement", "explicit-locking")
 		r.hazard(Unknown, "which locks it takes is not known to tideover", "look it up in the manual, and try it on a copy")
 	}
+}
+
+// ours tells of the blocks that rewriting has written, whose effect is known.
+func (r *reader) ours() bool {
+	if _, original, ok := batched(r.st); ok {
+		r.because("rows are written in batches, each in a transaction of its own", "sql-update")
+		r.rows(original)
+		r.a.Hazards = slices.DeleteFunc(r.a.Hazards, func(h Hazard) bool { return h.Name == WritesTable })
+		return true
+	}
+	if isBatchDone(r.st) {
+		r.because("the checkpoint of a back-fill is forgotten", "sql-delete")
+		return true
+	}
+	if isBounds(r.st) {
+		part, _ := declared(r.st.SQL, "v_part")
+		t, _ := table(part)
+		r.because("a CHECK is added without reading rows", "sql-altertable")
+		r.touch(t, "table", AccessExclusive)
+		return true
+	}
+	return false
 }
 
 func (r *reader) comment(c *pg.CommentStmt) {

@@ -27,7 +27,7 @@ func (r *reader) rows(n *pg.Node) {
 		if r.reads(n, u.Relation) {
 			r.moves()
 		}
-		if used && !byKey(u.WhereClause) {
+		if used && !byKey(u.WhereClause, u.Relation) {
 			r.a.Scan = true
 			r.hazard(WritesTable, fmt.Sprintf("UPDATE of %s is not limited to one key: every row that it changes stays locked until it commits", u.GetRelation().GetRelname()), batches)
 		}
@@ -36,7 +36,7 @@ func (r *reader) rows(n *pg.Node) {
 		r.because("rows are written", "sql-delete")
 		used := r.touch(d.Relation, "table", RowExclusive)
 		r.reads(n, d.Relation)
-		if used && !byKey(d.WhereClause) {
+		if used && !byKey(d.WhereClause, d.Relation) {
 			r.a.Scan = true
 			r.hazard(WritesTable, fmt.Sprintf("DELETE from %s is not limited to one key: every row that it deletes stays locked until it commits", d.GetRelation().GetRelname()), batches)
 		}
@@ -140,10 +140,10 @@ func (r *reader) reads(n *pg.Node, target *pg.RangeVar) (used bool) {
 
 // byKey: the condition has "id = constant" or "id IN (constants)" among its ANDs. Which columns are keys isn't in the
 // script, so that only the name id is believed.
-func byKey(where *pg.Node) bool {
+func byKey(where *pg.Node, t *pg.RangeVar) bool {
 	if b := where.GetBoolExpr(); b != nil && b.Boolop == pg.BoolExprType_AND_EXPR {
 		for _, a := range b.Args {
-			if byKey(a) {
+			if byKey(a, t) {
 				return true
 			}
 		}
@@ -157,6 +157,13 @@ func byKey(where *pg.Node) bool {
 		return false
 	}
 	fields := e.GetLexpr().GetColumnRef().GetFields()
+	alias := t.GetRelname()
+	if a := t.GetAlias().GetAliasname(); a != "" {
+		alias = a
+	}
+	if len(fields) > 1 && fields[len(fields)-2].GetString_().GetSval() != alias {
+		return false // another table's
+	}
 	if len(fields) == 0 || fields[len(fields)-1].GetString_().GetSval() != "id" {
 		return false
 	}

@@ -34,8 +34,11 @@ type Script struct {
 	Goose         bool // it has goose's annotations
 	NoTransaction bool // goose runs each statement on its own
 
-	text string // as given
-	down string // the text below "-- +goose Down"
+	text   string // as given
+	as     string // the goose file that it becomes; "": its own name
+	vendor string // the version that the vendor's own tool knows it by; "": goose's
+	keep   bool   // it is ours, and safe as it is
+	down   string // the text below "-- +goose Down"
 	// blocks: a StatementBegin block has several statements, which goose sends as one query.
 	blocks bool
 }
@@ -49,7 +52,19 @@ type Statement struct {
 
 	node  *pg.Node
 	scope *scope // what the script has created before
+	known *known // what the folder's earlier scripts say of tables; nil: nothing
 }
+
+// Target is the name of the goose file that the script becomes, before it is split.
+func (s *Script) Target() string {
+	if s.as != "" {
+		return s.as
+	}
+	return s.Name
+}
+
+// Vendor is the version in the vendor's own table, which the script records there; "" for goose.
+func (s *Script) Vendor() string { return s.vendor }
 
 // Parse reads a goose file (annotations Up, Down, StatementBegin, StatementEnd, NO TRANSACTION) or plain SQL, which is
 // taken for Up. The error is an [*Error].

@@ -14,6 +14,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/sqlrewrite"
 )
 
 // Goose runs goose migrations.
@@ -22,6 +23,14 @@ type Goose struct {
 	to     int64
 	schema string
 	budget *postgres.Budget
+	format sqlrewrite.Format
+	// What Live needs besides.
+	allow, endBlockers []string
+	tell               func(Notice)
+	patience           time.Duration
+	// scripts is the folder as read, where it isn't goose's; readErr says why it can't be read.
+	scripts *sqlrewrite.Source
+	readErr error
 }
 
 // Option changes how a Goose works.
@@ -30,9 +39,8 @@ type Option func(*Goose)
 // InSchema runs the migrations with another search_path than public: their names are seldom qualified.
 func InSchema(schema string) Option { return func(g *Goose) { g.schema = schema } }
 
-// Live is for a database in use: no statement waits for a lock longer than the budget's timeout, and a file that was cut
-// off by it, or by a deadlock, is tried again with pauses. A file without a transaction is not, because parts of it
-// may be in place.
+// Live is for a database in use: the files are rewritten by sqlrewrite, and run by an [Executor]. What can't be made safe is
+// refused ([HazardError]) unless [Allow] names it.
 func Live(budget postgres.Budget) Option { return func(g *Goose) { g.budget = &budget } }
 
 // NewGoose runs the migrations in fsys's top folder up to version to; 0 is the newest.
@@ -41,6 +49,7 @@ func NewGoose(fsys fs.FS, to int64, options ...Option) *Goose {
 	for _, o := range options {
 		o(g)
 	}
+	g.scripts, g.fsys, g.readErr = g.source()
 	return g
 }
 
@@ -58,13 +67,16 @@ func (g *Goose) MigrateWith(ctx context.Context, dsn string, applied Applied) er
 	if err != nil {
 		return err
 	}
-	done, err := recorded(ctx, conn)
+	done, err := g.recorded(ctx, conn)
 	hang(ctx, conn)
 	if err != nil {
 		return err
 	}
 	if files, err = pending(files, done); err != nil || len(files) == 0 {
 		return err
+	}
+	if g.budget != nil {
+		return g.migrateLive(ctx, dsn, files, applied)
 	}
 	db, err := g.open(dsn)
 	if err != nil {
@@ -78,7 +90,7 @@ func (g *Goose) MigrateWith(ctx context.Context, dsn string, applied Applied) er
 	}
 	for _, f := range files {
 		began := time.Now()
-		if err := g.apply(ctx, provider, f); err != nil {
+		if _, err := provider.ApplyVersion(ctx, f.version, true); err != nil {
 			return &Error{Version: f.version, File: f.name, Err: err, Whole: !f.noTx}
 		}
 		if applied != nil {
@@ -88,19 +100,11 @@ func (g *Goose) MigrateWith(ctx context.Context, dsn string, applied Applied) er
 	return nil
 }
 
-func (g *Goose) apply(ctx context.Context, provider *goose.Provider, f file) error {
-	once := func(ctx context.Context) error {
-		_, err := provider.ApplyVersion(ctx, f.version, true)
-		return err
-	}
-	if g.budget == nil || f.noTx {
-		return once(ctx)
-	}
-	return postgres.Retry(ctx, *g.budget, once)
-}
-
 // wanted lists the files up to the wanted version.
 func (g *Goose) wanted() ([]file, error) {
+	if g.readErr != nil {
+		return nil, g.readErr
+	}
 	files, err := folder(g.fsys)
 	if err != nil || g.to == 0 {
 		return files, err
@@ -145,7 +149,7 @@ func (g *Goose) Pending(ctx context.Context, dsn string) (int, error) {
 		return 0, err
 	}
 	defer hang(ctx, conn)
-	done, err := recorded(ctx, conn)
+	done, err := g.recorded(ctx, conn)
 	if err != nil {
 		return 0, err
 	}
@@ -164,7 +168,7 @@ func (g *Goose) Down(ctx context.Context, dsn string, to int64) error {
 	if err != nil {
 		return err
 	}
-	done, err := recorded(ctx, conn)
+	done, err := g.recorded(ctx, conn)
 	hang(ctx, conn)
 	if err != nil {
 		return err
@@ -199,7 +203,47 @@ func (g *Goose) Down(ctx context.Context, dsn string, to int64) error {
 }
 
 // recorded lists the versions that are in place; none where goose never ran.
-func recorded(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
+func (g *Goose) recorded(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
+	done, err := gooseVersions(ctx, conn)
+	if err != nil || g.scripts == nil {
+		return done, err
+	}
+	return g.addVendor(ctx, conn, done)
+}
+
+// addVendor adds what the vendor's own tool has migrated.
+func (g *Goose) addVendor(ctx context.Context, conn *pgx.Conn, done map[int64]bool) (map[int64]bool, error) {
+	const exists = `SELECT pg_catalog.to_regclass('` + popTable + `') IS NOT NULL`
+	const versions = `SELECT version FROM ` + popTable
+	var there bool
+	if err := conn.QueryRow(ctx, exists).Scan(&there); err != nil || !there || g.scripts.Format != sqlrewrite.PopFormat {
+		return done, err
+	}
+	rows, err := conn.Query(ctx, versions)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", popTable, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", popTable, err)
+	}
+	of, err := vendorVersions(g.scripts)
+	if err != nil {
+		return nil, err
+	}
+	if done == nil {
+		done = map[int64]bool{}
+	}
+	done[1] = true // the table itself
+	for _, v := range list {
+		if n, ok := of[v]; ok {
+			done[n] = true
+		}
+	}
+	return done, nil
+}
+
+func gooseVersions(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
 	const exists = `SELECT pg_catalog.to_regclass('goose_db_version') IS NOT NULL`
 	const versions = `SELECT DISTINCT version_id FROM goose_db_version WHERE is_applied`
 	var there bool
@@ -229,7 +273,9 @@ func (g *Goose) settings() string {
 		if ms <= 0 {
 			ms = postgres.DefaultBudget().Timeout.Milliseconds()
 		}
-		return s + fmt.Sprintf("; SET lock_timeout = %d", ms)
+		// A server that sees at once that its client is dead doesn't go on with the work of a killed process.
+		const look = "; SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false) WHERE pg_catalog.current_setting('server_version_num')::integer >= 140000"
+		return s + fmt.Sprintf("; SET statement_timeout = 0; SET lock_timeout = %d", ms) + look
 	}
 	return s + "; SET lock_timeout = 0; SET statement_timeout = 0"
 }

@@ -10,6 +10,7 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -23,6 +24,7 @@ type Error struct {
 	File    string
 	Err     error
 	Whole   bool // the failed file left nothing behind
+	Live    bool // the parts of the file that are done are noted: the next run goes on with the failed one
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("migration %s: %v", e.File, e.Err) }
@@ -31,6 +33,13 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Hint says what state the database is in, and how to go on.
 func (e *Error) Hint() string {
+	var hinted interface{ Hint() string }
+	if errors.As(e.Err, &hinted) && hinted.Hint() != "" {
+		return hinted.Hint()
+	}
+	if e.Live {
+		return "what is done of the file is noted, and blocks nobody; mend the cause and resume: it goes on with the part that failed"
+	}
 	if e.Whole {
 		return "the file was taken back as a whole and those before it stay; mend the cause and resume"
 	}

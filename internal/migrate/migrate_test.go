@@ -19,7 +19,12 @@ import (
 	"github.com/tideover/tideover/internal/postgres"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(childDSN); dsn != "" {
+		os.Exit(inChild(dsn))
+	}
+	os.Exit(pgtest.RunTests(m))
+}
 
 func connect(t *testing.T, dsn string) *pgx.Conn {
 	t.Helper()

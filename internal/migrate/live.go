@@ -1,0 +1,251 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/sqlrewrite"
+)
+
+// Allow names hazards that a person accepts for all files (sqlrewrite's names).
+func Allow(names ...string) Option { return func(g *Goose) { g.allow = append(g.allow, names...) } }
+
+// Told gives what a live migration has to say to f: waits, attempts, progress. f is called from two goroutines, one call at
+// a time.
+func Told(f func(Notice)) Option { return func(g *Goose) { g.tell = f } }
+
+// EndBlockers lets a live migration end sessions of these application names when they hold up a lock of ours.
+func EndBlockers(names ...string) Option { return func(g *Goose) { g.endBlockers = names } }
+
+// HazardError says that a live migration would do what nobody has allowed.
+type HazardError struct{ Hazards []sqlrewrite.Hazard }
+
+func (e *HazardError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "migrations: %d hazards for live traffic are not allowed:", len(e.Hazards))
+	for _, h := range e.Hazards {
+		fmt.Fprintf(&b, "\n  %s:%d: %s: %s", h.File, h.Line, h.Name, h.Text)
+		if h.Hint != "" {
+			b.WriteString(" (" + h.Hint + ")")
+		}
+	}
+	return b.String()
+}
+
+// Hint names what would have to be allowed.
+func (e *HazardError) Hint() string {
+	var names []string
+	for _, h := range e.Hazards {
+		if !slices.Contains(names, h.Name) {
+			names = append(names, h.Name)
+		}
+	}
+	slices.Sort(names)
+	return "if you accept them, name them in the migrate step: allow: [" + strings.Join(names, ", ") + "]"
+}
+
+// Refused are the hazards of scripts that are not among the allowed names.
+func Refused(hazards []sqlrewrite.Hazard, allowed []string) error {
+	left := slices.DeleteFunc(slices.Clone(hazards), func(h sqlrewrite.Hazard) bool { return slices.Contains(allowed, h.Name) })
+	if len(left) == 0 {
+		return nil
+	}
+	return &HazardError{Hazards: left}
+}
+
+// LiveHazards are the hazards of the folder's migrations above version from, up to the wanted one, that are not allowed: an
+// error of [HazardError] where there are any. It opens no connection.
+func (g *Goose) LiveHazards(from int64) error {
+	files, err := g.wanted()
+	if err != nil {
+		return err
+	}
+	var pending []file
+	for _, f := range files {
+		if f.version > from {
+			pending = append(pending, f)
+		}
+	}
+	_, hazards, err := g.rewrite(pending)
+	if err != nil {
+		return err
+	}
+	return Refused(hazards, g.allow)
+}
+
+// rewrite makes the files lock-safe. The scripts before them are read too: they say what types columns have.
+func (g *Goose) rewrite(pending []file) (map[int64]sqlrewrite.Rewritten, []sqlrewrite.Hazard, error) {
+	s := g.scripts
+	if s == nil {
+		var err error
+		if s, err = sqlrewrite.ReadFolder(sqlOnly{g.fsys}, sqlrewrite.GooseFormat); err != nil {
+			return nil, nil, err
+		}
+	}
+	all, hazards := map[int64]sqlrewrite.Rewritten{}, []sqlrewrite.Hazard(nil)
+	for _, script := range s.Scripts {
+		v, err := sqlrewrite.Version(script.Target())
+		if err != nil {
+			return nil, nil, err
+		}
+		if !slices.ContainsFunc(pending, func(f file) bool { return f.version == v }) {
+			continue
+		}
+		r, err := sqlrewrite.Live(script)
+		if err != nil {
+			return nil, nil, err
+		}
+		all[v], hazards = r, append(hazards, r.Hazards...)
+	}
+	return all, hazards, nil
+}
+
+// sqlOnly leaves out the .go files that may stand beside migrations.
+type sqlOnly struct{ fs.FS }
+
+// migrateLive runs the pending files rewritten. A version counts as reached when its last part is done; until then the
+// rewritten parts are kept in the database, so that a later process goes on with exactly the same.
+func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, applied Applied) error {
+	conn, err := g.connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer hang(ctx, conn)
+	watch, err := g.connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer hang(ctx, watch)
+	e := &Executor{Conn: conn, Watch: watch, Budget: *g.budget, Patience: g.patience, EndBlockers: g.endBlockers, Tell: g.tell}
+	if err := e.alone(ctx); err != nil {
+		return err
+	}
+	ledger, err := openLedger(ctx, conn)
+	if err != nil {
+		return err
+	}
+	// What another process has finished while we waited for it is done.
+	done, err := g.recorded(ctx, conn)
+	if err != nil {
+		return err
+	}
+	files = slices.DeleteFunc(slices.Clone(files), func(f file) bool { return done[f.version] })
+	rewritten, _, err := g.rewrite(files)
+	if err != nil {
+		return err
+	}
+	var hazards []sqlrewrite.Hazard
+	for _, f := range files {
+		if ledger.entries[f.version] == nil { // those under way were allowed when they began
+			hazards = append(hazards, rewritten[f.version].Hazards...)
+		}
+	}
+	if err := Refused(hazards, g.allow); err != nil {
+		return err
+	}
+	for _, f := range files {
+		began := time.Now()
+		r := rewritten[f.version]
+		entry, err := ledger.entry(ctx, f, r.Files)
+		if err == nil {
+			err = e.parts(ctx, ledger, entry)
+		}
+		if err != nil {
+			var hinted *Error
+			if errors.As(err, &hinted) {
+				return err
+			}
+			return &Error{Version: f.version, File: f.name, Err: err, Live: true}
+		}
+		if applied != nil {
+			applied(f.version, f.name, time.Since(began))
+		}
+	}
+	return ledger.drop(ctx)
+}
+
+// parts runs what is left of one migration.
+func (e *Executor) parts(ctx context.Context, l *ledger, m *entry) error {
+	for m.Part < len(m.Files) {
+		f := m.Files[m.Part]
+		if err := e.Run(ctx, f, m.Step, func(ctx context.Context, db postgres.Execer, step, steps int) error {
+			return l.done(ctx, db, m, step == steps)
+		}); err != nil {
+			return err
+		}
+		m.Part, m.Step = m.Part+1, 0
+	}
+	return nil
+}
+
+// alone waits until no other process migrates the database: one that was killed may have left a session that is still at
+// work, which the server ends as soon as it sees that nobody listens.
+func (e *Executor) alone(ctx context.Context) error {
+	const key = `pg_catalog.hashtextextended('tideover/migrate/' || pg_catalog.current_schema(), 0)`
+	const take = `SELECT pg_catalog.pg_try_advisory_lock(` + key + `)`
+	const who = `SELECT a.pid, coalesce(a.usename, '') AS role, coalesce(a.application_name, '') AS application, coalesce(a.state, '') AS state,
+			coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start), 0)::float8 AS seconds, coalesce(a.query, '') AS query
+		FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+		WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+			AND ((l.classid::bigint << 32) | l.objid::bigint) = ` + key
+	patience := time.Now().Add(max(e.Budget.Retry, time.Minute))
+	for said := false; ; {
+		var got bool
+		if err := e.Conn.QueryRow(ctx, take).Scan(&got); err != nil || got {
+			return err
+		}
+		rows, err := e.Conn.Query(ctx, who)
+		if err != nil {
+			return err
+		}
+		others, err := pgx.CollectRows(rows, pgx.RowToStructByName[Blocker])
+		if err != nil {
+			return err
+		}
+		for _, b := range others {
+			if !said {
+				said = true
+				e.tell(Notice{Warn: true, Text: "another session migrates this database; waiting for " + b.String()})
+			}
+		}
+		if time.Now().After(patience) {
+			return &heldError{others}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// heldError says that another process migrates the database.
+type heldError struct{ by []Blocker }
+
+func (e *heldError) Error() string {
+	s := "another session migrates this database"
+	for _, b := range e.by {
+		s += ": " + b.String()
+	}
+	return s
+}
+
+func (e *heldError) ExitCode() int { return 3 }
+
+func (e *heldError) Hint() string {
+	return "let it finish; if its process is dead, end the session: SELECT pg_terminate_backend(pid)"
+}
+
+func encode(files []sqlrewrite.File) (string, error) {
+	b, err := json.Marshal(files)
+	return string(b), err
+}

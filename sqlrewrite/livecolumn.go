@@ -1,0 +1,73 @@
+package sqlrewrite
+
+import (
+	"slices"
+	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// fill takes a default that would be worked out for every row off a new column: the column comes empty, gets its default
+// for rows to come, and is filled in batches. False: the column needs no filling, or Postgres must do it.
+func (x *alteration) fill(d *pg.ColumnDef) bool {
+	i := slices.IndexFunc(d.Constraints, func(n *pg.Node) bool { return n.GetConstraint().GetContype() == pg.ConstrType_CONSTR_DEFAULT })
+	var value *pg.Node
+	switch {
+	case slices.ContainsFunc(d.Constraints, func(n *pg.Node) bool {
+		t := n.GetConstraint().GetContype()
+		return t == pg.ConstrType_CONSTR_GENERATED || t == pg.ConstrType_CONSTR_IDENTITY
+	}):
+		return false
+	case i >= 0 && !pureCalls(d.Constraints[i].GetConstraint().GetRawExpr()):
+		value = d.Constraints[i].GetConstraint().RawExpr
+		d.Constraints = slices.Delete(slices.Clone(d.Constraints), i, i+1)
+	case i < 0 && serial(d.TypeName) && len(d.TypeName.ArrayBounds) == 0:
+		value = x.sequence(d)
+	default:
+		return false
+	}
+	x.defaults = append(x.defaults, command(pg.AlterTableType_AT_ColumnDefault, d.Colname, value))
+	null := &pg.Node{Node: &pg.Node_NullTest{NullTest: &pg.NullTest{Nulltesttype: pg.NullTestType_IS_NULL,
+		Arg: pg.MakeColumnRefNode([]*pg.Node{pg.MakeStrNode(d.Colname)}, 0)}}}
+	update := &pg.Node{Node: &pg.Node_UpdateStmt{UpdateStmt: &pg.UpdateStmt{Relation: clone(x.table), WhereClause: null,
+		TargetList: []*pg.Node{{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Name: d.Colname,
+			Val: &pg.Node{Node: &pg.Node_SetToDefault{SetToDefault: &pg.SetToDefault{}}}}}}}}}}
+	st := x.made(x.st, update)
+	units := x.backfill(st, newScope())
+	if units == nil {
+		units = []unit{{[]*Statement{st}, alone}}
+	}
+	x.fills = append(x.fills, units...)
+	return true
+}
+
+// serialTypes are what the serial types stand for. Source: manual 8.1.4.
+var serialTypes = map[string]string{"serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2", "serial2": "int2"}
+
+// sequence writes a serial column out, as Postgres does, and gives its default.
+func (x *alteration) sequence(d *pg.ColumnDef) *pg.Node {
+	kind := serialTypes[strings.ToLower(plainType(d.TypeName))]
+	typ := &pg.TypeName{Names: []*pg.Node{pg.MakeStrNode("pg_catalog"), pg.MakeStrNode(kind)}, Typemod: -1}
+	d.TypeName = typ
+	d.Constraints = append(slices.Clone(d.Constraints), constraintNode(&pg.Constraint{Contype: pg.ConstrType_CONSTR_NOTNULL}))
+	own := name{x.table.GetSchemaname(), objectName(x.table.GetRelname(), d.Colname, "seq")}
+	if !x.take(x.table, own.name) {
+		x.taken = true
+	}
+	rel := &pg.RangeVar{Schemaname: own.schema, Relname: own.name, Inh: true, Relpersistence: "p"}
+	as := &pg.Node{Node: &pg.Node_DefElem{DefElem: &pg.DefElem{Defname: "as", Arg: &pg.Node{Node: &pg.Node_TypeName{TypeName: clone(typ)}}, Defaction: pg.DefElemAction_DEFELEM_UNSPEC}}}
+	create := &pg.Node{Node: &pg.Node_CreateSeqStmt{CreateSeqStmt: &pg.CreateSeqStmt{Sequence: rel, Options: []*pg.Node{as}}}}
+	var of []*pg.Node
+	for _, part := range []string{own.schema, x.table.GetRelname(), d.Colname} {
+		if part != "" {
+			of = append(of, pg.MakeStrNode(part))
+		}
+	}
+	owned := &pg.Node{Node: &pg.Node_DefElem{DefElem: &pg.DefElem{Defname: "owned_by", Arg: &pg.Node{Node: &pg.Node_List{List: &pg.List{Items: of}}}, Defaction: pg.DefElemAction_DEFELEM_UNSPEC}}}
+	alter := &pg.Node{Node: &pg.Node_AlterSeqStmt{AlterSeqStmt: &pg.AlterSeqStmt{Sequence: clone(rel), Options: []*pg.Node{owned}}}}
+	x.first = append(x.first, unit{[]*Statement{x.made(x.st, create)}, auto})
+	x.owned = append(x.owned, unit{[]*Statement{x.made(x.st, alter)}, auto})
+	cast := &pg.Node{Node: &pg.Node_TypeCast{TypeCast: &pg.TypeCast{Arg: pg.MakeAConstStrNode(ident(own), 0),
+		TypeName: &pg.TypeName{Names: []*pg.Node{pg.MakeStrNode("regclass")}, Typemod: -1}}}}
+	return pg.MakeFuncCallNode([]*pg.Node{pg.MakeStrNode("pg_catalog"), pg.MakeStrNode("nextval")}, []*pg.Node{cast}, 0)
+}

@@ -1,0 +1,149 @@
+package sqlrewrite
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// popName is version, name, suffixes, direction and kind. Source: pop's match.go, and popx' with its .autocommit.
+var popName = regexp.MustCompile(`^(\d+)_([^.]+)((?:\.[A-Za-z0-9]+)*)\.(up|down)\.(sql|fizz)$`)
+
+// popDialects are pop's words for databases: true is Postgres.
+var popDialects = map[string]bool{
+	"postgres": true, "postgresql": true, "pg": true, "all": true,
+	"cockroach": false, "cockroachdb": false, "crdb": false, "mysql": false, "mariadb": false, "sqlite": false, "sqlite3": false,
+	"mssql": false, "sqlserver": false,
+}
+
+const (
+	popTable   = "schema_migration"
+	popSize    = 48
+	popDigits  = 20
+	recordUp   = `INSERT INTO ` + popTable + ` (version) VALUES ('%s') ON CONFLICT DO NOTHING`
+	recordDown = `DELETE FROM ` + popTable + ` WHERE version = '%s'`
+)
+
+// popInit makes popx' own table as popx does, where it is not there.
+var popInit = fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %[1]s (version VARCHAR (%[2]d) NOT NULL, version_self INT NOT NULL DEFAULT 0);
+CREATE UNIQUE INDEX IF NOT EXISTS %[1]s_version_idx ON %[1]s (version);
+CREATE INDEX IF NOT EXISTS %[1]s_version_self_idx ON %[1]s (version_self);
+`, popTable, popSize)
+
+type popFile struct {
+	name, version, title string
+	own                  bool // it has Postgres' suffix, and goes before one for all
+	autocommit           bool
+}
+
+// popFolder picks the files that are Postgres' and orders them by version as pop does: as text. Each is numbered for
+// goose, and records its version where pop looks it up, or the vendor's server would take itself for not migrated.
+func popFolder(files map[string]string) ([]*Script, error) {
+	ups, downs := map[string]popFile{}, map[string]popFile{}
+	for _, n := range sorted(files) {
+		f, direction, ours, err := readPopName(n)
+		if err != nil {
+			return nil, err
+		}
+		if !ours {
+			continue
+		}
+		into := ups
+		if direction == "down" {
+			into = downs
+		}
+		if had, ok := into[f.version]; ok && had.own == f.own {
+			return nil, &Error{File: n, Line: 1, Column: 1, Msg: "it has the same version as " + had.name, Try: "one file for each version, direction and dialect"}
+		} else if ok && had.own {
+			continue
+		}
+		into[f.version] = f
+	}
+	var versions []string
+	for v := range ups {
+		versions = append(versions, v)
+	}
+	slices.Sort(versions)
+	first, err := Parse(popTable+".sql", popInit)
+	if err != nil {
+		return nil, err
+	}
+	first.as, first.keep = "00001_"+popTable+".sql", true
+	scripts := []*Script{first}
+	for i, v := range versions {
+		up, down := ups[v], downs[v]
+		for _, f := range []popFile{up, down} {
+			if at := strings.Index(files[f.name], "{{"); at >= 0 {
+				return nil, failure(f.name, files[f.name], at, "it is a template: what the SQL says is known only to pop", "write out what the template becomes")
+			}
+			if strings.HasSuffix(f.name, ".fizz") {
+				return nil, fizz(f.name)
+			}
+		}
+		s, err := parsePair(up.name, files[up.name], down.name, files[down.name])
+		if err != nil {
+			return nil, err
+		}
+		s.as, s.NoTransaction, s.vendor = fmt.Sprintf("%05d_%s.sql", i+2, up.title), up.autocommit, v
+		if err := s.record(); err != nil {
+			return nil, err
+		}
+		scripts = append(scripts, s)
+	}
+	return scripts, nil
+}
+
+// readPopName takes a name apart; ours is false for another database's file.
+func readPopName(name string) (f popFile, direction string, ours bool, err error) {
+	m := popName.FindStringSubmatch(name)
+	if m == nil {
+		return f, "", false, &Error{File: name, Line: 1, Column: 1, Msg: "its name is not pop's", Try: "<version>_<name>[.<dialect>][.autocommit].up.sql"}
+	}
+	f = popFile{name: name, version: m[1], title: m[2]}
+	ours = true
+	for _, word := range strings.FieldsFunc(m[3], func(r rune) bool { return r == '.' }) {
+		if word == "autocommit" {
+			f.autocommit = true
+			continue
+		}
+		is, known := popDialects[word]
+		if !known {
+			at := strings.Index(name, "."+word) + 2
+			return f, "", false, &Error{File: name, Line: 1, Column: 1, Msg: fmt.Sprintf("unknown dialect %q (character %d of the name)", word, at),
+				Try: "postgres, cockroach, mysql, sqlite3, all, or none"}
+		}
+		ours, f.own = ours && is, word != "all"
+	}
+	return f, m[4], ours, nil
+}
+
+// record lets the migration write its version into the vendor's table, last up and last down.
+func (s *Script) record() error {
+	for _, r := range []struct {
+		into *[]*Statement
+		sql  string
+	}{{&s.Up, recordUp}, {&s.Down, recordDown}} {
+		if r.into == &s.Down && len(s.Down) == 0 {
+			continue
+		}
+		list, err := statements(s.Name, fmt.Sprintf(r.sql, s.vendor))
+		if err != nil {
+			return err
+		}
+		*r.into = append(*r.into, list...)
+	}
+	setScopes(s.Up)
+	setScopes(s.Down)
+	return nil
+}
+
+func isBegin(t *pg.TransactionStmt) bool {
+	return t.Kind == pg.TransactionStmtKind_TRANS_STMT_BEGIN || t.Kind == pg.TransactionStmtKind_TRANS_STMT_START
+}
+
+func isCommit(t *pg.TransactionStmt) bool {
+	return t.Kind == pg.TransactionStmtKind_TRANS_STMT_COMMIT
+}
