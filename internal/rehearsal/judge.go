@@ -31,6 +31,13 @@ func (p *performance) judge(ctx context.Context) error {
 	}
 	verdict := traffic.Check(history)
 	p.checked(history, verdict)
+	authorizations, revocations, findings, err := p.elders.lost(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the seeded sessions again: %w", err)
+	}
+	p.report.Authorizations.Lost += authorizations
+	p.report.Revocations.Lost += revocations
+	p.report.Findings = append(p.report.Findings, findings...)
 	if p.pin == nil {
 		return p.held()
 	}

@@ -27,6 +27,7 @@ type performance struct {
 	profile *plan.Profile
 	report  *report.Report
 	keep    *keeper
+	elders  *elders
 
 	generator *traffic.Generator
 	pin       *oracle.Pin
@@ -44,6 +45,9 @@ func (p *performance) perform(ctx context.Context) error {
 	var err error
 	if p.generator, err = traffic.New(ctx, trafficConfig(p.stage, p.options.Size)); err != nil {
 		return fmt.Errorf("traffic: %w", err)
+	}
+	if p.elders, err = meet(ctx, p.stage); err != nil {
+		return err
 	}
 	if p.options.Figures != nil {
 		p.options.Figures.generator.Store(p.generator)

@@ -151,9 +151,9 @@ func (g *generator) chain(l life, begun time.Time, session string, login *string
 	if l.expired {
 		lives, month = begun, begun
 	}
-	access, refresh := token(), token()
+	access, refresh, spent := token(), token(), token()
 	g.add("oauth_code", hash(token()), challenge, l.client, l.subject, consent, scope, data, false, begun, begun.Add(10*time.Minute))
-	g.add("oauth_refresh", hash(token()), challenge, l.client, l.subject, consent, scope, "[]", data, false, begun, month)
+	g.add("oauth_refresh", hash(spent), challenge, l.client, l.subject, consent, scope, "[]", data, false, begun, month)
 	g.add("oauth_refresh", hash(refresh), challenge, l.client, l.subject, consent, scope, "[]", data, true, begun.Add(time.Minute), month)
 	g.add("oauth_access", hash(access), challenge, l.client, l.subject, consent, scope, "[]", data, begun.Add(time.Minute), lives)
 	g.result.Tokens += 3
@@ -169,7 +169,7 @@ func (g *generator) chain(l life, begun time.Time, session string, login *string
 	}
 	if shown < g.options.Sample {
 		g.result.Sample = append(g.result.Sample, Credential{Kind: l.kind, Client: l.client, Secret: g.options.Secret,
-			Subject: l.subject, Access: access, Refresh: refresh})
+			Subject: l.subject, Access: access, Refresh: refresh, Spent: spent})
 	}
 }
 

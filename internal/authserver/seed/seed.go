@@ -37,6 +37,7 @@ type Credential struct {
 	Kind                    string // "plain" or the offending kind
 	Client, Secret, Subject string
 	Access, Refresh         string
+	Spent                   string // a refresh token of the chain that was used long ago
 }
 
 // Seed fills the database at dsn, which has the schema of 1.1, in one transaction. It can be called again to add more.
