@@ -17,6 +17,9 @@ const planLong = `Plan reads a runbook and says what would be done, step by step
 can't be kept in this configuration, with the step that causes it. It opens no connection and changes nothing; with
 --connect it also looks at both databases, read-only but for a scratch database on green's server.
 
+Migrations of a live database are rewritten to be lock-safe; what can't be made safe must be allowed by its name in the
+runbook (allow:), or plan and run refuse it. tideover sql lint shows the details.
+
 EXIT STATUS
   0 the runbook can be run  1 --connect found something that stops the run  2 the runbook has mistakes`
 
@@ -41,6 +44,9 @@ func NewPlanCmd(std *IO) *cobra.Command {
 				}
 			} else {
 				printPlan(std, rb, described, hazards)
+			}
+			if err := steps.CheckMigrations(rb, profile); err != nil {
+				return err
 			}
 			if !connect {
 				return nil

@@ -54,9 +54,15 @@ var runbookFields = map[string]field{
 	"CleanupSpec.approve_rows": {Doc: "Rule → rows that a person has approved, above the rule's `expect_at_most`."},
 
 	"MigrateSpec.target":  {Doc: "`offline`: green. `live`: blue, in place, with lock-safe SQL.", Required: true, Enum: []string{"offline", "live"}},
-	"MigrateSpec.source":  {Doc: "`bundled`, or a folder of goose migrations, relative to the runbook.", Env: true},
+	"MigrateSpec.source":  {Doc: "`bundled`, or a folder of migrations, relative to the runbook.", Env: true},
+	"MigrateSpec.format":  {Doc: "How the folder's files are named: goose's, plain `.sql`, or pop's as Ory's servers have them. Default: goose or pop, as the names say.", Enum: []string{"goose", "plain", "pop"}},
+	"MigrateSpec.from":    {Doc: "With `live`: the goose version that blue has already. Files up to it are not looked at for hazards before the run."},
 	"MigrateSpec.to":      {Doc: "The goose version to stop at. 0: the newest."},
 	"MigrateSpec.command": {Doc: "The vendor's own migration command, as a list of words. It finds the database in the environment variable DSN."},
+	"MigrateSpec.allow": {Doc: "With `live`: the hazards that you accept, by their names (docs/sqlrewrite.md).", Enum: []string{
+		"blocks-writes", "blocks-reads", "rewrites-table", "holds-lock", "writes-whole-table", "moves-data", "breaks-old-server",
+		"loses-data", "fails-on-rows", "opaque", "unknown", "not-split"}},
+	"MigrateSpec.end_blockers": {Doc: "With `live`: application names whose sessions may be ended when they hold up a lock of ours. Default: none."},
 
 	"ReplaySpec.batch":     {Doc: "Changes in a batch, at most.", Min: 1, Max: 100_000},
 	"ReplaySpec.until_lag": {Doc: "The step is done when no more changes than this wait, or `until_age` is met."},

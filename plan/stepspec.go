@@ -54,9 +54,15 @@ type CleanupSpec struct {
 // MigrateSpec runs migrations. Exactly one of Source and Command.
 type MigrateSpec struct {
 	Target  string   `yaml:"target"`  // "offline": green; "live": blue, in place
-	Source  string   `yaml:"source"`  // "bundled" or a folder of goose migrations, relative to the runbook
+	Source  string   `yaml:"source"`  // "bundled" or a folder of migrations, relative to the runbook
+	Format  string   `yaml:"format"`  // "goose", "plain" or "pop"; empty: goose or pop, as the names say
+	From    int64    `yaml:"from"`    // live: the version that blue has; 0: all files count when hazards are looked for
 	To      int64    `yaml:"to"`      // goose version; 0: the newest
 	Command []string `yaml:"command"` // the vendor's own; the DSN is in the environment variable DSN
+	// Allow names hazards of live migrations that a person accepts (docs/sqlrewrite.md).
+	Allow []string `yaml:"allow"`
+	// EndBlockers are application names whose sessions a live migration may end when they hold up its locks.
+	EndBlockers []string `yaml:"end_blockers"`
 }
 
 // ReplaySpec brings captured changes over until the backlog is small, and keeps going until the cutover.

@@ -16,6 +16,12 @@ const (
 	NotSplit        = "not-split"     // parts of the script depend on each other, so that it stays whole
 )
 
+// HazardNames lists them.
+func HazardNames() []string {
+	return []string{BlocksWrites, BlocksReads, RewritesTable, HoldsLock, WritesTable, MovesData, BreaksOldServer, LosesData, FailsOnRows,
+		Opaque, Unknown, NotSplit}
+}
+
 // Hazard is what a statement does to live traffic and rewriting doesn't take away.
 type Hazard struct {
 	Name      string // one of the names above

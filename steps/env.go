@@ -80,9 +80,14 @@ func (e *Env) migratorOf(m *plan.MigrateSpec) migrator {
 	if len(m.Command) > 0 {
 		return migrate.NewCommand(m.Command)
 	}
-	options := []migrate.Option{migrate.InSchema(e.Profile.Schema)}
+	return e.gooseOf(m, nil)
+}
+
+// gooseOf runs the files of a source; tell may be nil.
+func (e *Env) gooseOf(m *plan.MigrateSpec, tell func(migrate.Notice)) *migrate.Goose {
+	options := []migrate.Option{migrate.InSchema(e.Profile.Schema), migrate.InFormat(m.Format)}
 	if m.Target == "live" {
-		options = append(options, migrate.Live(e.budget()))
+		options = append(options, migrate.Live(e.budget()), migrate.Allow(m.Allow...), migrate.EndBlockers(m.EndBlockers...), migrate.Told(tell))
 	}
 	if m.Source == "bundled" {
 		return migrate.NewGoose(schema.Files(), m.To, options...)

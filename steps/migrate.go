@@ -2,8 +2,11 @@ package steps
 
 import (
 	"context"
+	"fmt"
+	"path/filepath"
 	"time"
 
+	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 )
@@ -35,6 +38,9 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	if err != nil {
 		return err
 	}
+	if s.spec.Target == "live" && len(s.spec.Command) == 0 {
+		m = s.env.gooseOf(s.spec, s.tell(ctx, p))
+	}
 	var done int64
 	if err := m.MigrateWith(ctx, s.database(), func(version int64, file string, took time.Duration) {
 		done++
@@ -51,6 +57,37 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 		return err
 	}
 	return fence.Raise(ctx, 0)
+}
+
+// tell shows how far a live migration is, and stores what it waits for. A note that can't be stored says that the run is
+// lost, which the next event finds out.
+func (s *migrateStep) tell(ctx context.Context, p *Progress) func(migrate.Notice) {
+	return func(n migrate.Notice) {
+		switch {
+		case n.Unit != "":
+			p.Report(n.Done, n.Total, n.Unit, n.Text)
+		case n.Warn:
+			_ = p.Note(ctx, "warn", "%s", n.Text)
+		default:
+			_ = p.Note(ctx, "info", "%s", n.Text)
+		}
+	}
+}
+
+// CheckMigrations says whether a runbook's live migrations can be rewritten such that traffic goes on, and refuses hazards
+// that nobody has allowed ([migrate.HazardError]). It opens no connection: all files above "from" count.
+func CheckMigrations(rb *plan.Runbook, profile *plan.Profile) error {
+	e := &Env{Runbook: rb, Profile: profile, Dir: filepath.Dir(rb.Path)}
+	for _, spec := range rb.Steps {
+		m, ok := spec.Config.(*plan.MigrateSpec)
+		if !ok || m.Target != "live" || len(m.Command) > 0 {
+			continue
+		}
+		if err := e.gooseOf(m, nil).LiveHazards(m.From); err != nil {
+			return fmt.Errorf("step %q: %w", spec.ID, err)
+		}
+	}
+	return nil
 }
 
 // liveMigrateStep is migrate with target: live. It has no Undo: blue's own schema has changed, and is served so.

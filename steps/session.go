@@ -33,6 +33,9 @@ type Session struct {
 
 // Start begins a new run and takes it.
 func Start(ctx context.Context, o Options) (*Session, error) {
+	if err := CheckMigrations(o.Runbook, o.Profile); err != nil {
+		return nil, err
+	}
 	return open(ctx, o, func(j *postgres.Journal, s *Session, built []Step) (*postgres.Lease, error) {
 		return j.Create(ctx, journal.RunStartedData{
 			Name: o.Runbook.Name, Runbook: o.Runbook.Path, Hash: o.Runbook.Hash, Version: o.Version,

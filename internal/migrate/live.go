@@ -41,6 +41,9 @@ func (e *HazardError) Error() string {
 	return b.String()
 }
 
+// ExitCode is that of a runbook with a mistake.
+func (e *HazardError) ExitCode() int { return 2 }
+
 // Hint names what would have to be allowed.
 func (e *HazardError) Hint() string {
 	var names []string
