@@ -82,7 +82,8 @@ func (r *Replayer) attempt(ctx context.Context, limit int) (a Applied, truncated
 		if err := r.settle(ctx, claimed); err != nil {
 			return err
 		}
-		a, err = r.apply(ctx, tx, claimed, true)
+		a, err = r.apply(ctx, tx, r.hooks.passOver(claimed), true)
+		a.Changes = int64(len(claimed))
 		return err
 	})
 	if err != nil || len(claimed) == 0 {
@@ -237,7 +238,6 @@ func (r *Replayer) apply(ctx context.Context, tx pgx.Tx, claimed []change, commi
 	if errors.Is(err, errDry) {
 		return a, nil
 	}
-	a.Changes = int64(len(claimed))
 	return a, err
 }
 

@@ -197,6 +197,8 @@ func (r *Replayer) collapse(all []change) ([]*seed, error) {
 			s = &seed{table: c.table, key: key}
 			byKey[id] = s
 			seeds = append(seeds, s)
+		} else if r.hooks.firstChange {
+			continue
 		}
 		s.changes = append(s.changes, c)
 		switch c.op {

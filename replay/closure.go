@@ -12,7 +12,7 @@ import (
 // entities works out the keys of blue's tables and the edges between them: foreign keys from child to parent, and the
 // profile's joins.
 func (r *Replayer) entities() error {
-	r.keys, r.edges = make(map[string][]string), make(map[string][]edge)
+	r.keys, r.edges, r.loose = make(map[string][]string), make(map[string][]edge), nil
 	for name, rel := range r.blue {
 		if !slices.Contains(r.Profile.Bookkeeping, name) {
 			r.keys[name] = rel.primary
@@ -54,6 +54,9 @@ func (r *Replayer) entities() error {
 			}
 		}
 		r.edges[e.from] = append(r.edges[e.from], e)
+		if !slices.ContainsFunc(r.blue[e.to].parents, func(p edge) bool { return p.to == e.from }) {
+			r.loose = append(r.loose, e)
+		}
 	}
 	for _, t := range r.Profile.Tables {
 		if t.Captured() && t.OnDelete == "" && r.green[t.Name] == nil && len(r.edges[t.Name]) == 0 {
@@ -114,6 +117,13 @@ func (r *Replayer) closure(ctx context.Context, tx pgx.Tx, seeds []*seed) (map[s
 	if r.hooks.noClosure {
 		return found, nil
 	}
+	for _, e := range r.loose {
+		keys, err := r.lookUp(ctx, tx, e.from, e.fromColumns, appeared(seeds, e))
+		if err != nil {
+			return nil, err
+		}
+		take(e.from, keys)
+	}
 	for table, edges := range r.edges {
 		for _, e := range edges {
 			var old keySet
@@ -148,6 +158,24 @@ func (r *Replayer) closure(ctx context.Context, tx pgx.Tx, seeds []*seed) (map[s
 		}
 	}
 	return found, nil
+}
+
+// appeared are the rows at the end of a loose edge that may have come or gone. No foreign key takes along what refers to
+// them: a token of a client that is deleted stays and has no client, and has one again when the client is registered
+// anew. What such rows become may depend on it.
+func appeared(seeds []*seed, e edge) []tuple {
+	var found keySet
+	for _, s := range seeds {
+		if s.table != e.to {
+			continue
+		}
+		for _, c := range s.changes {
+			if t, ok := c.pick(e.toColumns); ok && c.op != "U" {
+				found.add(t)
+			}
+		}
+	}
+	return found.keys
 }
 
 // lookUp gives the keys of a table's rows whose columns have one of the values.

@@ -11,7 +11,10 @@ import (
 	"github.com/tideover/tideover/internal/postgres"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
+func TestMain(m *testing.M) {
+	useMemory()
+	os.Exit(pgtest.RunTests(m))
+}
 
 func newDatabase(t testing.TB) string { return pgtest.NewDatabase(t) }
 

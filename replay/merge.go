@@ -41,8 +41,10 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 	if err := r.hooks.reach("staged"); err != nil {
 		return a, err
 	}
-	if err := replace(ctx, tx, stages); err != nil {
-		return a, err
+	if !r.hooks.matchOnly {
+		if err := replace(ctx, tx, stages); err != nil {
+			return a, err
+		}
 	}
 	if a.Deleted, err = r.remove(ctx, tx, stages, d); err != nil {
 		return a, err

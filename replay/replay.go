@@ -59,21 +59,6 @@ type Config struct {
 	hooks hooks
 }
 
-// hooks let tests break the mechanism, to prove that the tests would see it.
-type hooks struct {
-	at        func(point string) error // called at points where a crash hurts most
-	watermark bool                     // claim above the highest number seen
-	noClosure bool                     // bring the changed rows alone
-	noLedger  bool
-}
-
-func (h hooks) reach(point string) error {
-	if h.at == nil {
-		return nil
-	}
-	return h.at(point)
-}
-
 // Applied is what batches did.
 type Applied struct {
 	Changes, Upserted, Deleted, Revoked int64
@@ -99,6 +84,7 @@ type Replayer struct {
 	green    map[string]*relation
 	keys     map[string][]string // of blue's tables
 	edges    map[string][]edge   // by the table that they lead from
+	loose    []edge              // of them those that no foreign key keeps
 	epoch    string              // of blue's capture: numbers count from 1 again in the next
 	scratch  scratch
 	scanned  int64 // hooks.watermark
@@ -173,6 +159,7 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("make the ledger on green: %w", err)
 	}
+	r.scratch.template, r.scratch.given = r.hooks.template, r.hooks.template != ""
 	if err := r.scratch.prepare(ctx, r.Schema); err != nil {
 		return err
 	}

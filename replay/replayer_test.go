@@ -95,3 +95,22 @@ func TestDrainIsFast(t *testing.T) {
 	}
 	p.same(t, r)
 }
+
+// No foreign key of 1.1 leads from a token to its client: a token that nobody wrote to becomes void and comes to life
+// again with its client.
+func TestClientComesAndGoesWithoutItsTokens(t *testing.T) {
+	t.Parallel()
+	p := newSeededPair(t)
+	r := p.replayer(t)
+	for _, sql := range []string{
+		`DELETE FROM oauth_client WHERE id = 'c1'`,
+		`INSERT INTO oauth_client (id, owner) VALUES ('c1', 'anna')`,
+		`DELETE FROM oauth_client WHERE id = 'c1'`,
+	} {
+		p.as(t, sql)
+		if a := drain(t, r); len(a.Parked) > 0 {
+			t.Fatalf("%s: parked: %v", sql, a.Parked)
+		}
+		p.same(t, r)
+	}
+}

@@ -101,10 +101,16 @@ func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error)
 		if err := within(ctx, tx, schemaOf(v.profile)); err != nil {
 			return err
 		}
+		if v.hooks.noRevocations {
+			all = nil
+		}
 		if a.Revoked, err = revoke(ctx, tx, all, func(rev *revocation) string { return rev.spec.Blue.Apply }); err != nil {
 			return err
 		}
-		return enter(ctx, tx, epoch, ids(claimed))
+		if err := enter(ctx, tx, epoch, ids(claimed)); err != nil {
+			return err
+		}
+		return v.hooks.reach("merged")
 	})
 	if err != nil {
 		return Applied{}, fmt.Errorf("blue: %w", err)

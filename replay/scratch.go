@@ -23,6 +23,7 @@ type scratch struct {
 	green    *postgres.DB
 	base     string // of the names; its own for each green database
 	template string
+	given    bool // the template is somebody else's
 	ready    string
 	spent    []string
 }
@@ -43,6 +44,9 @@ func (s *scratch) prepare(ctx context.Context, schema func(ctx context.Context, 
 	s.base = "tideover_scratch_" + hex.EncodeToString(sum[:6])
 	if err := s.close(ctx); err != nil {
 		return err
+	}
+	if s.given {
+		return s.refresh(ctx)
 	}
 	s.template = s.name()
 	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{s.template}.Sanitize()+" TEMPLATE template0"); err != nil {
