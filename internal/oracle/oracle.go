@@ -11,7 +11,6 @@ package oracle
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -35,37 +34,20 @@ type Rules interface {
 	Apply(ctx context.Context, conn *pgx.Conn, phase string) ([]cleanup.Result, error)
 }
 
-const createDatabase = `CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s`
-
-const localeQuery = `SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`
-
 // Expected makes the database that green should be like, on green's server, out of blue's present state. The caller
 // drops it. On an error, a cancelled context included, it is dropped already and drop is nil. binDir is as in
 // snapshot.Options.
 func Expected(ctx context.Context, blue, green *postgres.DB, p *plan.Profile, m Migrator, rules Rules, binDir string) (dsn string, drop func(), err error) {
-	name := "tideover_expected_" + strings.ToLower(rand.Text()[:12])
-	var encoding, collate, ctype string
-	if err := green.Pool().QueryRow(ctx, localeQuery).Scan(&encoding, &collate, &ctype); err != nil {
-		return "", nil, fmt.Errorf("ask for green's locale: %w", err)
+	made, err := postgres.NewThrowaway(ctx, green, "tideover_expected")
+	if err != nil {
+		return "", nil, err
 	}
-	if dsn, err = postgres.WithDatabase(green.DSN(), name); err != nil {
-		return "", nil, fmt.Errorf("green: %w", err)
-	}
-	drop = func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer cancel()
-		_, _ = green.Pool().Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
-	}
-	create := fmt.Sprintf(createDatabase, pgx.Identifier{name}.Sanitize(), literal(encoding), literal(collate), literal(ctype))
-	if _, err := green.Pool().Exec(ctx, create); err != nil {
-		drop() // a cancelled CREATE DATABASE may have been carried out
-		return "", nil, fmt.Errorf("create database %q on green's server: %w", name, err)
-	}
-	if err := fill(ctx, blue, dsn, p, m, rules, binDir); err != nil {
+	drop = func() { _ = made.Drop(ctx) } // what is left, the next one removes
+	if err := fill(ctx, blue, made.DSN, p, m, rules, binDir); err != nil {
 		drop()
 		return "", nil, fmt.Errorf("migrate blue's state offline: %w", err)
 	}
-	return dsn, drop, nil
+	return made.DSN, drop, nil
 }
 
 func fill(ctx context.Context, blue *postgres.DB, dsn string, p *plan.Profile, m Migrator, rules Rules, binDir string) error {

@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -19,23 +18,16 @@ func (c *check) trial(ctx context.Context) error {
 	if c.Migrator == nil {
 		return nil
 	}
-	name := "tideover_preflight_" + strings.ToLower(rand.Text()[:12])
-	dsn, err := postgres.WithDatabase(c.Green.DSN(), name)
+	scratch, err := postgres.NewThrowaway(ctx, c.Green, "tideover_preflight")
 	if err != nil {
-		return fmt.Errorf("green: %w", err)
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer cancel()
-		_, _ = c.Green.Pool().Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
-	}()
-	if _, err := c.Green.Pool().Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE template0"); err != nil {
 		if lost(ctx, err) != nil {
 			return err
 		}
 		c.add(Fail, "trial", fmt.Sprintf("no scratch database on green's server: %v", err), "ALTER ROLE … CREATEDB on green", 0)
 		return nil
 	}
+	defer func() { _ = scratch.Drop(ctx) }() // what is left, the next one removes
+	dsn := scratch.DSN
 	if err := snapshot.Schema(ctx, c.Blue.DSN(), dsn, snapshot.SchemaOptions{Profile: c.Profile, BinDir: c.BinDir}); err != nil {
 		return c.failed(ctx, "blue's schema cannot be copied", err)
 	}

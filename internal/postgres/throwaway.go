@@ -1,0 +1,128 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Throwaway is a database beside another one, on its server and in its locale, that lasts no longer than the process:
+// Drop removes it, and what a killed process leaves is removed when the next one with the same prefix is made. A session
+// of the process holds an advisory lock on its name; the server frees it whatever becomes of the process.
+type Throwaway struct {
+	DSN string
+
+	name  string
+	owner *pgx.Conn
+}
+
+// throwawaySQL makes a database like the one that the session is in.
+const throwawaySQL = `
+SELECT pg_catalog.format('CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L', $1::text,
+	pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype)
+FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`
+
+// NewThrowaway makes one. prefix says what it is for: "tideover_preflight". The name also holds a number of the database
+// that it is made beside, because advisory locks are known within one database only.
+func NewThrowaway(ctx context.Context, beside *DB, prefix string) (_ *Throwaway, err error) {
+	owner, err := beside.ConnectAs(ctx, "throwaway")
+	if err != nil {
+		return nil, err
+	}
+	t := &Throwaway{owner: owner}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Drop(ctx)) // a cancelled CREATE DATABASE may have been carried out
+		}
+	}()
+	var oid uint32
+	if err := owner.QueryRow(ctx, `SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`).Scan(&oid); err != nil {
+		return nil, fmt.Errorf("%s: %w", beside.Name(), err)
+	}
+	prefix = fmt.Sprintf("%s_%d_", prefix, oid)
+	if err := sweepThrowaways(ctx, owner, prefix); err != nil {
+		return nil, fmt.Errorf("remove databases that a killed process has left on the server of %s: %w", beside.Name(), err)
+	}
+	name := prefix + strings.ToLower(rand.Text()[:12])
+	if t.DSN, err = WithDatabase(beside.DSN(), name); err != nil {
+		return nil, fmt.Errorf("%s: %w", beside.Name(), err)
+	}
+	if _, err := owner.Exec(ctx, `SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))`, name); err != nil {
+		return nil, fmt.Errorf("%s: %w", beside.Name(), err)
+	}
+	var create string
+	if err := owner.QueryRow(ctx, throwawaySQL, name).Scan(&create); err != nil {
+		return nil, fmt.Errorf("ask for the locale of %s: %w", beside.Name(), err)
+	}
+	t.name = name
+	if _, err := owner.Exec(ctx, create); err != nil {
+		return nil, fmt.Errorf("create database %q on the server of %s: %w", name, beside.Name(), err)
+	}
+	return t, nil
+}
+
+// sweepThrowaways drops the databases whose owners are gone.
+func sweepThrowaways(ctx context.Context, conn *pgx.Conn, prefix string) error {
+	rows, err := conn.Query(ctx, `SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, $1)`, prefix)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var dead bool
+		if err := conn.QueryRow(ctx, `SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0))`, name).Scan(&dead); err != nil {
+			return err
+		}
+		if !dead {
+			continue
+		}
+		if err := dropDatabase(ctx, conn, name); err != nil {
+			return err
+		}
+		if _, err := conn.Exec(ctx, `SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended($1, 0))`, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
+	_, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+	return err
+}
+
+// Drop removes the database, whatever becomes of ctx. It may be called again.
+func (t *Throwaway) Drop(ctx context.Context) error {
+	if t.owner == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	owner := t.owner
+	t.owner = nil
+	var err error
+	if t.name != "" {
+		conn := owner
+		if owner.IsClosed() { // a query of it was cancelled
+			if conn, err = pgx.ConnectConfig(ctx, owner.Config()); err != nil {
+				return fmt.Errorf("drop database %q: %w", t.name, err)
+			}
+			defer conn.Close(ctx)
+		}
+		if err = dropDatabase(ctx, conn, t.name); err != nil {
+			err = fmt.Errorf("drop database %q: %w", t.name, err)
+		}
+	}
+	if !owner.IsClosed() {
+		err = errors.Join(err, owner.Close(ctx))
+	}
+	return err
+}

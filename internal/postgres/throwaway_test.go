@@ -1,0 +1,69 @@
+package postgres_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/postgres"
+)
+
+func TestThrowaway(t *testing.T) {
+	t.Parallel()
+	db := open(t, pgtest.NewDatabase(t))
+	count := func() (n int) {
+		t.Helper()
+		const sql = `SELECT count(*) FROM pg_database WHERE datname LIKE 'tideover\_test\_' ||
+			(SELECT oid FROM pg_database WHERE datname = current_database()) || '\_%'`
+		if err := db.Pool().QueryRow(context.WithoutCancel(t.Context()), sql).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	alive, err := postgres.NewThrowaway(t.Context(), db, "tideover_test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := postgres.NewThrowaway(t.Context(), db, "tideover_test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := postgres.Connect(t.Context(), "test", dead.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	// A process that is killed: its sessions end, its database stays.
+	const end = `SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		AND ((classid::bigint << 32) | objid::bigint) = hashtextextended($1, 0)`
+	name := conn.Config().Database
+	if tag, err := db.Pool().Exec(t.Context(), end, name); err != nil || tag.RowsAffected() != 1 {
+		t.Fatalf("end the owner: %v, %d sessions", err, tag.RowsAffected())
+	}
+	third, err := postgres.NewThrowaway(t.Context(), db, "tideover_test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 2 {
+		t.Errorf("%d databases, want those of the two living owners", n)
+	}
+	for _, w := range []*postgres.Throwaway{alive, third, third} {
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := w.Drop(cancelled); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := count(); n != 0 {
+		t.Errorf("%d databases are left", n)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := postgres.NewThrowaway(cancelled, db, "tideover_test"); err == nil {
+		t.Error("made with a context that had ended")
+	}
+	if n := count(); n != 0 {
+		t.Errorf("%d databases are left by a cancelled one", n)
+	}
+}
