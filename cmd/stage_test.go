@@ -26,13 +26,14 @@ type theatre struct {
 	runbook string
 	traffic *traffic.Generator
 	mark    journal.Sink // puts the run's stages into the traffic's history
+	said    bytes.Buffer // all that tideover printed to stdout
 	stop    func()
 }
 
 // newTheatre starts a stage with the demo's runbook beside it, and the traffic.
 func newTheatre(t *testing.T, change ...func(*traffic.Config)) *theatre {
 	t.Helper()
-	s, err := stage.Start(t.Context(), stage.Options{Executable: binary, Seed: seed.Options{Clients: 10, Sessions: 300, Offending: true}})
+	s, err := stage.Start(t.Context(), stage.Options{Executable: binary, Seed: seed.Options{Clients: 10, Sessions: 300, Offending: true, Secret: "seeded-client-secret-4410"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +132,7 @@ func (th *theatre) signal(t *testing.T, sig os.Signal, at func(journal.Event) bo
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
+		th.said.Write(append(lines.Bytes(), '\n'))
 		var e journal.Event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			t.Errorf("no event: %s", lines.Bytes())
