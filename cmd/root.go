@@ -47,6 +47,7 @@ func NewRootCmd(std *IO) *cobra.Command {
 		NewRehearseCmd(std),
 		NewServerCmd(std),
 		NewRouterCmd(std),
+		NewSQLCmd(std),
 	)
 	return root
 }

@@ -208,3 +208,17 @@ func (s *Script) unwrap() {
 		setScopes(s.Up)
 	}
 }
+
+// Above is the scripts behind a version: goose's number, or the vendor's own; "" is all. The version must be one of them.
+func (s *Source) Above(from string) ([]*Script, error) {
+	if from == "" {
+		return s.Scripts, nil
+	}
+	for i, script := range s.Scripts {
+		v := version(script.Target())
+		if script.vendor == from || script.vendor == "" && v > 0 && strconv.FormatInt(v, 10) == strings.TrimLeft(from, "0") {
+			return s.Scripts[i+1:], nil
+		}
+	}
+	return nil, fmt.Errorf("no migration has version %s", from)
+}

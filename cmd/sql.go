@@ -1,0 +1,57 @@
+package cmd
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tideover/tideover/sqlrewrite"
+)
+
+const sqlLong = `Sql looks at a folder of migrations written for Postgres: goose's, plain .sql files, or pop's as Ory's servers have them.
+
+  tideover sql lint DIR              # what each statement does to live traffic
+  tideover sql rewrite DIR -o OUT    # the same migrations as lock-safe goose files
+  tideover sql prove DIR             # both on throw-away databases: same schema, same data, who waited how long`
+
+// NewSQLCmd is tideover sql.
+func NewSQLCmd(std *IO) *cobra.Command {
+	c := &cobra.Command{Use: "sql", Short: "Make a vendor's migrations lock-safe, and prove it", Long: sqlLong}
+	c.AddCommand(NewSQLLintCmd(std), NewSQLRewriteCmd(std), NewSQLProveCmd(std))
+	return c
+}
+
+// readMigrations reads a folder; a mistake in it is one of the command line's.
+func readMigrations(dir, format string) (*sqlrewrite.Source, error) {
+	if format != "" && !slices.Contains(sqlrewrite.Formats(), format) {
+		return nil, usageErrorf("--input %s: one of %s", format, strings.Join(sqlrewrite.Formats(), ", "))
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, usageErrorf("%s is not a folder that can be read", dir)
+	}
+	s, err := sqlrewrite.ReadFolder(os.DirFS(dir), sqlrewrite.Format(format))
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return s, nil
+}
+
+// checkHazards refuses a name that is no hazard's.
+func checkHazards(names []string) error {
+	for _, n := range names {
+		if !slices.Contains(sqlrewrite.HazardNames(), n) {
+			return usageErrorf("--allow %s: one of %s", n, strings.Join(sqlrewrite.HazardNames(), ", "))
+		}
+	}
+	return nil
+}
+
+func addInput(c *cobra.Command, input *string) {
+	c.Flags().StringVar(input, "input", "", "how the files are named: "+strings.Join(sqlrewrite.Formats(), ", ")+" (default: found out)")
+}
+
+func addAllow(c *cobra.Command, allow *[]string) {
+	c.Flags().StringSliceVar(allow, "allow", nil, "a hazard that you accept, by its name; may be repeated")
+}

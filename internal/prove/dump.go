@@ -1,0 +1,50 @@
+package prove
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/migrate"
+	"github.com/tideover/tideover/sqlrewrite"
+)
+
+// ours are tables of the migration tools: goose's, and those that a live migration works with and drops.
+var ours = []string{"goose_db_version", migrate.LedgerTable, sqlrewrite.BackfillTable}
+
+// Dump is a database's schema as pg_dump -s writes it, without what differs between any two dumps, and without goose's own
+// table. binDir is a folder with pg_dump; "": PATH. The password goes by the environment.
+func Dump(ctx context.Context, dsn, binDir string) (string, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return "", fmt.Errorf("pg_dump: the connection string can't be read")
+	}
+	program := "pg_dump"
+	if binDir != "" {
+		program = filepath.Join(binDir, program)
+	}
+	args := []string{"--schema-only", "--no-password", "--host=" + config.Host, "--port=" + strconv.Itoa(int(config.Port)), "--username=" + config.User,
+		"--dbname=" + config.Database, "--exclude-table=goose_db_version*"}
+	var stdout, stderr bytes.Buffer
+	c := exec.CommandContext(ctx, program, args...)
+	c.Env = append(os.Environ(), "PGPASSWORD="+config.Password)
+	c.Stdout, c.Stderr = &stdout, &stderr
+	if err := c.Run(); err != nil {
+		return "", fmt.Errorf("pg_dump: %w: %s", err, strings.TrimSpace(stderr.String()))
+	}
+	var b strings.Builder
+	for line := range strings.Lines(stdout.String()) {
+		// Since 15.14 a dump is wrapped in a random word.
+		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) {
+			b.WriteString(line)
+		}
+	}
+	return b.String(), nil
+}

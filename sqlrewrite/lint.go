@@ -1,0 +1,54 @@
+package sqlrewrite
+
+// Finding is something about a statement that its author should know.
+type Finding struct {
+	Rule   string // the hazard's name, or "note"
+	File   string
+	Line   int
+	Column int
+	Text   string
+	Hint   string
+	// Fixed: rewriting takes it away. What is neither fixed nor a note must be allowed by name.
+	Fixed bool
+	Note  bool
+}
+
+// Lint compares what each statement of the scripts does as written with what is left of it after rewriting.
+func Lint(scripts []*Script) ([]Finding, error) {
+	var all []Finding
+	for _, s := range scripts {
+		if s.keep {
+			continue
+		}
+		r, err := Live(s)
+		if err != nil {
+			return nil, err
+		}
+		columns := map[int]int{}
+		for _, st := range s.Up {
+			if columns[st.Line] == 0 {
+				columns[st.Line] = st.Column
+			}
+		}
+		left := map[[2]any]bool{}
+		add := func(h Hazard, fixed bool) {
+			all = append(all, Finding{Rule: h.Name, File: h.File, Line: h.Line, Column: max(columns[h.Line], 1), Text: h.Text, Hint: h.Hint, Fixed: fixed})
+		}
+		for _, h := range r.Hazards {
+			left[[2]any{h.Name, h.Line}] = true
+			add(h, false)
+		}
+		for _, h := range (part{s.Up, s.NoTransaction}).hazards() {
+			if key := [2]any{h.Name, h.Line}; !left[key] {
+				left[key] = true
+				add(h, true)
+			}
+		}
+		for _, st := range s.Up {
+			for _, n := range Analyze(st).Notes {
+				all = append(all, Finding{Rule: "note", File: st.File, Line: st.Line, Column: st.Column, Text: n, Note: true})
+			}
+		}
+	}
+	return all, nil
+}
