@@ -140,8 +140,10 @@ func changeAnswers(x *txn) {
 	x.rows(`UPDATE oauth_login_handled SET acr = acr || '1', context = $2 WHERE challenge = $1`, x.pick("challenge", "oauth_login_handled", "true"), x.text())
 }
 
+// moveConsent gives a consent another login of its client.
 func moveConsent(x *txn) {
-	x.rows(`UPDATE oauth_consent_request SET login_challenge = $2 WHERE challenge = $1`, x.consent(), x.pick("challenge", "oauth_login_request", "true"))
+	x.rows(`UPDATE oauth_consent_request k SET login_challenge = l.challenge FROM oauth_login_request l
+WHERE k.challenge = $1 AND l.challenge = $2 AND l.client_id = k.client_id`, x.consent(), x.pick("challenge", "oauth_login_request", "true"))
 }
 
 func deleteLogin(x *txn) {

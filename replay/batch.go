@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/postgres"
@@ -40,8 +41,12 @@ func (r *Replayer) batch(ctx context.Context) (Applied, error) {
 	if err := r.prepare(ctx); err != nil {
 		return Applied{}, err
 	}
-	for limit := r.Config.Batch; ; {
+	for limit := r.pace.limit; ; {
+		began := time.Now()
 		a, truncated, err := r.attempt(ctx, limit)
+		if err == nil && truncated {
+			r.pace.learn(time.Since(began))
+		}
 		switch {
 		case errors.Is(err, errReplayed):
 		case err == nil || ctx.Err() != nil:
@@ -82,6 +87,8 @@ func (r *Replayer) attempt(ctx context.Context, limit int) (a Applied, truncated
 		if err := r.settle(ctx, claimed); err != nil {
 			return err
 		}
+		r.more = truncated
+		defer func() { r.more = false }()
 		a, err = r.apply(ctx, tx, r.hooks.passOver(claimed), true)
 		a.Changes = int64(len(claimed))
 		return err
@@ -214,6 +221,11 @@ func (r *Replayer) apply(ctx context.Context, tx pgx.Tx, claimed []change, commi
 			return a, err
 		}
 		defer hangUp(ctx, from)
+		if r.more { // another batch will want a scratch database
+			var g errgroup.Group
+			g.Go(func() error { return r.scratch.refresh(ctx) })
+			defer func() { _ = g.Wait() }() // the next batch tries again, and says what is wrong
+		}
 		if err := r.transform(ctx, tx, from, dsn, d); err != nil {
 			return a, err
 		}

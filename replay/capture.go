@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS tideover.change (
 	error text
 );
 CREATE INDEX IF NOT EXISTS change_unapplied ON tideover.change (id) WHERE applied_at IS NULL AND parked_at IS NULL;
-CREATE INDEX IF NOT EXISTS change_unapplied_txid ON tideover.change (txid) WHERE applied_at IS NULL AND parked_at IS NULL;
+CREATE INDEX IF NOT EXISTS change_unapplied_txid ON tideover.change (txid, (op = 'D'), id) WHERE applied_at IS NULL AND parked_at IS NULL;
 CREATE INDEX IF NOT EXISTS change_parked ON tideover.change (table_name, key) WHERE parked_at IS NOT NULL AND applied_at IS NULL;
 CREATE INDEX IF NOT EXISTS change_revoked ON tideover.change (id) WHERE kind = 'revoked';
 CREATE TABLE IF NOT EXISTS tideover.capture (

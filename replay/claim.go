@@ -76,7 +76,38 @@ WITH head AS MATERIALIZED (
 SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, (SELECT count(*) FROM head)
 FROM tideover.change
 WHERE applied_at IS NULL AND parked_at IS NULL AND txid IN (SELECT DISTINCT txid FROM head)
-ORDER BY id`
+LIMIT $2`
+
+// wholeSQL lists the oldest transactions that fit in together.
+const wholeSQL = `
+WITH head AS MATERIALIZED (
+	SELECT id, txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT $1
+), sized AS (
+	SELECT t.txid, t.first, (SELECT count(*) FROM (
+		SELECT 1 FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL AND txid = t.txid LIMIT $2) c) AS n
+	FROM (SELECT txid, min(id) AS first FROM head GROUP BY txid) t
+), summed AS (
+	SELECT txid, sum(n) OVER (ORDER BY first) AS total FROM sized
+)
+SELECT txid FROM summed WHERE total < $2`
+
+const claimWholeSQL = `
+SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, $1::bigint
+FROM tideover.change
+WHERE applied_at IS NULL AND parked_at IS NULL AND txid IN (` + wholeSQL + `)`
+
+// claimPartSQL takes a part of the oldest transaction. What it deleted comes last, when all that it wrote is over: a
+// consent that lost its login has made the login's flow its own by the time that the login goes.
+const claimPartSQL = `
+SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, $1::bigint
+FROM tideover.change
+WHERE applied_at IS NULL AND parked_at IS NULL AND txid = (
+	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT 1)
+ORDER BY (op = 'D'), id LIMIT $1`
+
+// wholeFactor is how many times its size a batch may have to keep transactions whole. A larger one, such as a janitor's
+// that deletes a million tokens, comes in parts: it would not fit into memory.
+const wholeFactor = 4
 
 // claimParkedSQL takes parked changes of keys that have changed since: what was wrong may be mended.
 const claimParkedSQL = `
@@ -93,15 +124,13 @@ FROM tideover.change WHERE id > $1 ORDER BY id`
 
 // claim reads changes in the snapshot of tx. truncated says that the snapshot has more.
 func (r *Replayer) claim(ctx context.Context, tx pgx.Tx, limit int) (found []change, truncated bool, err error) {
-	sql, arg := claimSQL, any(limit)
-	if r.hooks.watermark {
-		sql, arg = claimWatermarkSQL, r.scanned
-	}
-	found, head, err := changes(ctx, tx, sql, arg)
+	found, head, err := r.oldest(ctx, tx, limit)
 	if err != nil || len(found) == 0 {
 		return nil, false, err
 	}
-	r.scanned = max(r.scanned, found[len(found)-1].id)
+	for _, c := range found {
+		r.scanned = max(r.scanned, c.id)
+	}
 	parked, _, err := changes(ctx, tx, claimParkedSQL, ids(found))
 	if err != nil {
 		return nil, false, err
@@ -109,6 +138,23 @@ func (r *Replayer) claim(ctx context.Context, tx pgx.Tx, limit int) (found []cha
 	found = append(found, parked...)
 	slices.SortFunc(found, func(a, b change) int { return int(a.id - b.id) })
 	return found, head >= int64(limit), nil
+}
+
+// oldest reads about limit changes, and how many of them the limit was for.
+func (r *Replayer) oldest(ctx context.Context, tx pgx.Tx, limit int) ([]change, int64, error) {
+	if r.hooks.watermark {
+		return changes(ctx, tx, claimWatermarkSQL, r.scanned)
+	}
+	tooMany := wholeFactor*limit + 1
+	found, head, err := changes(ctx, tx, claimSQL, limit, tooMany)
+	if err != nil || len(found) < tooMany {
+		return found, head, err
+	}
+	found, _, err = changes(ctx, tx, claimWholeSQL, limit, tooMany)
+	if err != nil || len(found) > 0 {
+		return found, head, err
+	}
+	return changes(ctx, tx, claimPartSQL, limit)
 }
 
 func changes(ctx context.Context, tx pgx.Tx, sql string, args ...any) (found []change, head int64, err error) {

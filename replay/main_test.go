@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"testing"
 
@@ -12,6 +13,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childProfile) != "" {
+		if err := runChild(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	useMemory()
 	os.Exit(pgtest.RunTests(m))
 }

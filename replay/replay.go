@@ -49,7 +49,7 @@ type Config struct {
 	Profile     *plan.Profile
 	Migrator    Migrator
 	Rules       RuleRunner
-	Batch       int           // changes a batch at most, but never half a transaction; 0: 2000
+	Batch       int           // changes of the first batch; later ones of a long queue take about a second; 0: 2000
 	Poll        time.Duration // how long Run waits when there is nothing to do; 0: 100ms
 	Sample      int           // revocations that Verify asks green about at most, the newest and some of the others; 0: 5000
 	// Schema gives the empty database at intoDSN blue's schema and the rows of its bookkeeping tables; nil:
@@ -87,6 +87,8 @@ type Replayer struct {
 	loose    []edge              // of them those that no foreign key keeps
 	epoch    string              // of blue's capture: numbers count from 1 again in the next
 	scratch  scratch
+	pace     pace
+	more     bool  // the queue has more than the batch under way
 	scanned  int64 // hooks.watermark
 	prepared bool
 }
@@ -113,7 +115,7 @@ func NewReplayer(c Config) (*Replayer, error) {
 			return nil, fmt.Errorf("profile: revocation %q: blue.key and green.key are compared in pairs", rev.Kind)
 		}
 	}
-	return &Replayer{Config: c, scratch: scratch{green: c.Green}}, nil
+	return &Replayer{Config: c, scratch: scratch{green: c.Green}, pace: newPace(c.Batch)}, nil
 }
 
 // Prepare reads both catalogs and makes the empty template of blue's schema on green's server, and one scratch database
@@ -231,6 +233,7 @@ func (r *Replayer) Run(ctx context.Context, report func(Lag)) error {
 func (r *Replayer) idle(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.scratch.release()
 	return r.scratch.refresh(ctx)
 }
 

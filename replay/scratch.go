@@ -25,8 +25,12 @@ type scratch struct {
 	template string
 	given    bool // the template is somebody else's
 	ready    string
+	taken    string // by the batch under way, or the last
 	spent    []string
 }
+
+// manySpent is how many used databases may wait for a quiet moment: each has some megabytes of catalogs.
+const manySpent = 16
 
 // name is a new one each time: the backend of a process that was killed may still be making its database.
 func (s *scratch) name() string {
@@ -70,13 +74,27 @@ func (s *scratch) take(ctx context.Context) (string, error) {
 		}
 	}
 	name := s.ready
-	s.ready = ""
-	s.spent = append(s.spent, name)
+	s.release()
+	s.ready, s.taken = "", name
+	for len(s.spent) > manySpent {
+		if err := s.drop(ctx, s.spent[0]); err != nil {
+			return "", err
+		}
+		s.spent = s.spent[1:]
+	}
 	dsn, err := postgres.WithDatabase(s.green.DSN(), name)
 	if err != nil {
 		return "", fmt.Errorf("scratch database: %w", err)
 	}
 	return dsn, nil
+}
+
+// release says that the batch that had a database needs it no more.
+func (s *scratch) release() {
+	if s.taken != "" {
+		s.spent = append(s.spent, s.taken)
+	}
+	s.taken = ""
 }
 
 func (s *scratch) create(ctx context.Context) error {
@@ -88,6 +106,7 @@ func (s *scratch) create(ctx context.Context) error {
 	return nil
 }
 
+// refresh makes the next database and drops those that are spent. It may run while a batch uses the one that it took.
 func (s *scratch) refresh(ctx context.Context) error {
 	if s.ready == "" {
 		if err := s.create(ctx); err != nil {
@@ -117,7 +136,7 @@ func (s *scratch) close(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the scratch databases: %w", err)
 	}
-	s.ready, s.spent = "", nil
+	s.ready, s.taken, s.spent = "", "", nil
 	var errs []error
 	for _, name := range names {
 		errs = append(errs, s.drop(ctx, name))

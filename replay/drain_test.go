@@ -1,0 +1,134 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tideover/tideover/internal/pgserver"
+	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/postgres"
+)
+
+// A long queue must not end in memory: neither many transactions nor a single one that is as long.
+func TestLongQueueFitsIntoMemory(t *testing.T) {
+	t.Parallel()
+	const room = 300 << 20
+	changes := 200_000
+	if os.Getenv("TIDEOVER_HISTORIES") != "" {
+		changes = 1_000_000
+	}
+	for _, c := range []struct {
+		name string
+		sql  []string // each a transaction
+	}{
+		{"one transaction", []string{fmt.Sprintf(`INSERT INTO event SELECT i, i FROM generate_series(1, %d) i`, changes/2),
+			fmt.Sprintf(`BEGIN; DELETE FROM event WHERE id %% 2 = 0; UPDATE event SET v = v + 1; INSERT INTO event SELECT -i, i FROM generate_series(1, %d) i; COMMIT`, changes/4)}},
+		{"transactions of a hundred", slices.Collect(func(yield func(string) bool) {
+			for i := 0; i < changes && yield(fmt.Sprintf(`INSERT INTO event SELECT i, i FROM generate_series(%d, %d) i`, i, i+99)); i += 100 {
+			}
+		})},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := &pair{blue: open(t, "blue", newDatabase(t)), green: open(t, "green", newDatabase(t)), profile: narrow}
+			for _, db := range []*postgres.DB{p.blue, p.green} {
+				exec(t, db, narrowSQL)
+			}
+			if err := (widen{}).Migrate(t.Context(), p.green.DSN()); err != nil {
+				t.Fatal(err)
+			}
+			if err := NewCapture(p.blue, narrow, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+				t.Fatal(err)
+			}
+			p.as(t, c.sql...)
+			began := time.Now()
+			child := startChild(t, "narrow", p.blue.DSN(), p.green.DSN())
+			peak, err := child.wait(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rate := float64(changes) / time.Since(began).Seconds()
+			t.Logf("%d changes: %.0f a second, at most %d MiB", changes, rate, peak>>20)
+			if peak == 0 || peak > room {
+				t.Errorf("the process took %d MiB", peak>>20)
+			}
+			want := p.text(t, p.blue, `SELECT md5(string_agg(id || ':' || v || ':' || v + 1, ',' ORDER BY id)) FROM event`)
+			if got := p.text(t, p.green, `SELECT md5(string_agg(id || ':' || v || ':' || w, ',' ORDER BY id)) FROM event`); got != want {
+				t.Error("green differs from blue")
+			}
+			p.once(t)
+		})
+	}
+}
+
+// once fails the test where a change was lost or counted twice.
+func (p *pair) once(t *testing.T) {
+	t.Helper()
+	var changes, marked, counted, ledger int64
+	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT count(*), count(applied_at), (SELECT applied FROM tideover.capture) FROM tideover.change`).
+		Scan(&changes, &marked, &counted); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.green.Pool().QueryRow(t.Context(), `SELECT count(*) FROM tideover.applied`).Scan(&ledger); err != nil {
+		t.Fatal(err)
+	}
+	if changes != marked || changes != counted || changes != ledger {
+		t.Errorf("of %d changes %d are marked, %d counted and %d in the ledger", changes, marked, counted, ledger)
+	}
+}
+
+// The tool, blue and green are killed in turn while a queue drains. Nothing may be lost, doubled or left behind.
+func TestKillsInTheDrain(t *testing.T) {
+	t.Parallel()
+	servers := map[string]*pgserver.Server{}
+	for _, name := range []string{"blue", "green"} {
+		servers[name] = pgtest.NewServer(t, pgserver.Options{Name: name, Fsync: true})
+		if err := goose(version11).Migrate(t.Context(), servers[name].DSN()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &pair{blue: open(t, "blue", servers["blue"].DSN()), green: open(t, "green", servers["green"].DSN()), profile: bundled(t)}
+	if err := NewCapture(p.blue, p.profile, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, p.blue, fmt.Sprintf(crowdSQL, 600))
+	p.bulk(t, p.green)
+	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
+	for n, victim := range []string{"tool", "blue", "green", "tool", "green", "blue", "tool", "tool"} {
+		p.rotate(t, n*50, 300)
+		p.as(t, fmt.Sprintf(`DELETE FROM oauth_session WHERE id = 's%d'`, n+1), fmt.Sprintf(`DELETE FROM oauth_consent_request WHERE challenge = 'k%d'`, n+100))
+		c := startChild(t, "bundled", p.blue.DSN(), p.green.DSN())
+		c.batches(1 + rng.IntN(2))
+		time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond) // where in the batch it is, is chance
+		if victim == "tool" {
+			c.kill()
+		} else if err := servers[victim].Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.wait(t); err == nil {
+			t.Logf("%d: the queue was drained before %s was killed", n, victim)
+		}
+		if victim != "tool" {
+			if err := servers[victim].Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			map[string]*postgres.DB{"blue": p.blue, "green": p.green}[victim].Pool().Reset()
+		}
+	}
+	if _, err := startChild(t, "bundled", p.blue.DSN(), p.green.DSN()).wait(t); err != nil {
+		t.Fatal(err)
+	}
+	p.once(t)
+	for _, d := range p.compare(t) {
+		t.Error(d)
+	}
+	var left int
+	if err := p.green.Pool().QueryRow(context.Background(), `SELECT count(*) FROM pg_database WHERE starts_with(datname, 'tideover_scratch')`).Scan(&left); err != nil || left > 0 {
+		t.Errorf("%d scratch databases are left, %v", left, err)
+	}
+}
