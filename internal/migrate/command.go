@@ -18,7 +18,8 @@ import (
 )
 
 // Command runs the vendor's own migration command. Its environment is ours, with DSN set to the database's connection
-// string and the extra settings over it; nothing secret is on its command line unless the runbook put it there.
+// string, PGAPPNAME so that its sessions are known as ours, and the extra settings over it; nothing secret is on its
+// command line unless the runbook put it there.
 type Command struct {
 	argv, env []string
 }
@@ -40,7 +41,7 @@ func (c *Command) MigrateWith(ctx context.Context, dsn string, applied Applied) 
 	}
 	name, out, began := filepath.Base(c.argv[0]), &tail{}, time.Now()
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
-	cmd.Env = append(append(os.Environ(), "DSN="+dsn), c.env...)
+	cmd.Env = append(append(os.Environ(), "DSN="+dsn, "PGAPPNAME=tideover/migrate"), c.env...)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, 5*time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -91,7 +91,7 @@ func (p *performance) upgrade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	probe, err := startProbe(ctx, blue)
+	probe, err := startProbes(ctx, blue, green)
 	if err != nil {
 		return err
 	}
