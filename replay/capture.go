@@ -295,6 +295,3 @@ SELECT (SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked
 	l.Captured = l.Applied + l.Changes + l.Parked
 	return l, nil
 }
-
-// ErrNoCapture says that a side's changes are not recorded.
-var ErrNoCapture = errors.New("the capture is not installed")

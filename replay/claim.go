@@ -158,13 +158,22 @@ func (r *Replayer) oldest(ctx context.Context, tx pgx.Tx, limit int) ([]change, 
 }
 
 func changes(ctx context.Context, tx pgx.Tx, sql string, args ...any) (found []change, head int64, err error) {
+	err = eachChange(ctx, tx, sql, args, func(c change, last int64) {
+		found, head = append(found, c), last
+	})
+	return found, head, err
+}
+
+// eachChange reads changes, each with the number that its query gives as its last column.
+func eachChange(ctx context.Context, tx pgx.Tx, sql string, args []any, take func(c change, last int64)) error {
 	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, 0, fmt.Errorf("claim changes: %w", err)
+		return fmt.Errorf("read changes: %w", err)
 	}
 	var c change
 	var key, kept []byte
-	_, err = pgx.ForEachRow(rows, []any{&c.id, &c.txid, &c.table, &c.op, &c.kind, &key, &kept, &head}, func() error {
+	var last int64
+	_, err = pgx.ForEachRow(rows, []any{&c.id, &c.txid, &c.table, &c.op, &c.kind, &key, &kept, &last}, func() error {
 		var err error
 		if c.key, err = texts(key); err != nil {
 			return err
@@ -172,13 +181,13 @@ func changes(ctx context.Context, tx pgx.Tx, sql string, args ...any) (found []c
 		if c.kept, err = texts(kept); err != nil {
 			return err
 		}
-		found = append(found, c)
+		take(c, last)
 		return nil
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("claim changes: %w", err)
+		return fmt.Errorf("read changes: %w", err)
 	}
-	return found, head, nil
+	return nil
 }
 
 // texts reads a JSON object's values as ->> would give them; null is nil.

@@ -100,7 +100,7 @@ func NewReplayer(c Config) (*Replayer, error) {
 	}
 	c.Batch = cmp.Or(c.Batch, 2000)
 	c.Poll = cmp.Or(c.Poll, 100*time.Millisecond)
-	c.Sample = cmp.Or(c.Sample, 5000)
+	c.Sample = cmp.Or(c.Sample, defaultSample)
 	if c.Schema == nil {
 		c.Schema = func(ctx context.Context, into string) error {
 			return snapshot.Schema(ctx, c.Blue.DSN(), into, snapshot.SchemaOptions{Profile: c.Profile})

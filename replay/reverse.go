@@ -137,24 +137,7 @@ func (v *Reverse) Verify(ctx context.Context) (found Verification, err error) {
 	if there, err := NewCapture(v.green, v.profile, Green).there(ctx); err != nil || !there {
 		return found, err
 	}
-	err = snapshotOf(ctx, v.green, schemaOf(v.profile), func(tx pgx.Tx) error {
-		if found.Differences, err = leftovers(ctx, tx); err != nil {
-			return err
-		}
-		all, err := revoked(ctx, tx)
-		if err != nil {
-			return err
-		}
-		kept, err := inForceOf(ctx, tx, revocationsOf(v.profile, Green, all.changes), all.pending,
-			func(rev *revocation) string { return rev.spec.Green.Living })
-		if err != nil {
-			return fmt.Errorf("green: %w", err)
-		}
-		return snapshotOf(ctx, v.blue, schemaOf(v.profile), func(blue pgx.Tx) error {
-			return found.compare(ctx, blue, kept, 0, func(rev *revocation) string { return rev.spec.Blue.Living })
-		})
-	})
-	return found, err
+	return verify(ctx, v.green, v.blue, v.profile, Green, 0)
 }
 
 // OnlyGreen lists what green knows and blue does not, as "table key": sessions that a way back ends. The profile's
