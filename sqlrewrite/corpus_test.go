@@ -1,14 +1,13 @@
 package sqlrewrite_test
 
 import (
-	"bytes"
 	"database/sql"
 	"flag"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/prove"
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
@@ -169,26 +169,48 @@ func again(t *testing.T, r sqlrewrite.Rewritten) {
 	}
 }
 
-// TestSameSchema: the original and the rewritten script end in the same schema, both applied by goose.
-func TestSameSchema(t *testing.T) {
+// TestSameEnd: the original and the rewritten script end in the same schema and the same rows, both applied by goose.
+// Columns that the original fills differently each time are found by applying it twice.
+func TestSameEnd(t *testing.T) {
 	t.Parallel()
 	for _, m := range corpus(t) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			r := live(t, m)
-			want := apply(t, m.before, sqlrewrite.File{Name: m.file, SQL: m.sql})
-			got := apply(t, m.before, r.Files...)
-			if diff := cmp.Diff(want, got); diff != "" {
+			original := sqlrewrite.File{Name: m.file, SQL: m.sql}
+			want, got := apply(t, m.before, original), apply(t, m.before, r.Files...)
+			if diff := cmp.Diff(dump(t, want), dump(t, got)); diff != "" {
 				t.Errorf("original -, rewritten +:\n%s", diff)
+			}
+			a, b := connect(t, want), connect(t, got)
+			tables, err := prove.CompareRows(t.Context(), a, b, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if different(tables) {
+				random, err := prove.Differing(t.Context(), a, connect(t, apply(t, m.before, original)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tables, err = prove.CompareRows(t.Context(), a, b, random); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if different(tables) {
+				t.Errorf("the rows differ: %+v", tables)
 			}
 		})
 	}
 }
 
-// apply gives the dump of a database after the files.
-func apply(t *testing.T, before []string, files ...sqlrewrite.File) string {
+func different(tables []prove.Table) bool {
+	return slices.ContainsFunc(tables, func(t prove.Table) bool { return t.Difference != "" })
+}
+
+// apply gives a database after the files.
+func apply(t *testing.T, before []string, files ...sqlrewrite.File) (dsn string) {
 	t.Helper()
-	dsn := prepared(t, before)
+	dsn = prepared(t, before)
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +227,7 @@ func apply(t *testing.T, before []string, files ...sqlrewrite.File) string {
 	if _, err := p.Up(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return dump(t, dsn)
+	return dsn
 }
 
 func prepared(t *testing.T, before []string) string {
@@ -232,19 +254,9 @@ func connect(t *testing.T, dsn string) *pgx.Conn {
 
 func dump(t *testing.T, dsn string) string {
 	t.Helper()
-	var stderr bytes.Buffer
-	c := exec.CommandContext(t.Context(), filepath.Join(pgtest.Shared(t).BinDir(), "pg_dump"), "-s", "--dbname="+dsn,
-		"--exclude-table=goose_db_version*")
-	c.Stderr = &stderr
-	out, err := c.Output()
+	out, err := prove.Dump(t.Context(), dsn, pgtest.Shared(t).BinDir())
 	if err != nil {
-		t.Fatalf("pg_dump: %v: %s", err, stderr.String())
+		t.Fatal(err)
 	}
-	var b strings.Builder
-	for line := range strings.Lines(string(out)) {
-		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) { // a random word, since 15.14
-			b.WriteString(line)
-		}
-	}
-	return b.String()
+	return out
 }

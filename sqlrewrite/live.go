@@ -48,14 +48,16 @@ func Live(s *Script) (Rewritten, error) {
 	given := part{s.Up, s.NoTransaction}
 	parts := l.settle(part{list, s.NoTransaction}, 0)
 	if l.err != nil {
-		return Rewritten{}, &Error{File: s.Name, Msg: l.err.Error()}
+		return s.whole(given, l.err)
 	}
 	changed := len(parts) > 1 || len(parts) == 1 && !parts[0].same(given)
 	cause := s.bound()
 	if changed && cause == nil {
 		r := Rewritten{Changed: true}
 		var err error
-		r.Files, err = s.render(parts)
+		if r.Files, err = s.render(parts); err != nil {
+			return s.whole(given, err)
+		}
 		for _, p := range parts {
 			r.Hazards = append(r.Hazards, p.hazards()...)
 		}
@@ -69,6 +71,18 @@ func Live(s *Script) (Rewritten, error) {
 	if changed {
 		r.Hazards = append([]Hazard{*cause}, r.Hazards...)
 	}
+	return r, nil
+}
+
+// whole leaves a script as it is because its rewriting can't be written down: the deparser doesn't know all of the grammar.
+func (s *Script) whole(given part, cause error) (Rewritten, error) {
+	r, err := Offline(s)
+	if err != nil {
+		return r, err
+	}
+	first := s.Up[0]
+	r.Hazards = append([]Hazard{{Name: NotSplit, File: s.Name, Line: first.Line, Statement: first.SQL, Text: "the script stays as it is: " + cause.Error(),
+		Hint: "split it by hand"}}, given.hazards()...)
 	return r, nil
 }
 
@@ -242,8 +256,11 @@ func compatible(a, b map[name]bool) bool {
 // made is a statement of ours in the place of another.
 func (l *live) made(from *Statement, n *pg.Node) *Statement {
 	sql, err := pg.Deparse(&pg.ParseResult{Version: 170007, Stmts: []*pg.RawStmt{{Stmt: n}}})
+	if err == nil {
+		_, err = pg.Parse(sql)
+	}
 	if err != nil && l.err == nil {
-		l.err = fmt.Errorf("line %d: %w", from.Line, err)
+		l.err = fmt.Errorf("line %d can't be written in another way: %w", from.Line, err)
 	}
 	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: n, scope: from.scope, known: from.known}
 }

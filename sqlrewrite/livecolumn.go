@@ -50,9 +50,9 @@ func (x *alteration) sequence(d *pg.ColumnDef) *pg.Node {
 	typ := &pg.TypeName{Names: []*pg.Node{pg.MakeStrNode("pg_catalog"), pg.MakeStrNode(kind)}, Typemod: -1}
 	d.TypeName = typ
 	d.Constraints = append(slices.Clone(d.Constraints), constraintNode(&pg.Constraint{Contype: pg.ConstrType_CONSTR_NOTNULL}))
-	own := name{x.table.GetSchemaname(), objectName(x.table.GetRelname(), d.Colname, "seq")}
-	if !x.take(x.table, own.name) {
-		x.taken = true
+	own := name{x.table.GetSchemaname(), ""}
+	for taken := 0; own.name == "" || !x.take(x.table, own.name); taken++ {
+		own.name = objectName(x.table.GetRelname(), d.Colname, numbered("seq", taken))
 	}
 	rel := &pg.RangeVar{Schemaname: own.schema, Relname: own.name, Inh: true, Relpersistence: "p"}
 	as := &pg.Node{Node: &pg.Node_DefElem{DefElem: &pg.DefElem{Defname: "as", Arg: &pg.Node{Node: &pg.Node_TypeName{TypeName: clone(typ)}}, Defaction: pg.DefElemAction_DEFELEM_UNSPEC}}}

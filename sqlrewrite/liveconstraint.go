@@ -18,7 +18,6 @@ type alteration struct {
 	// Postgres runs the parts of an ALTER TABLE in passes, not as written: columns, NOT NULL, indexes, other constraints.
 	notNull, indexes, others []unit
 	set                      map[string]bool // the columns that notNull has
-	taken                    bool            // a name that we would choose is taken
 }
 
 func (l *live) alter(st *Statement, a *pg.AlterTableStmt, sc *scope) []unit {
@@ -34,7 +33,7 @@ func (l *live) alter(st *Statement, a *pg.AlterTableStmt, sc *scope) []unit {
 		}
 	}
 	late := slices.Concat(x.owned, x.fills, x.notNull, x.indexes, x.others)
-	if len(late) == 0 || x.taken {
+	if len(late) == 0 {
 		return nil
 	}
 	if len(x.rest) > 0 {
@@ -146,10 +145,15 @@ func (x *alteration) constraint(c *pg.Constraint) bool {
 
 // name gives a constraint the name that Postgres would.
 func (x *alteration) name(c *pg.Constraint) {
-	chosen := c.Conname == ""
-	c.Conname = constraintName(x.table.GetRelname(), c)
-	if !x.take(x.table, c.Conname) && chosen {
-		x.taken = true
+	if c.Conname != "" {
+		x.take(x.table, c.Conname)
+		return
+	}
+	for taken := 0; ; taken++ {
+		if n := constraintName(x.table.GetRelname(), c, taken); x.take(x.table, n) {
+			c.Conname = n
+			return
+		}
 	}
 }
 

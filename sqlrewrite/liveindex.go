@@ -16,9 +16,11 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 		}
 		c := clone(x)
 		if c.Idxname == "" {
-			var ok bool
-			if c.Idxname, ok = indexName(x); !ok || !l.take(c.Relation, c.Idxname) {
-				return nil
+			for taken := 0; c.Idxname == "" || !l.take(c.Relation, c.Idxname); taken++ {
+				var ok bool
+				if c.Idxname, ok = indexName(x, taken); !ok {
+					return nil
+				}
 			}
 		}
 		return []unit{l.buildIndex(st, c)}

@@ -2,6 +2,7 @@ package sqlrewrite
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -40,8 +41,17 @@ func clip(s string, n int) string {
 	return s[:n]
 }
 
-// indexName is the name that Postgres gives to an index without one; ok is false where we can't tell.
-func indexName(x *pg.IndexStmt) (_ string, ok bool) {
+// numbered is a label as Postgres writes it when the names before are taken: check, check1, check2.
+func numbered(label string, taken int) string {
+	if taken == 0 {
+		return label
+	}
+	return label + strconv.Itoa(taken)
+}
+
+// indexName is the name that Postgres gives to an index without one when so many are taken; ok is false where we can't
+// tell.
+func indexName(x *pg.IndexStmt, taken int) (_ string, ok bool) {
 	var columns []string
 	for _, p := range slices.Concat(x.IndexParams, x.IndexIncludingParams) {
 		n := p.GetIndexElem().GetName()
@@ -50,21 +60,21 @@ func indexName(x *pg.IndexStmt) (_ string, ok bool) {
 		}
 		columns = append(columns, n)
 	}
-	return objectName(x.GetRelation().GetRelname(), strings.Join(columns, "_"), "idx"), true
+	return objectName(x.GetRelation().GetRelname(), strings.Join(columns, "_"), numbered("idx", taken)), true
 }
 
-// constraintName is the constraint's own name, or the one that Postgres would choose if it is not taken.
-func constraintName(table string, c *pg.Constraint) string {
+// constraintName is the constraint's own name, or the one that Postgres would choose if so many are taken.
+func constraintName(table string, c *pg.Constraint, taken int) string {
 	if c.Conname != "" {
 		return c.Conname
 	}
 	switch c.Contype {
 	case pg.ConstrType_CONSTR_PRIMARY:
-		return objectName(table, "", "pkey")
+		return objectName(table, "", numbered("pkey", taken))
 	case pg.ConstrType_CONSTR_UNIQUE:
-		return objectName(table, strings.Join(slices.Concat(texts(c.Keys), texts(c.Including)), "_"), "key")
+		return objectName(table, strings.Join(slices.Concat(texts(c.Keys), texts(c.Including)), "_"), numbered("key", taken))
 	case pg.ConstrType_CONSTR_FOREIGN:
-		return objectName(table, strings.Join(texts(c.FkAttrs), "_"), "fkey")
+		return objectName(table, strings.Join(texts(c.FkAttrs), "_"), numbered("fkey", taken))
 	}
 	// A CHECK is named after its column if it has one only.
 	columns := map[string]bool{}
@@ -75,10 +85,10 @@ func constraintName(table string, c *pg.Constraint) string {
 	})
 	if len(columns) == 1 {
 		for column := range columns {
-			return objectName(table, column, "check")
+			return objectName(table, column, numbered("check", taken))
 		}
 	}
-	return objectName(table, "", "check")
+	return objectName(table, "", numbered("check", taken))
 }
 
 // notNullName names the CHECK that stands in until a column is NOT NULL.

@@ -2,8 +2,12 @@ package sqlrewrite_test
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
+
+	"golang.org/x/tools/txtar"
 
 	"github.com/tideover/tideover/sqlrewrite"
 )
@@ -121,7 +125,7 @@ func TestAnalyze(t *testing.T) {
 	}
 }
 
-func FuzzLive(f *testing.F) {
+func FuzzRewrite(f *testing.F) {
 	for _, sql := range []string{"", "-- +goose Up\nCREATE INDEX ON a (b);\n-- +goose Down\nDROP INDEX a_b_idx;",
 		"-- +goose NO TRANSACTION\n-- +goose Up\nALTER TABLE a ADD UNIQUE (b), ALTER c SET NOT NULL, ADD CHECK (d > 0), ADD COLUMN e int REFERENCES f;",
 		"-- +goose Up\n-- +goose StatementBegin\nDO $$ BEGIN END $$; SELECT 1;\n-- +goose StatementEnd", "\\set", "DROP INDEX a.b, c",
@@ -130,6 +134,19 @@ func FuzzLive(f *testing.F) {
 		"CREATE RULE a AS ON INSERT TO b DO NOTHING; COMMENT ON COLUMN a.b IS 'c'; DROP TRIGGER a ON b; ALTER INDEX a RENAME TO b"} {
 		f.Add(sql)
 	}
+	paths, err := filepath.Glob("testdata/corpus/*.txtar")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range paths {
+		a, err := txtar.ParseFile(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range a.Files[:max(len(a.Files)-1, 1)] { // the last one lists hazards
+			f.Add(string(file.Data))
+		}
+	}
 	f.Fuzz(func(t *testing.T, sql string) {
 		s, err := sqlrewrite.Parse("1_f.sql", sql)
 		if err != nil {
@@ -137,11 +154,27 @@ func FuzzLive(f *testing.F) {
 		}
 		for _, st := range s.Up {
 			sqlrewrite.Analyze(st)
+			sqlrewrite.Shape(st.SQL)
+		}
+		if _, err := sqlrewrite.Lint([]*sqlrewrite.Script{s}); err != nil {
+			t.Fatalf("%q: %v", sql, err)
 		}
 		r, err := sqlrewrite.Live(s)
 		if err != nil {
 			t.Fatalf("%q: %v", sql, err)
 		}
 		again(t, r)
+		for _, file := range r.Files {
+			if _, err := file.Steps(); err != nil {
+				t.Fatalf("%q: %v", sql, err)
+			}
+		}
+		if source, err := sqlrewrite.ReadFolder(fstest.MapFS{"1_a.sql": {Data: []byte(sql)}}, sqlrewrite.PlainFormat); err == nil {
+			if r, err := sqlrewrite.Live(source.Scripts[0]); err != nil {
+				t.Fatalf("%q: %v", sql, err)
+			} else {
+				again(t, r)
+			}
+		}
 	})
 }

@@ -69,6 +69,9 @@ func (s *Script) Vendor() string { return s.vendor }
 // Parse reads a goose file (annotations Up, Down, StatementBegin, StatementEnd, NO TRANSACTION) or plain SQL, which is
 // taken for Up. The error is an [*Error].
 func Parse(name, sql string) (*Script, error) {
+	if strings.HasPrefix(sql, "\xff\xfe") || strings.HasPrefix(sql, "\xfe\xff") {
+		return nil, failure(name, sql, 0, "UTF-16, not UTF-8", "save the file as UTF-8 text")
+	}
 	if i := strings.IndexByte(sql, 0); i >= 0 {
 		return nil, failure(name, sql, i, "a NUL byte is not SQL", "save the file as UTF-8 text")
 	}

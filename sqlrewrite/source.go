@@ -45,7 +45,7 @@ func ReadFolder(fsys fs.FS, format Format) (*Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("migrations: %w", err)
 		}
-		files[e.Name()] = string(b)
+		files[e.Name()] = strings.TrimPrefix(string(b), "\ufeff") // a byte order mark means nothing in UTF-8
 	}
 	if len(files) == 0 {
 		return nil, &Error{File: ".", Msg: "the folder has no .sql file", Try: "folders below it are not looked at"}

@@ -305,7 +305,7 @@ func (p *proof) compare(ctx context.Context, original, rewritten *side) error {
 		return err
 	}
 	p.report.Schema = difference(a, b)
-	if p.report.Tables, err = compareRows(ctx, original.conn, rewritten.conn, nil); err != nil || p.report.Same() || p.report.Schema != "" {
+	if p.report.Tables, err = CompareRows(ctx, original.conn, rewritten.conn, nil); err != nil || p.report.Same() || p.report.Schema != "" {
 		return err
 	}
 	p.tell("rows differ: applying the original once more, to see what it fills differently each time")
@@ -318,11 +318,11 @@ func (p *proof) compare(ctx context.Context, original, rewritten *side) error {
 		return err
 	}
 	p.report.Scripts = kept
-	random, err := differing(ctx, original.conn, again.conn)
+	random, err := Differing(ctx, original.conn, again.conn)
 	if err != nil {
 		return err
 	}
-	p.report.Tables, err = compareRows(ctx, original.conn, rewritten.conn, random)
+	p.report.Tables, err = CompareRows(ctx, original.conn, rewritten.conn, random)
 	return err
 }
 

@@ -55,8 +55,8 @@ func digest(ctx context.Context, conn *pgx.Conn, t table, columns []string) (row
 	return rows, sum, err
 }
 
-// compareRows compares what two databases of the same schema hold, but for the columns that are left out.
-func compareRows(ctx context.Context, a, b *pgx.Conn, leftOut map[string][]string) ([]Table, error) {
+// CompareRows compares what two databases of the same schema hold, but for the columns that are left out.
+func CompareRows(ctx context.Context, a, b *pgx.Conn, leftOut map[string][]string) ([]Table, error) {
 	list, err := tables(ctx, a)
 	if err != nil {
 		return nil, err
@@ -105,8 +105,8 @@ func columnsThatDiffer(ctx context.Context, a, b *pgx.Conn, t table, columns []s
 	return names, nil
 }
 
-// differing finds the columns in which two databases that came about in the same way differ.
-func differing(ctx context.Context, a, b *pgx.Conn) (map[string][]string, error) {
+// Differing finds the columns in which two databases that came about in the same way differ.
+func Differing(ctx context.Context, a, b *pgx.Conn) (map[string][]string, error) {
 	list, err := tables(ctx, a)
 	if err != nil {
 		return nil, err

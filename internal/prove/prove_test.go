@@ -1,0 +1,101 @@
+package prove_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/prove"
+	"github.com/tideover/tideover/sqlrewrite"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
+
+func scripts(t *testing.T, texts ...string) []*sqlrewrite.Script {
+	t.Helper()
+	folder := fstest.MapFS{}
+	for i, s := range texts {
+		folder[string(rune('1'+i))+"_a.sql"] = &fstest.MapFile{Data: []byte(s)}
+	}
+	s, err := sqlrewrite.ReadFolder(folder, sqlrewrite.PlainFormat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Scripts
+}
+
+const base = `CREATE TYPE mood AS ENUM ('good', 'bad');
+	CREATE TABLE p (id bigint PRIMARY KEY, name varchar(3) UNIQUE, j jsonb NOT NULL, m mood, at timestamptz DEFAULT now());
+	CREATE TABLE c (a int, b uuid, p bigint NOT NULL REFERENCES p, note text NOT NULL, ip inet, raw bytea, self int, PRIMARY KEY (a, b));
+	CREATE TABLE odd (x text CHECK (x = 'never a number'))`
+
+// TestSame: rewritten migrations end where the original ones do, random columns aside; the probe has measured.
+func TestSame(t *testing.T) {
+	t.Parallel()
+	r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 1, Rows: 500, Probe: true, Scripts: scripts(t, base,
+		"CREATE INDEX c_note_idx ON c (note); ALTER TABLE c ALTER COLUMN self SET DEFAULT 1; UPDATE c SET self = a * 2;",
+		"ALTER TABLE p ADD COLUMN u uuid NOT NULL DEFAULT gen_random_uuid(); ALTER TABLE c ADD CHECK (a > 0);")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Same() {
+		t.Errorf("%s %+v", r.Schema, r.Tables)
+	}
+	if len(r.Tables) != 3 || r.Tables[0].Rows != 500 || r.Tables[2].Rows != 500 {
+		t.Errorf("tables %+v", r.Tables)
+	}
+	if got := strings.Join(r.Tables[2].LeftOut, " "); got != "at u" {
+		t.Errorf("left out of p: %s, want at and u", got)
+	}
+	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "public.odd") {
+		t.Errorf("notes %v; want one of the table that takes no sample rows", r.Notes)
+	}
+	if all := r.Total(); all.OriginalWrite == 0 || all.RewrittenRead == 0 || len(r.Scripts) != 2 {
+		t.Errorf("nothing was measured: %+v", r.Scripts)
+	}
+}
+
+// TestFindsDifferences: rows that only the batches' snapshot sees, and a schema that depends on how it came about.
+func TestFindsDifferences(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, sql, want string }{
+		// A trigger that tells transactions apart makes batches visible.
+		{"rows", `CREATE TABLE log (n bigint); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO log SELECT count(*) FROM c; RETURN NULL; END';
+			CREATE TRIGGER t AFTER UPDATE ON c FOR EACH STATEMENT EXECUTE FUNCTION f();`, "public.log"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 2, Rows: 3000, Scripts: scripts(t, base, c.sql, "UPDATE c SET note = 'x'")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Same() {
+				t.Fatal("the difference was not found")
+			}
+			found := false
+			for _, table := range r.Tables {
+				found = found || table.Name == c.want && table.Difference != ""
+			}
+			if !found {
+				t.Errorf("%+v; want a difference in %s", r.Tables, c.want)
+			}
+		})
+	}
+}
+
+// TestOriginalFails: then there is nothing to prove, and it is said why.
+func TestOriginalFails(t *testing.T) {
+	t.Parallel()
+	_, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 1, Rows: 10, Scripts: scripts(t, base, "ALTER TABLE c ADD CHECK (a > 5)")})
+	var failed *prove.OriginalError
+	if !errors.As(err, &failed) || failed.File != "2_a.sql" || failed.Hint() == "" {
+		t.Errorf("%v; want an OriginalError", err)
+	}
+	_, err = prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 1, Seed: "INSERT INTO p (id, j) VALUES (1, '{}')", Scripts: scripts(t, base, "ALTER TABLE p ADD CHECK (id = 1)")})
+	if err != nil {
+		t.Errorf("rows of our own: %v", err)
+	}
+}

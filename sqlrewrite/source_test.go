@@ -1,0 +1,187 @@
+package sqlrewrite_test
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/tideover/tideover/sqlrewrite"
+)
+
+func inFolder(pairs ...string) fs.FS {
+	m := fstest.MapFS{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = &fstest.MapFile{Data: []byte(pairs[i+1])}
+	}
+	return m
+}
+
+// TestReadFolder: which files, in which order, under which names.
+func TestReadFolder(t *testing.T) {
+	t.Parallel()
+	const up = "-- +goose Up\n"
+	for _, c := range []struct {
+		name   string
+		files  []string
+		format sqlrewrite.Format
+		want   string
+	}{
+		{"goose", []string{"10_b.sql", up + "SELECT 2;", "9_a.sql", up + "SELECT 1;", "read.me", "x"}, sqlrewrite.GooseFormat, "9_a.sql 10_b.sql"},
+		{"plain, by number", []string{"10_b.sql", "SELECT 2;", "9_a.sql", "SELECT 1;"}, sqlrewrite.PlainFormat, "00001_a.sql 00002_b.sql"},
+		{"plain, by name", []string{"b.sql", "SELECT 2;", "a.sql", "SELECT 1;"}, sqlrewrite.PlainFormat, "00001_a.sql 00002_b.sql"},
+		{"plain, flyway's", []string{"V10__b.sql", "SELECT 2;", "V2__a.sql", "SELECT 1;"}, sqlrewrite.PlainFormat, "00001_a.sql 00002_b.sql"},
+		{"plain, pairs", []string{"1_a.up.sql", "SELECT 1;", "1_a.down.sql", "SELECT 2;"}, sqlrewrite.PlainFormat, "00001_a.sql"},
+		{"pop", []string{"20200101000000000002_b.up.sql", "SELECT 2", "20200101000000000001_a.postgres.up.sql", "SELECT 1;", "20200101000000000001_a.up.sql", "other",
+			"20200101000000000001_a.sqlite3.up.sql", "nonsense", "20200101000000000001_a.down.sql", "SELECT 3;", "20200101000000_old.cockroach.up.sql", "nonsense",
+			"20200101000000_old.autocommit.up.sql", "-- nothing"}, sqlrewrite.PopFormat,
+			"00001_schema_migration.sql 00002_old.sql 00003_a.sql 00004_b.sql"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := sqlrewrite.ReadFolder(inFolder(c.files...), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, script := range s.Scripts {
+				names = append(names, script.Target())
+				for _, turn := range []func(*sqlrewrite.Script) (sqlrewrite.Rewritten, error){sqlrewrite.Offline, sqlrewrite.Live} {
+					r, err := turn(script)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, f := range r.Files {
+						again, err := sqlrewrite.Parse(f.Name, f.SQL)
+						if err != nil || !again.Goose {
+							t.Errorf("%s is no goose file: %v\n%s", f.Name, err, f.SQL)
+						}
+						if script.Vendor() != "" && f.Part == f.Parts && !strings.Contains(f.SQL, "INSERT INTO schema_migration (version) VALUES ('"+script.Vendor()+"')") {
+							t.Errorf("%s does not record %s", f.Name, script.Vendor())
+						}
+					}
+				}
+			}
+			if got := strings.Join(names, " "); got != c.want || s.Format != c.format {
+				t.Errorf("%s: %s, want %s", s.Format, got, c.want)
+			}
+		})
+	}
+}
+
+// TestReadFolderErrors: each names the file, and the place in it.
+func TestReadFolderErrors(t *testing.T) {
+	t.Parallel()
+	const v = "20200101000000000001_a"
+	for _, c := range []struct {
+		name, file, text string
+		format           sqlrewrite.Format
+		want             string
+	}{
+		{"bad SQL", "1_a.sql", "SELECT 1;\nCREATE TABEL a ();", "", `1_a.sql:2:8: syntax error at or near "TABEL"`},
+		{"another encoding", "1_a.sql", "SELECT 1;\n-- caf\xe9\n", "", "1_a.sql:2:7: not UTF-8"},
+		{"UTF-16", "1_a.sql", "\xff\xfeS\x00E\x00", "", "1_a.sql:1:1: UTF-16, not UTF-8"},
+		{"meta-command", "1_a.sql", "SELECT 1;\n  \\connect other\n", "", `1_a.sql:2:3: psql's \connect is not SQL`},
+		{"dialect", v + ".oracle.up.sql", "SELECT 1;", "", v + `.oracle.up.sql:1:1: unknown dialect "oracle"`},
+		{"dialect before autocommit", v + ".db2.autocommit.up.sql", "SELECT 1;", "", `unknown dialect "db2"`},
+		{"no pop name", "a.sql", "SELECT 1;", sqlrewrite.PopFormat, "a.sql:1:1: its name is not pop's"},
+		{"fizz", v + ".up.fizz", "create_table", "", v + ".up.fizz:1:1: fizz is a language"},
+		{"template", v + ".up.sql", "SELECT 1;\nSELECT {{ .x }};", "", v + ".up.sql:2:8: it is a template"},
+		{"goose in pop", v + ".postgres.up.sql", "-- +goose Up\nSELECT 1;", sqlrewrite.PopFormat, "annotations"},
+		{"not annotated", "1_a.sql", "SELECT 1;", sqlrewrite.GooseFormat, `1_a.sql:1:1: there is no "-- +goose Up"`},
+		{"no version", "a.sql", "-- +goose Up\nSELECT 1;", "", "a.sql:1:1: its name has no version"},
+		{"nothing", "read.me", "", "", "the folder has no .sql file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := sqlrewrite.ReadFolder(inFolder(c.file, c.text), c.format)
+			var e *sqlrewrite.Error
+			if !errors.As(err, &e) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+	_, err := sqlrewrite.ReadFolder(inFolder(v+".up.sql", "SELECT 1;", v+"b.up.sql", "SELECT 2;"), "")
+	if err == nil || !strings.Contains(err.Error(), "same version") {
+		t.Errorf("two files of one version: %v", err)
+	}
+}
+
+// TestUnwrap: BEGIN and COMMIT around a plain file are goose's own business.
+func TestUnwrap(t *testing.T) {
+	t.Parallel()
+	s, err := sqlrewrite.ReadFolder(inFolder("1_a.sql", "\ufeffBEGIN;\nCREATE INDEX i ON a (b);\nCOMMIT;\n"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := sqlrewrite.Live(s.Scripts[0])
+	if err != nil || len(r.Hazards) > 0 || len(r.Files) != 1 || !r.Files[0].NoTransaction || strings.Contains(r.Files[0].SQL, "COMMIT") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestKnownTypes: what earlier files of the folder say of a column decides whether a change of its type rewrites the table.
+func TestKnownTypes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		from, to string
+		free     bool
+	}{
+		{"varchar(20)", "varchar(40)", true}, {"varchar(40)", "varchar(20)", false}, {"varchar(20)", "varchar", true}, {"varchar(20)", "text", true},
+		{"text", "varchar", true}, {"text", "varchar(20)", false}, {"int", "bigint", false}, {"numeric(8,2)", "numeric(10,2)", true},
+		{"numeric(8,2)", "numeric(10,3)", false}, {"numeric(8,2)", "numeric", true}, {"cidr", "inet", true}, {"timestamp(3)", "timestamp(6)", true},
+		{"timestamp", "timestamptz", false}, {"text", "jsonb", false}, {"text[]", "varchar[]", false}, {"int", "int", true}, {"char(5)", "char(6)", false},
+	} {
+		s, err := sqlrewrite.ReadFolder(inFolder("1_a.sql", "CREATE TABLE a (x "+c.from+"); ALTER TABLE a RENAME COLUMN x TO y; ALTER TABLE a RENAME TO b;",
+			"2_b.sql", "ALTER TABLE b ALTER COLUMN y TYPE "+c.to+";"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := sqlrewrite.Live(s.Scripts[1])
+		if err != nil || (len(r.Hazards) == 0) != c.free {
+			t.Errorf("%s to %s: %+v, %v", c.from, c.to, r.Hazards, err)
+		}
+	}
+}
+
+// TestAbove: the version is goose's, or the vendor's.
+func TestAbove(t *testing.T) {
+	t.Parallel()
+	s, err := sqlrewrite.ReadFolder(inFolder("20200101000000000001_a.up.sql", "SELECT 1;", "20200101000000000002_b.up.sql", "SELECT 2;"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if above, err := s.Above("20200101000000000001"); err != nil || len(above) != 1 || above[0].Target() != "00003_b.sql" {
+		t.Errorf("%v %v", above, err)
+	}
+	if _, err := s.Above("7"); err == nil {
+		t.Error("a version that is not there was taken")
+	}
+}
+
+// TestLint: what rewriting takes away is not refused; what it can't is.
+func TestLint(t *testing.T) {
+	t.Parallel()
+	s, err := sqlrewrite.ReadFolder(inFolder("1_a.sql", "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int, p int);", "2_b.sql",
+		"CREATE INDEX i ON c (id);\nALTER TABLE c ADD FOREIGN KEY (p) REFERENCES p;\nDROP TABLE p CASCADE;"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	findings, err := sqlrewrite.Lint(s.Scripts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, f := range findings {
+		got[f.Rule] = f.Fixed
+		if f.File != "2_b.sql" || f.Line == 0 || f.Column == 0 || f.Text == "" {
+			t.Errorf("%+v is not complete", f)
+		}
+	}
+	for rule, fixed := range map[string]bool{"blocks-writes": true, "loses-data": false, "breaks-old-server": false, "note": false} {
+		if is, ok := got[rule]; !ok || is != fixed {
+			t.Errorf("%s: %t, there: %t", rule, is, ok)
+		}
+	}
+}
