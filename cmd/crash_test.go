@@ -23,6 +23,9 @@ func TestKilledInEveryStep(t *testing.T) {
 			return false
 		}
 		seen[point] = true
+		if point == "step.started validate" {
+			leaveScratch(t, th.GreenDSN) // as a killed preflight does; no other preflight comes after it
+		}
 		return true
 	}
 	const most = 80
@@ -52,6 +55,9 @@ func TestKilledInEveryStep(t *testing.T) {
 			t.Errorf("was never killed at %s", kind)
 		}
 	}
+	if left := scratchBeside(t, th.GreenDSN); len(left) > 0 {
+		t.Errorf("left on green's server: %v", left)
+	}
 	v := th.judge(t)
 	t.Logf("killed %d times: %s", len(seen), v)
 }
@@ -68,6 +74,7 @@ func TestRollbackBeforeThePoint(t *testing.T) {
 			if !killed {
 				t.Fatalf("ended by itself with %d\n%s", code, stderr)
 			}
+			leaveScratch(t, th.GreenDSN)
 			if code, _, stderr := th.play(t, nil, "rollback", th.runbook, "--json"); code != 0 {
 				t.Fatalf("rollback: exit code %d\n%s", code, stderr)
 			}
@@ -76,6 +83,9 @@ func TestRollbackBeforeThePoint(t *testing.T) {
 			}
 			if tables := tablesOf(t, th.GreenDSN); len(tables) > 0 {
 				t.Errorf("green still has %v", tables)
+			}
+			if left := scratchBeside(t, th.GreenDSN); len(left) > 0 {
+				t.Errorf("left on green's server: %v", left)
 			}
 			th.judge(t)
 		})

@@ -43,4 +43,17 @@ func query[T any](t *testing.T, dsn, sql string, args ...any) T {
 	return v
 }
 
+// leaveScratch makes a database such as a killed preflight leaves beside green.
+func leaveScratch(t *testing.T, dsn string) {
+	t.Helper()
+	const name = `SELECT format('tideover_preflight_%s_leftbyakill0', oid) FROM pg_database WHERE datname = current_database()`
+	execute(t, dsn, "CREATE DATABASE "+query[string](t, dsn, name))
+}
+
+// scratchBeside names the databases of ours on a server.
+func scratchBeside(t *testing.T, dsn string) []string {
+	t.Helper()
+	return query[[]string](t, dsn, `SELECT coalesce(array_agg(datname::text), '{}') FROM pg_database WHERE datname LIKE 'tideover%'`)
+}
+
 func difference(before, after string) string { return cmp.Diff(before, after) }

@@ -336,7 +336,7 @@ func TestRunKeepsUp(t *testing.T) {
 	p.same(t, r)
 }
 
-// Close leaves nothing on green's server; what a dead process left goes with the next Prepare.
+// Close leaves nothing on green's server; what a dead process left goes with the next Prepare or Close.
 func TestScratchDatabasesGo(t *testing.T) {
 	t.Parallel()
 	p := newSeededPair(t)
@@ -364,5 +364,22 @@ func TestScratchDatabasesGo(t *testing.T) {
 	}
 	if left() != 0 {
 		t.Errorf("%d databases are left", left())
+	}
+	// A process that only takes the run back never prepares.
+	r = p.replayer(t)
+	if err := r.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	last, err := NewReplayer(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var busy *BusyError
+	if err := last.Close(t.Context()); !errors.As(err, &busy) || left() != 2 {
+		t.Errorf("closed with %v beside a living replayer, which has %d databases then", err, left())
+	}
+	r.Disconnect()
+	if err := last.Close(t.Context()); err != nil || left() != 0 {
+		t.Errorf("closed with %v, and %d databases are left", err, left())
 	}
 }

@@ -264,14 +264,17 @@ FROM unnest($2::text[]) k(v) LEFT JOIN ` + rel.ident() + ` t ON t.` + first + ` 
 	return nil
 }
 
-// Close drops the scratch databases and gives the replay up to others.
+// Close drops the scratch databases, those of a process that died too, and gives the replay up to others. It need not
+// have been prepared. The error is a [*BusyError] where another process replays: the databases are its own then.
 func (r *Replayer) Close(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.prepared = false
-	err := r.scratch.close(ctx)
-	r.disconnect()
-	return err
+	defer r.disconnect()
+	if _, err := r.connect(ctx); err != nil {
+		return err
+	}
+	return r.scratch.close(ctx)
 }
 
 // Disconnect gives the replay up to others and leaves the scratch databases for them to drop.

@@ -40,12 +40,6 @@ func (s *scratch) name() string {
 // prepare drops what an earlier process left, makes the template anew, and a first database of it. The caller holds
 // the replayer's lock, so that nobody else uses them.
 func (s *scratch) prepare(ctx context.Context, schema func(ctx context.Context, into string) error) error {
-	var name string
-	if err := s.green.Pool().QueryRow(ctx, `SELECT current_database()`).Scan(&name); err != nil {
-		return fmt.Errorf("scratch database: %w", err)
-	}
-	sum := sha256.Sum256([]byte(name))
-	s.base = "tideover_scratch_" + hex.EncodeToString(sum[:6])
 	if err := s.close(ctx); err != nil {
 		return err
 	}
@@ -122,11 +116,14 @@ func (s *scratch) refresh(ctx context.Context) error {
 	return nil
 }
 
-// close drops all databases of this green, those of a process that died too.
+// close drops all databases of this green, those of a process that died too. The caller holds the replayer's lock.
 func (s *scratch) close(ctx context.Context) error {
-	if s.base == "" {
-		return nil
+	var green string
+	if err := s.green.Pool().QueryRow(ctx, `SELECT pg_catalog.current_database()`).Scan(&green); err != nil {
+		return fmt.Errorf("scratch database: %w", err)
 	}
+	sum := sha256.Sum256([]byte(green))
+	s.base = "tideover_scratch_" + hex.EncodeToString(sum[:6])
 	const list = `SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, $1)`
 	rows, err := s.green.Pool().Query(ctx, list, s.base+"_")
 	if err != nil {

@@ -15,7 +15,6 @@ import (
 // preflightStep looks before anything is changed.
 type preflightStep struct {
 	base
-	NothingToUndo
 	env  *Env
 	spec *plan.PreflightSpec
 }
@@ -44,6 +43,20 @@ func (s *preflightStep) Run(ctx context.Context, p *Progress) error {
 		return &PreflightError{Findings: failed}
 	}
 	return p.Note(ctx, "info", "%d checks, none stops the run", len(findings))
+}
+
+// Undo removes the scratch database that a killed preflight has left on green's server. It takes nothing else back,
+// because nothing was changed; so what keeps it from that is said and keeps nobody from the way back.
+func (s *preflightStep) Undo(ctx context.Context, p *Progress) error { return s.env.sweep(ctx, p) }
+
+func (e *Env) sweep(ctx context.Context, p *Progress) error {
+	if e.Green == nil {
+		return nil
+	}
+	if err := postgres.SweepThrowaways(ctx, e.Green); err != nil {
+		return p.Note(ctx, "warn", "%v", err)
+	}
+	return nil
 }
 
 // PreflightError lists the checks that stop a run.

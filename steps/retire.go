@@ -23,6 +23,9 @@ func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 			return err
 		}
 	}
+	if err := s.env.sweep(ctx, p); err != nil {
+		return err
+	}
 	if err := replay.NewCapture(s.env.Green, s.env.Profile, replay.Green).Remove(ctx, s.env.budget()); err != nil {
 		return err
 	}

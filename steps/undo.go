@@ -8,7 +8,7 @@ import (
 	"github.com/tideover/tideover/internal/journal"
 )
 
-// NothingToUndo is embedded by steps that leave nothing behind, such as preflight and validate. Without an Undo they
+// NothingToUndo is embedded by steps that leave nothing behind, such as monitor and validate. Without an Undo they
 // would be points of no return.
 type NothingToUndo struct{}
 

@@ -27,8 +27,8 @@ SELECT pg_catalog.format('CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_C
 	pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype)
 FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`
 
-// NewThrowaway makes one. prefix says what it is for: "tideover_preflight". The name also holds a number of the database
-// that it is made beside, because advisory locks are known within one database only.
+// NewThrowaway makes one. prefix says what it is for: "tideover_preflight". The name also holds the number (pg_database.oid)
+// of the database that it is made beside, because advisory locks are known within one database only.
 func NewThrowaway(ctx context.Context, beside *DB, prefix string) (_ *Throwaway, err error) {
 	owner, err := beside.ConnectAs(ctx, "throwaway")
 	if err != nil {
@@ -41,14 +41,13 @@ func NewThrowaway(ctx context.Context, beside *DB, prefix string) (_ *Throwaway,
 		}
 	}()
 	var oid uint32
-	if err := owner.QueryRow(ctx, `SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`).Scan(&oid); err != nil {
+	if err := owner.QueryRow(ctx, oidSQL).Scan(&oid); err != nil {
 		return nil, fmt.Errorf("%s: %w", beside.Name(), err)
 	}
-	prefix = fmt.Sprintf("%s_%d_", prefix, oid)
-	if err := sweepThrowaways(ctx, owner, prefix); err != nil {
+	if err := sweepThrowaways(ctx, owner, oid); err != nil {
 		return nil, fmt.Errorf("remove databases that a killed process has left on the server of %s: %w", beside.Name(), err)
 	}
-	name := prefix + strings.ToLower(rand.Text()[:12])
+	name := fmt.Sprintf("%s_%d_%s", prefix, oid, strings.ToLower(rand.Text()[:12]))
 	if t.DSN, err = WithDatabase(beside.DSN(), name); err != nil {
 		return nil, fmt.Errorf("%s: %w", beside.Name(), err)
 	}
@@ -66,9 +65,33 @@ func NewThrowaway(ctx context.Context, beside *DB, prefix string) (_ *Throwaway,
 	return t, nil
 }
 
+// SweepThrowaways drops what killed processes have left beside a database, whatever it was for. Those of living
+// processes stay.
+func SweepThrowaways(ctx context.Context, beside *DB) error {
+	conn, err := beside.ConnectAs(ctx, "throwaway")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var oid uint32
+	if err = conn.QueryRow(ctx, oidSQL).Scan(&oid); err == nil {
+		err = sweepThrowaways(ctx, conn, oid)
+	}
+	if err != nil {
+		return fmt.Errorf("remove databases that a killed process has left on the server of %s: %w", beside.Name(), err)
+	}
+	return nil
+}
+
+// oidSQL is the number in the names of what is made beside the session's database.
+const oidSQL = `SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`
+
+// throwawaysSQL lists them by the names that NewThrowaway gives, and by nothing less: what others have is not ours to drop.
+const throwawaysSQL = `SELECT datname FROM pg_catalog.pg_database WHERE datname ~ pg_catalog.format('^tideover_[a-z]+_%s_[a-z0-9]{12}$', $1::oid)`
+
 // sweepThrowaways drops the databases whose owners are gone.
-func sweepThrowaways(ctx context.Context, conn *pgx.Conn, prefix string) error {
-	rows, err := conn.Query(ctx, `SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, $1)`, prefix)
+func sweepThrowaways(ctx context.Context, conn *pgx.Conn, oid uint32) error {
+	rows, err := conn.Query(ctx, throwawaysSQL, oid)
 	if err != nil {
 		return err
 	}

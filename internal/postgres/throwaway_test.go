@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
@@ -48,6 +49,21 @@ func TestThrowaway(t *testing.T) {
 	if n := count(); n != 2 {
 		t.Errorf("%d databases, want those of the two living owners", n)
 	}
+	// Of another purpose, by a process that was killed; and a database of somebody's, which has a longer name.
+	left := plant(t, db, "tideover_other_%d_abcdefghijkl")
+	somebodys := plant(t, db, "tideover_test_%d_abcdefghijkl_copy")
+	if err := postgres.SweepThrowaways(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 3 {
+		t.Errorf("%d databases, want those of the two living owners and somebody's", n)
+	}
+	if there := exists(t, db, left); there {
+		t.Errorf("%s is still there", left)
+	}
+	if _, err := db.Pool().Exec(t.Context(), "DROP DATABASE "+somebodys); err != nil {
+		t.Fatal(err)
+	}
 	for _, w := range []*postgres.Throwaway{alive, third, third} {
 		cancelled, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -66,4 +82,26 @@ func TestThrowaway(t *testing.T) {
 	if n := count(); n != 0 {
 		t.Errorf("%d databases are left by a cancelled one", n)
 	}
+}
+
+// plant makes a database beside db; the name has room for db's number.
+func plant(t *testing.T, db *postgres.DB, name string) string {
+	t.Helper()
+	var oid uint32
+	if err := db.Pool().QueryRow(t.Context(), `SELECT oid FROM pg_database WHERE datname = current_database()`).Scan(&oid); err != nil {
+		t.Fatal(err)
+	}
+	name = fmt.Sprintf(name, oid)
+	if _, err := db.Pool().Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func exists(t *testing.T, db *postgres.DB, name string) (yes bool) {
+	t.Helper()
+	if err := db.Pool().QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, name).Scan(&yes); err != nil {
+		t.Fatal(err)
+	}
+	return yes
 }

@@ -101,7 +101,7 @@ func TestBlockedProbe(t *testing.T) {
 				waited = waited || isWaiting(t, look, client, planted)
 			}
 			for range 3 {
-				last = <-looks
+				<-looks
 			}
 			for _, f := range release {
 				f()
