@@ -41,6 +41,7 @@ func NewRootCmd(std *IO) *cobra.Command {
 		NewInitCmd(std),
 		NewRunCmd(std),
 		NewStatusCmd(std),
+		NewVerifyCmd(std),
 		NewResumeCmd(std),
 		NewRollbackCmd(std),
 		NewApproveCmd(std),

@@ -20,8 +20,9 @@ type Verification struct {
 	// is the newest half and some of the others. Those that were not asked count as the others do.
 	Asked int64
 	// Differences are revocations that are not in force on the other side, and changes that are parked or unapplied.
-	// Empty means that nothing is missing.
-	Differences []string
+	// Empty means that nothing is missing. Waiting are those of them that replay has still to bring: while the side
+	// serves there are always some.
+	Differences, Waiting []string
 }
 
 // Tally counts revocations. They are told apart by what was revoked: a chain that dies with two tokens is one.
@@ -70,7 +71,7 @@ func verify(ctx context.Context, from, to *postgres.DB, p *plan.Profile, side Si
 		here, there = there, here
 	}
 	err = snapshotOf(ctx, from, schemaOf(p), func(tx pgx.Tx) error {
-		if v.Differences, err = leftovers(ctx, tx); err != nil {
+		if err := v.leftovers(ctx, tx); err != nil {
 			return err
 		}
 		q, err := readRevoked(ctx, tx, sample)
@@ -165,19 +166,33 @@ func inForceOf(ctx context.Context, tx pgx.Tx, all []*revocation, pending map[in
 }
 
 // leftovers names what is still in the queue.
-func leftovers(ctx context.Context, tx pgx.Tx) ([]string, error) {
+func (v *Verification) leftovers(ctx context.Context, tx pgx.Tx) error {
 	const sql = `
-SELECT table_name || ' ' || key::text || CASE WHEN min(error) IS NULL THEN ': not replayed yet' ELSE ': parked: ' || min(error) END
+SELECT table_name || ' ' || key::text, min(error)
 FROM tideover.change WHERE applied_at IS NULL GROUP BY table_name, key ORDER BY min(id) LIMIT 1000`
 	rows, err := tx.Query(ctx, sql)
 	if err != nil {
-		return nil, fmt.Errorf("read the queue: %w", err)
+		return fmt.Errorf("read the queue: %w", err)
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	var name string
+	var failed *string
+	_, err = pgx.ForEachRow(rows, []any{&name, &failed}, func() error {
+		if failed != nil {
+			v.Differences = append(v.Differences, name+": parked: "+*failed)
+			return nil
+		}
+		v.wait(name + ": not replayed yet")
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read the queue: %w", err)
+		return fmt.Errorf("read the queue: %w", err)
 	}
-	return found, nil
+	return nil
+}
+
+func (v *Verification) wait(difference string) {
+	v.Differences = append(v.Differences, difference)
+	v.Waiting = append(v.Waiting, difference)
 }
 
 // ask asks the other side about revocations: all, or the newest half of sample and as many of the others.
@@ -199,7 +214,12 @@ func (v *Verification) ask(ctx context.Context, tx pgx.Tx, all []*revocation, sa
 	for i, rev := range asked {
 		if living[i] > 0 {
 			bad[rev] = true
-			v.Differences = append(v.Differences, fmt.Sprintf("%s (%s): %d still accepted", rev.spec.Kind, rev.name, living[i]))
+			difference := fmt.Sprintf("%s (%s): %d still accepted", rev.spec.Kind, rev.name, living[i])
+			if rev.pending {
+				v.wait(difference)
+			} else {
+				v.Differences = append(v.Differences, difference)
+			}
 		}
 	}
 	return bad, nil

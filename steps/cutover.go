@@ -9,6 +9,7 @@ import (
 
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
@@ -235,6 +236,13 @@ func (s *cutoverStep) verify(ctx context.Context, p *Progress) error {
 		if err := p.Figure(ctx, name, n); err != nil {
 			return err
 		}
+	}
+	mark, err := oracle.Mark(ctx, s.env.Green)
+	if err != nil {
+		return err
+	}
+	if err := p.Figure(ctx, greenMark, mark); err != nil {
+		return err
 	}
 	if len(v.Differences) == 0 {
 		return nil

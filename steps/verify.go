@@ -1,0 +1,228 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/invariant"
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/oracle"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/replay"
+)
+
+// Verdict is how blue and green compare.
+type Verdict struct {
+	Serving     string           `json:"serving"` // "blue", "green", or "nobody" while blue is fenced
+	Invariants  VerdictParts     `json:"invariants"`
+	Revocations *VerdictRevoked  `json:"revocations,omitempty"` // none where blue's changes are not recorded
+	Full        *VerdictCompared `json:"full,omitempty"`
+}
+
+// VerdictParts are the profile's invariants.
+type VerdictParts struct {
+	Asked       int                    `json:"asked"`
+	Differences []invariant.Difference `json:"differences"`
+}
+
+// VerdictRevoked is what was revoked on blue, and what green refuses of it.
+type VerdictRevoked struct {
+	replay.Tally
+	Kinds       map[string]replay.Tally `json:"kinds"`
+	Asked       int64                   `json:"asked"`
+	Waiting     int                     `json:"waiting"` // changes and revocations that replay has still to bring
+	Differences []string                `json:"differences"`
+}
+
+// VerdictCompared is blue's present state, migrated offline, against green.
+type VerdictCompared struct {
+	Tables      int                 `json:"tables"`
+	Rows        int64               `json:"rows"`
+	Count       int64               `json:"count"`         // of differences; of each table the first thousand are listed
+	Later       int64               `json:"changed_since"` // rows that green's own clients have changed since the switch
+	Differences []oracle.Difference `json:"differences"`
+}
+
+// Differ counts the differences.
+func (v *Verdict) Differ() int64 {
+	n := int64(len(v.Invariants.Differences))
+	if v.Revocations != nil {
+		n += int64(len(v.Revocations.Differences))
+	}
+	if v.Full != nil {
+		n += v.Full.Count
+	}
+	return n
+}
+
+// While blue is written, what differs in one round can be on its way. What differs alike in so many is not.
+const (
+	verifyRounds = 3
+	verifyPause  = time.Second
+)
+
+// greenMark is the figure that says where green's own transactions begin.
+const greenMark = "green.mark"
+
+// Verify compares both sides outside of a run, and changes nothing on them. With full it also migrates blue's present state
+// offline, in a database on green's server that it drops again. state is the run's, or the zero value.
+func Verify(ctx context.Context, rb *plan.Runbook, profile *plan.Profile, state journal.State, full bool) (v Verdict, err error) {
+	env := &Env{Runbook: rb, Profile: profile, Dir: filepath.Dir(rb.Path), State: func() journal.State { return state }}
+	if rb.InPlace() {
+		return v, fmt.Errorf("runbook %s upgrades one database in place: there are no two sides to compare", rb.Path)
+	}
+	if env.Blue, err = postgres.Open(ctx, "blue", rb.Blue.DSN); err != nil {
+		return v, err
+	}
+	defer env.Blue.Close()
+	if env.Green, err = postgres.Open(ctx, "green", rb.Green.DSN); err != nil {
+		return v, err
+	}
+	defer env.Green.Close()
+	if v.Serving, err = env.serving(ctx); err != nil {
+		return v, err
+	}
+	if err := env.verifyInvariants(ctx, &v); err != nil {
+		return v, err
+	}
+	if err := env.verifyRevocations(ctx, &v); err != nil {
+		return v, err
+	}
+	if full {
+		err = env.verifyFull(ctx, &v)
+	}
+	return v, err
+}
+
+// serving says which side takes writes.
+func (e *Env) serving(ctx context.Context) (string, error) {
+	if e.pastPointOfNoReturn() && e.State().Phase != journal.RolledBack {
+		return "green", nil
+	}
+	fenced, err := e.blueFence().Raised(ctx)
+	if fenced {
+		return "nobody", err
+	}
+	return "blue", err
+}
+
+// rounds asks until two answers in a row have nothing in common, or until what they have in common has lasted.
+func rounds[D comparable](ctx context.Context, live bool, ask func() ([]D, error)) ([]D, error) {
+	var lasting []D
+	for round := 1; ; round++ {
+		found, err := ask()
+		if err != nil {
+			return nil, err
+		}
+		if round > 1 {
+			found = slices.DeleteFunc(found, func(d D) bool { return !slices.Contains(lasting, d) })
+		}
+		lasting = found
+		if !live || len(lasting) == 0 || round == verifyRounds {
+			return lasting, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(verifyPause):
+		}
+	}
+}
+
+func (e *Env) verifyInvariants(ctx context.Context, v *Verdict) error {
+	asked := (&validateStep{env: e}).asked()
+	v.Invariants.Asked = len(asked)
+	var err error
+	v.Invariants.Differences, err = rounds(ctx, v.Serving == "blue", func() ([]invariant.Difference, error) {
+		return invariant.Check(ctx, e.Blue, e.Green, asked)
+	})
+	return err
+}
+
+func (e *Env) verifyRevocations(ctx context.Context, v *Verdict) error {
+	found, err := replay.Verify(ctx, e.Blue, e.Green, e.Profile, 0)
+	if errors.Is(err, replay.ErrNoCapture) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v.Revocations = &VerdictRevoked{Tally: found.Tally, Kinds: found.Kinds, Asked: found.Asked, Waiting: len(found.Waiting), Differences: found.Differences}
+	if v.Serving == "blue" {
+		v.Revocations.Differences = slices.DeleteFunc(found.Differences, func(d string) bool { return slices.Contains(found.Waiting, d) })
+	}
+	return nil
+}
+
+func (e *Env) verifyFull(ctx context.Context, v *Verdict) error {
+	migrator, err := e.migrator()
+	if err != nil {
+		return err
+	}
+	approved := map[string]int64{}
+	for _, rule := range e.Profile.Rules {
+		approved[rule.Name] = math.MaxInt64 // what a person has to approve is the run's business
+	}
+	rules := cleanup.New(e.Profile.Rules, cleanup.Options{Schema: e.Profile.Schema, Approved: approved})
+	var last oracle.Comparison
+	var later int64
+	byName := map[string]oracle.Difference{}
+	kept, err := rounds(ctx, v.Serving == "blue", func() ([]string, error) {
+		if last, later, err = e.compareOnce(ctx, migrator, rules); err != nil {
+			return nil, err
+		}
+		var names []string
+		for _, d := range last.Differences {
+			byName[d.String()] = d
+			names = append(names, d.String())
+		}
+		return names, nil
+	})
+	if err != nil {
+		return err
+	}
+	full := &VerdictCompared{Tables: last.Tables, Rows: last.Rows, Count: last.Count - int64(len(last.Differences)-len(kept)), Later: later}
+	for _, name := range kept {
+		full.Differences = append(full.Differences, byName[name])
+	}
+	v.Full = full
+	return nil
+}
+
+// compareOnce migrates blue as it is now and compares green with it.
+func (e *Env) compareOnce(ctx context.Context, m oracle.Migrator, rules *cleanup.Runner) (c oracle.Comparison, later int64, err error) {
+	dsn, drop, err := oracle.Expected(ctx, e.Blue, e.Green, e.Profile, m, rules, "")
+	if err != nil {
+		return c, 0, err
+	}
+	defer drop()
+	expected, err := postgres.Connect(ctx, "oracle", dsn)
+	if err != nil {
+		return c, 0, err
+	}
+	defer expected.Close(context.WithoutCancel(ctx))
+	actual, err := e.Green.ConnectAs(ctx, "oracle")
+	if err != nil {
+		return c, 0, err
+	}
+	defer actual.Close(context.WithoutCancel(ctx))
+	if c, err = oracle.Compare(ctx, expected, actual, e.Profile); err != nil {
+		return c, 0, err
+	}
+	if raw, ok := e.State().Figures[greenMark]; ok && e.pastPointOfNoReturn() {
+		var mark uint64
+		if err := json.Unmarshal(raw, &mark); err != nil {
+			return c, 0, fmt.Errorf("figure %q: %w", greenMark, err)
+		}
+		later, err = c.SetAside(ctx, actual, e.Profile, mark)
+	}
+	return c, later, err
+}
