@@ -67,7 +67,7 @@ func guard(x *pg.IndexStmt) string {
     owner constant oid := pg_catalog.to_regclass(%[2]s);
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = wanted AND indrelid = owner AND NOT indisvalid) THEN
-        PERFORM pg_catalog.set_config('lock_timeout', '500ms', true);
+        PERFORM pg_catalog.set_config('lock_timeout', '400ms', true);
         EXECUTE %[3]s;
     ELSIF wanted IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_index WHERE indexrelid = wanted AND indrelid = owner AND indisunique = %[4]t

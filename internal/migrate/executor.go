@@ -109,8 +109,10 @@ func (e *Executor) budget(st sqlrewrite.Step) postgres.Budget {
 	switch {
 	case patient(st.Work):
 		b.Timeout, b.Retry = e.patience(), 6*e.patience()
-	case st.Tables > 1:
-		b.Timeout /= time.Duration(st.Tables) // the first stays locked while the next is waited for
+	default:
+		// Who queues behind us waits for our wait and for the statement itself; with several tables, the first stays locked while
+		// the next is waited for.
+		b.Timeout = b.Timeout * 4 / 5 / time.Duration(max(st.Tables, 1))
 	}
 	return b
 }
