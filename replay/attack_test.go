@@ -383,3 +383,52 @@ func TestScratchDatabasesGo(t *testing.T) {
 		t.Errorf("closed with %v, and %d databases are left", err, left())
 	}
 }
+
+// What stopped a change may be mended elsewhere than in its row: then it is tried again.
+func TestParkedIsRetried(t *testing.T) {
+	t.Parallel()
+	p := newSeededPair(t)
+	p.settle(t)
+	r := p.replayer(t)
+	if left, err := r.Retry(t.Context()); err != nil || len(left) > 0 {
+		t.Fatalf("nothing is parked: %q, %v", left, err)
+	}
+	exec(t, p.green, `ALTER TABLE oauth_client ADD CONSTRAINT poison CHECK (name <> 'poison')`)
+	p.as(t, `BEGIN; INSERT INTO oauth_client (id, name, owner) VALUES ('bad', 'poison', 'x'); DELETE FROM oauth_jwk; COMMIT`)
+	if a := drain(t, r); len(a.Parked) != 2 {
+		t.Fatalf("parked: %q", a.Parked)
+	}
+	if left, err := r.Retry(t.Context()); err != nil || len(left) != 2 || !strings.Contains(strings.Join(left, " "), "poison") {
+		t.Errorf("nothing is mended: %q, %v", left, err)
+	}
+	exec(t, p.green, `ALTER TABLE oauth_client DROP CONSTRAINT poison`)
+	if left, err := r.Retry(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("mended: %q, %v", left, err)
+	}
+	p.same(t, r)
+}
+
+// A large transaction that comes in parts is torn by poison in its first part: its deletes wait in the others.
+func TestPoisonInALargeTransaction(t *testing.T) {
+	t.Parallel()
+	p := newSeededPair(t)
+	p.settle(t)
+	p.config.Batch = 5
+	exec(t, p.green, `ALTER TABLE oauth_client ADD CONSTRAINT poison CHECK (name <> 'poison')`)
+	p.as(t, `BEGIN; INSERT INTO oauth_client (id, name, owner) SELECT 'n' || i, CASE i WHEN 3 THEN 'poison' ELSE 'fine' END, 'x' FROM generate_series(1, 60) i;
+DELETE FROM oauth_session; DELETE FROM oauth_jwk; COMMIT`)
+	r := p.replayer(t)
+	a := drain(t, r)
+	var fine, sessions int
+	if err := p.green.Pool().QueryRow(t.Context(), `SELECT (SELECT count(*) FROM oauth_client WHERE name = 'fine'), (SELECT count(*) FROM oauth_session)`).Scan(&fine, &sessions); err != nil {
+		t.Fatal(err)
+	}
+	if fine != 59 || sessions != 2 || !strings.Contains(strings.Join(a.Parked, "\n"), `oauth_session {"id": "s1"}: came in one transaction with oauth_client (id=n3)`) {
+		t.Errorf("%d clients, %d sessions, parked:\n%s", fine, sessions, strings.Join(a.Parked, "\n"))
+	}
+	exec(t, p.green, `ALTER TABLE oauth_client DROP CONSTRAINT poison`)
+	if left, err := r.Retry(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("mended: %q, %v", left, err)
+	}
+	p.same(t, r)
+}

@@ -57,12 +57,10 @@ func (r *Replayer) isolate(ctx context.Context, limit int, cause error) (Applied
 			torn[c.txid] = name
 		}
 	}
-	for _, c := range claimed {
-		if with, ok := torn[c.txid]; ok && c.op == "D" && parked[c.id] == "" {
-			parked[c.id] = "came in one transaction with " + with
-		}
+	if err := r.park(ctx, parked); err != nil {
+		return a, err
 	}
-	return a, r.park(ctx, parked)
+	return a, r.parkTorn(ctx, torn)
 }
 
 // search gives the offenders among seeds that fail together.
@@ -145,10 +143,39 @@ FROM unnest($1::bigint[], $2::text[]) p(id, error) WHERE c.id = p.id AND c.appli
 	return nil
 }
 
+// parkTorn parks the deletes of transactions that did not come whole: the claim may have had but a part of a large one.
+func (r *Replayer) parkTorn(ctx context.Context, torn map[string]string) error {
+	var txids, errs []string
+	for txid, with := range torn {
+		txids, errs = append(txids, txid), append(errs, "came in one transaction with "+with)
+	}
+	const sql = `
+UPDATE tideover.change c SET parked_at = clock_timestamp(), error = p.error
+FROM unnest($1::text[], $2::text[]) p(txid, error)
+WHERE c.txid = p.txid::xid8 AND c.op = 'D' AND c.applied_at IS NULL AND c.parked_at IS NULL`
+	if _, err := r.Blue.Pool().Exec(ctx, sql, txids, errs); err != nil {
+		return fmt.Errorf("park changes: %w", err)
+	}
+	return nil
+}
+
+// unpark puts what is parked back into the queue and gives the highest number of it, 0 where nothing was.
+func (r *Replayer) unpark(ctx context.Context) (newest int64, err error) {
+	const sql = `
+WITH back AS (
+	UPDATE tideover.change SET parked_at = NULL, error = NULL WHERE parked_at IS NOT NULL AND applied_at IS NULL RETURNING id
+)
+SELECT coalesce(max(id), 0) FROM back`
+	if err := r.Blue.Pool().QueryRow(ctx, sql).Scan(&newest); err != nil {
+		return 0, fmt.Errorf("take parked changes up again: %w", err)
+	}
+	return newest, nil
+}
+
 // parked lists the changes that are parked now.
 func (r *Replayer) parked(ctx context.Context) ([]string, error) {
 	const sql = `SELECT table_name || ' ' || key::text || ': ' || min(error) FROM tideover.change
-WHERE parked_at IS NOT NULL AND applied_at IS NULL GROUP BY table_name, key ORDER BY min(id)`
+WHERE parked_at IS NOT NULL AND applied_at IS NULL GROUP BY table_name, key ORDER BY min(id) LIMIT 1000`
 	rows, err := r.Blue.Pool().Query(ctx, sql)
 	if err != nil {
 		return nil, fmt.Errorf("list the parked changes: %w", err)

@@ -197,6 +197,29 @@ func (r *Replayer) Drain(ctx context.Context) (Applied, error) {
 	return total, err
 }
 
+// Retry tries once more what is parked: what was wrong may be mended. It returns what is parked then.
+func (r *Replayer) Retry(ctx context.Context) ([]string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	newest, err := r.unpark(ctx)
+	if err != nil || newest == 0 {
+		return nil, err
+	}
+	for {
+		const waiting = `SELECT EXISTS (SELECT 1 FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL AND id <= $1)`
+		var more bool
+		if err := r.Blue.Pool().QueryRow(ctx, waiting, newest).Scan(&more); err != nil {
+			return nil, fmt.Errorf("read the queue: %w", err)
+		}
+		if !more {
+			return r.parked(ctx)
+		}
+		if _, err := r.batch(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // Run applies batches until ctx ends, which is no error, and reports the lag after each.
 func (r *Replayer) Run(ctx context.Context, report func(Lag)) error {
 	capture := NewCapture(r.Blue, r.Profile, Blue)

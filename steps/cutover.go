@@ -90,6 +90,9 @@ func passing(e *cutover.AbortedError) bool {
 
 // guard looks once more before anybody has to wait.
 func (s *cutoverStep) guard(ctx context.Context, p *Progress, r *replay.Replayer) error {
+	if err := unparked(ctx, r); err != nil {
+		return err
+	}
 	if err := s.caughtUp(ctx, p, r); err != nil {
 		return err
 	}
@@ -212,6 +215,15 @@ func (s *cutoverStep) lastReplay(ctx context.Context, p *Progress) error {
 	return err
 }
 
+// unparked has what is parked tried once more: a person may have mended what it is.
+func unparked(ctx context.Context, r *replay.Replayer) error {
+	parked, err := r.Retry(ctx)
+	if err == nil && len(parked) > 0 {
+		err = &parkedError{parked}
+	}
+	return err
+}
+
 type parkedError struct{ changes []string }
 
 func (e *parkedError) Error() string {
@@ -219,7 +231,7 @@ func (e *parkedError) Error() string {
 }
 
 func (e *parkedError) Hint() string {
-	return "each parked change is named with its error in tideover.change on blue: mend the row there, or add a rule to the profile; then resume"
+	return "\"SELECT table_name, key, error FROM tideover.change WHERE parked_at IS NOT NULL AND applied_at IS NULL\" on blue names all of them; mend the row there, what refuses it on green, or the profile's rule, then resume: they are tried again"
 }
 
 // verify asks whether all that was captured is in force on green.

@@ -3,6 +3,7 @@ package steps
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -201,5 +202,39 @@ DELETE FROM oauth_access WHERE signature = (SELECT min(signature) FROM oauth_acc
 	}
 	if v, err = Verify(t.Context(), e.Runbook, e.Profile, state, true); err != nil || v.Full.Count < 7 || v.Full.Later != 0 {
 		t.Errorf("changed before: %+v, %v", v.Full, err)
+	}
+}
+
+// A change that can't be replayed stops the cutover before anybody waits, and the next resume tries it again.
+func TestParkedChangesStopTheCutover(t *testing.T) {
+	t.Parallel()
+	e := upgraded(t)
+	if _, err := e.Green.Pool().Exec(t.Context(), `ALTER TABLE oauth_client ADD CONSTRAINT poison CHECK (name <> 'poison')`); err != nil {
+		t.Fatal(err)
+	}
+	serverWrites(t, e.Blue, `INSERT INTO oauth_client (id, name, owner) VALUES ('bad', 'poison', 'x'), ('good', 'good', 'x')`)
+	e.drained(t)
+	r, err := e.Replayer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &cutoverStep{env: e, spec: &plan.CutoverSpec{}}
+	var hinted interface{ Hint() string }
+	err = s.guard(t.Context(), nil, r)
+	if err == nil || !strings.Contains(err.Error(), `oauth_client {"id": "bad"}`) || !strings.Contains(err.Error(), "poison") ||
+		!errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "resume") {
+		t.Fatalf("got %v", err)
+	}
+	if v, err := Verify(t.Context(), e.Runbook, e.Profile, e.State(), false); err != nil || v.Differ() == 0 {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if _, err := e.Green.Pool().Exec(t.Context(), `ALTER TABLE oauth_client DROP CONSTRAINT poison`); err != nil {
+		t.Fatal(err)
+	}
+	if err := unparked(t.Context(), r); err != nil {
+		t.Errorf("mended: %v", err)
+	}
+	if v, err := Verify(t.Context(), e.Runbook, e.Profile, e.State(), true); err != nil || v.Differ() != 0 {
+		t.Errorf("mended: %+v, %v", v, err)
 	}
 }
