@@ -49,6 +49,7 @@ func NewRootCmd(std *IO) *cobra.Command {
 		NewServerCmd(std),
 		NewRouterCmd(std),
 		NewSQLCmd(std),
+		NewProfileCmd(std),
 	)
 	return root
 }

@@ -66,11 +66,16 @@ func (es Errors) orNil() error {
 	if len(es) == 0 {
 		return nil
 	}
+	es.Sort()
+	return es
+}
+
+// Sort puts the mistakes into the order of the file.
+func (es Errors) Sort() {
 	slices.SortStableFunc(es, func(a, b *Error) int {
 		if a.Line != b.Line {
 			return a.Line - b.Line
 		}
 		return a.Column - b.Column
 	})
-	return es
 }

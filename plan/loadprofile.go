@@ -86,6 +86,11 @@ func ParseProfile(name string, data []byte) (*Profile, error) {
 	if err := d.errs.orNil(); err != nil {
 		return nil, err
 	}
+	p.at = func(field, msg, way string) *Error {
+		found := &decoder{file: name, places: d.places}
+		found.add(field, way, "%s", msg)
+		return found.errs[0]
+	}
 	return p, nil
 }
 

@@ -19,6 +19,16 @@ type Profile struct {
 
 	Path string `yaml:"-"` // of the file; empty for a built-in one
 	Hash string `yaml:"-"` // SHA-256 in hex of the file's bytes
+
+	at func(field, msg, way string) *Error
+}
+
+// At is a mistake in a field of the profile, such as "tables[2].key[0]", at its place in the file.
+func (p *Profile) At(field, msg, way string) *Error {
+	if p.at == nil {
+		return &Error{File: p.Name, Field: field, Msg: msg, Way: way}
+	}
+	return p.at(field, msg, way)
 }
 
 // Table is one captured table of blue. Key defaults to the primary key. Keep names columns recorded with each change

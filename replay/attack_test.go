@@ -193,6 +193,7 @@ func TestSecondReplayerIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	second.patience = 0
 	var busy *BusyError
 	if _, err := second.Batch(t.Context()); !errors.As(err, &busy) || busy.PID != int32(first.conn.PgConn().PID()) {
 		t.Fatalf("got %v, want a BusyError that names pid %d", err, first.conn.PgConn().PID())

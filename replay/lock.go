@@ -24,8 +24,8 @@ func (e *BusyError) Hint() string {
 
 const lockSQL = `SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('tideover.replay'), 0)`
 
-// patience is how long connect waits for a lock that the session of a process that has just died may still hold.
-const patience = 2 * time.Second
+// lockPatience is how long connect waits for a lock that the session of a process that has just died may still hold.
+const lockPatience = 30 * time.Second
 
 // connect gives the connection to blue that holds the replayer's lock, and opens it where it is not there or was cut.
 func (r *Replayer) connect(ctx context.Context) (*pgx.Conn, error) {
@@ -36,7 +36,7 @@ func (r *Replayer) connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	for until := time.Now().Add(patience); ; {
+	for until := time.Now().Add(r.patience); ; {
 		var held bool
 		if err := conn.QueryRow(ctx, lockSQL).Scan(&held); err != nil {
 			conn.Close(context.WithoutCancel(ctx))

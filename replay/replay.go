@@ -91,6 +91,7 @@ type Replayer struct {
 	more     bool  // the queue has more than the batch under way
 	scanned  int64 // hooks.watermark
 	prepared bool
+	patience time.Duration // for the lock
 }
 
 // NewReplayer makes a Replayer and opens nothing.
@@ -115,7 +116,7 @@ func NewReplayer(c Config) (*Replayer, error) {
 			return nil, fmt.Errorf("profile: revocation %q: blue.key and green.key are compared in pairs", rev.Kind)
 		}
 	}
-	return &Replayer{Config: c, scratch: scratch{green: c.Green}, pace: newPace(c.Batch)}, nil
+	return &Replayer{Config: c, patience: lockPatience, scratch: scratch{green: c.Green}, pace: newPace(c.Batch)}, nil
 }
 
 // Prepare reads both catalogs and makes the empty template of blue's schema on green's server, and one scratch database

@@ -46,14 +46,20 @@ func (r *Runner) provide(ctx context.Context, conn *pgx.Conn, rules []plan.Rule)
 		if !strings.Contains(rule.Where+strings.Join(rule.Fix, ""), "pg_temp.tideover_") {
 			continue
 		}
-		// In a session that is read-only by default, too: nothing that outlives it is written.
-		if err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, functionsSQL, pgx.QueryExecModeSimpleProtocol)
-			return err
-		}); err != nil {
-			return fmt.Errorf("make the rules' functions: %w", err)
-		}
-		return nil
+		return Provide(ctx, conn)
+	}
+	return nil
+}
+
+// Provide makes the functions that rules can call, for one session; in one that is read-only by default, too: nothing
+// that outlives it is written.
+func Provide(ctx context.Context, conn *pgx.Conn) error {
+	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, functionsSQL, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("make the rules' functions: %w", err)
 	}
 	return nil
 }

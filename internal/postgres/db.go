@@ -54,9 +54,13 @@ func Open(ctx context.Context, name, dsn string) (*DB, error) {
 }
 
 // What we have recorded must survive a crash of the server, whatever its settings are for others: synchronous_commit is
-// turned on where it is off (Postgres manual 20.5.1).
+// turned on where it is off (Postgres manual 20.5.1). And a session whose process was killed must not go on with what it
+// was at, an index build or a copy, and hold its locks: the server looks every second whether anybody still listens
+// (Postgres manual 20.3.2; from 14 on, and not on Windows).
 const ours = `SET tideover.pass = 'on';
-SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off'`
+SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
+SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false)
+WHERE pg_catalog.current_setting('client_connection_check_interval', true) = '0' AND pg_catalog.version() !~* 'windows|visual c|mingw'`
 
 // configure makes a connection ours. The setting is made by SET and not in the startup packet, which a PgBouncer on
 // the way would refuse.

@@ -264,15 +264,28 @@ func (c *copying) table(ctx context.Context, blue, green *pgx.Conn, r relation) 
 	return rows, nil
 }
 
+// patience is how long lock waits: the server needs a moment to see that a process was killed, and to end its sessions.
+const patience = 30 * time.Second
+
 // lock makes sure that one process at a time copies into a green. It is a session lock: it dies with its owner.
 func lock(ctx context.Context, green *pgx.Conn) (unlock func(), err error) {
 	const try = `SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('tideover snapshot', 0))`
-	var got bool
-	if err := green.QueryRow(ctx, try).Scan(&got); err != nil {
-		return nil, fmt.Errorf("lock green: %w", err)
-	}
-	if !got {
-		return nil, errors.New("another process is copying into green at this moment")
+	for until := time.Now().Add(patience); ; {
+		var got bool
+		if err := green.QueryRow(ctx, try).Scan(&got); err != nil {
+			return nil, fmt.Errorf("lock green: %w", err)
+		}
+		if got {
+			break
+		}
+		if time.Now().After(until) {
+			return nil, errors.New("another process is copying into green at this moment")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
