@@ -56,7 +56,7 @@ func (f *rehearsalFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.size, "size", "small", "how much data and traffic: small or medium")
 	c.Flags().StringVar(&f.postgres, "postgres", "auto", "where throw-away Postgres comes from: auto, dsn, local, container or download")
 	c.Flags().StringVar(&f.network, "container-network", "bridge", "network of containers: bridge or host")
-	c.Flags().BoolVar(&f.keep, "keep", false, "keep the events, the traffic's history, the report and a dump of both databases in a new folder here")
+	c.Flags().BoolVar(&f.keep, "keep", false, "keep the events, the traffic's history, the report, all logs and a dump of both databases in a new folder here")
 	c.Flags().StringSliceVar(&f.faults, "fault", nil, "switch a safeguard off, to see the judges say so: "+strings.Join(steps.FaultNames, ", "))
 	c.Flags().Lookup("fault").Hidden = true
 }
@@ -70,11 +70,11 @@ func NewDemoCmd(std *IO) *cobra.Command {
 		Long:  demoLong,
 		Args:  exactArgs(0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return rehearse(c.Context(), std, f, "demo", func(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error) {
-				data, err := testdata.Runbooks.ReadFile("runbooks/demo.yaml")
-				if err != nil {
-					return nil, nil, err
-				}
+			data, err := testdata.Runbooks.ReadFile("runbooks/demo.yaml")
+			if err != nil {
+				return err
+			}
+			return rehearse(c.Context(), std, f, "demo", data, func(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error) {
 				rb, err := plan.ParseRunbook("demo.yaml", data, env)
 				if err != nil {
 					return nil, nil, err
@@ -98,7 +98,11 @@ func NewRehearseCmd(std *IO) *cobra.Command {
 		Long:  rehearseLong,
 		Args:  exactArgs(1, "one runbook"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return rehearse(c.Context(), std, f, args[0], func(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error) {
+			data, err := os.ReadFile(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			return rehearse(c.Context(), std, f, args[0], data, func(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error) {
 				return loadRunbook(args[0], env)
 			})
 		},
@@ -107,7 +111,8 @@ func NewRehearseCmd(std *IO) *cobra.Command {
 	return c
 }
 
-func rehearse(ctx context.Context, std *IO, f rehearsalFlags, title string,
+// rehearse has a runbook rehearsed: written is its text, which load reads.
+func rehearse(ctx context.Context, std *IO, f rehearsalFlags, title string, written []byte,
 	load func(func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error)) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -118,7 +123,7 @@ func rehearse(ctx context.Context, std *IO, f rehearsalFlags, title string,
 	var figures rehearsal.Figures
 	v := newView(ctx, std, f.runFlags, title, journal.State{}, liveTraffic(&figures), stop)
 	defer v.Close()
-	o.Load, o.Sink, o.Version, o.Figures = load, v.Sink(), version, &figures
+	o.Load, o.Written, o.Sink, o.Version, o.Figures = load, written, v.Sink(), version, &figures
 	r, err := rehearsal.Run(ctx, o)
 	if err == nil || r.Run != "" {
 		v.Finish(r)

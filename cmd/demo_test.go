@@ -3,11 +3,14 @@ package cmd_test
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/tideover/tideover/internal/authserver"
 	"github.com/tideover/tideover/internal/report"
 	"github.com/tideover/tideover/internal/traffic"
 )
@@ -60,12 +63,52 @@ func keptByDemo(t *testing.T, o outcome) {
 	if err == nil {
 		err = json.Unmarshal(data, &kept)
 	}
-	if err != nil || kept.Outcome != "completed" {
-		t.Errorf("the kept report: %v %q", err, kept.Outcome)
+	if err != nil || kept.Outcome != "completed" || kept.Kept != dirs[0] && kept.Kept != "./"+dirs[0] {
+		t.Errorf("the kept report: %v, outcome %q, kept in %q", err, kept.Outcome, kept.Kept)
 	}
-	for _, name := range []string{"events.jsonl", "blue.dump", "green.dump"} {
+	for _, name := range []string{"runbook.yaml", "events.jsonl", "report.txt", "blue-postgres.log", "green-postgres.log", "blue.dump", "green.dump"} {
 		if info, err := os.Stat(filepath.Join(dirs[0], name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	tellsNoToken(t, dirs[0], o)
+}
+
+// tellsNoToken looks whether a token is in anything that a demo printed or kept but the dumps. The databases hold the
+// hash of every token: so each word is hashed, and must not be one of theirs.
+func tellsNoToken(t *testing.T, dir string, o outcome) {
+	t.Helper()
+	hashes := map[string]bool{}
+	for _, side := range []string{"blue", "green"} {
+		rows, err := exec.CommandContext(t.Context(), "pg_restore", "--data-only", "--file=-", filepath.Join(dir, side+".dump")).Output()
+		if err != nil {
+			t.Fatalf("read %s's dump: %v", side, err)
+		}
+		for _, hash := range regexp.MustCompile(`\b[0-9a-f]{64}\b`).FindAllString(string(rows), -1) {
+			hashes[hash] = true
+		}
+	}
+	if len(hashes) < 1000 {
+		t.Fatalf("only %d hashes in the dumps", len(hashes))
+	}
+	texts := map[string][]byte{"stdout": o.stdout, "stderr": []byte(o.stderr)}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if filepath.Ext(f.Name()) != ".dump" {
+			if texts[f.Name()], err = os.ReadFile(filepath.Join(dir, f.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	word := regexp.MustCompile(`[A-Za-z0-9_-]{20,}`)
+	for name, text := range texts {
+		for _, w := range word.FindAll(text, -1) {
+			if hashes[authserver.Signature(string(w))] {
+				t.Errorf("%s shows a token: %.8s…", name, w)
+			}
 		}
 	}
 }

@@ -32,7 +32,8 @@ type Options struct {
 	Gate       steps.Gate // opens approve gates; default: they open by themselves
 	Sink       journal.Sink
 	Log        io.Writer
-	Keep       string // a folder to leave events, history, report and dumps in; "": nothing is kept
+	Keep       string // a folder to leave events, history, report, logs and dumps in; "": nothing is kept
+	Written    []byte // the runbook as it was written, to be kept with the rest
 	Version    string
 	Figures    *Figures // the traffic's figures while it goes on, for a screen; may be nil
 }
@@ -76,13 +77,14 @@ func Run(ctx context.Context, o Options) (rep report.Report, err error) {
 		return rep, err
 	}
 	onStage(runbook, s)
-	keep, err := newKeeper(o.Keep)
+	keep, err := newKeeper(o.Keep, o.Written)
 	if err != nil {
 		return rep, fmt.Errorf("keep the rehearsal: %w", err)
 	}
 	p := &performance{options: o, stage: s, runbook: runbook, profile: profile, report: &rep, keep: keep}
 	defer p.close()
 	err = p.perform(ctx)
+	rep.Kept = o.Keep
 	if kept := keep.end(context.WithoutCancel(ctx), s, rep); kept != nil {
 		err = errors.Join(err, fmt.Errorf("keep the rehearsal: %w", kept))
 	}

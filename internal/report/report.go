@@ -23,6 +23,7 @@ type Report struct {
 	Database       Database   `json:"database"`
 	Findings       []string   `json:"findings,omitempty"` // what the checker and the oracle hold against the run
 	Notes          []string   `json:"notes,omitempty"`
+	Kept           string     `json:"kept,omitempty"` // the folder in which a rehearsal was kept
 }
 
 // Requests is what the clients saw.

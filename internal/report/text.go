@@ -35,6 +35,9 @@ func Text(w io.Writer, r Report, color bool) {
 	t.servers(r.Servers)
 	t.database(r)
 	t.list("notes", unasked, r.Notes, maxNotes)
+	if r.Kept != "" {
+		t.line("\nkept in %s", r.Kept)
+	}
 }
 
 type text struct {

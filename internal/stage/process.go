@@ -35,14 +35,14 @@ type process struct {
 	addresses map[string]string
 }
 
-// startProcess starts executable and waits until it has said where it listens.
-func startProcess(ctx context.Context, name, executable string, env []string, args ...string) (*process, error) {
+// startProcess starts executable and waits until it has said where it listens. What it writes on stderr goes to the end
+// of the file log.
+func startProcess(ctx context.Context, name, log, executable string, env []string, args ...string) (*process, error) {
 	p := &process{name: name, tail: &tail{}, done: make(chan struct{})}
 	// ctx is for the start: the child lives until stop or kill.
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), executable, args...)
 	p.cmd.Env = append(append(os.Environ(), ExitWithStdin+"=1"), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the owner, who stops its children in order
-	p.cmd.Stderr = p.tail
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -52,7 +52,13 @@ func startProcess(ctx context.Context, name, executable string, env []string, ar
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	logged, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	p.cmd.Stderr = io.MultiWriter(p.tail, logged)
 	if err := p.cmd.Start(); err != nil {
+		logged.Close()
 		return nil, fmt.Errorf("%s: start %s: %w", name, executable, err)
 	}
 	first := make(chan error, 1)
@@ -65,7 +71,8 @@ func startProcess(ctx context.Context, name, executable string, env []string, ar
 		}
 		first <- err
 		_, _ = io.Copy(io.Discard, lines) // until it ends, by an error or not
-		p.err = p.cmd.Wait()
+		p.err = p.cmd.Wait()              // and until its stderr has been copied
+		logged.Close()
 	}()
 	select {
 	case err := <-first:

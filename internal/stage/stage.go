@@ -43,11 +43,11 @@ type Stage struct {
 	Router            Endpoint // what clients use
 	RouterControl     string   // base URL
 	RouterToken       string
+	SystemSecret      string // of both OAuth servers
 	Seeded            seed.Result
 
 	options   Options
 	directory string
-	secret    string
 	processes map[string]*process
 	starts    map[string][]string
 }
@@ -80,7 +80,7 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 	if s.directory, err = os.MkdirTemp("", "tideover-stage-"); err != nil {
 		return nil, err
 	}
-	if s.secret, err = randomHex(32); err != nil {
+	if s.SystemSecret, err = randomHex(32); err != nil {
 		return nil, err
 	}
 	if s.RouterToken, err = randomHex(24); err != nil {
@@ -180,15 +180,15 @@ func (s *Stage) Restart(ctx context.Context, name string) error {
 	var env []string
 	switch name {
 	case BlueServer:
-		env = []string{"TIDEOVER_SERVER_DSN=" + s.BlueDSN, "TIDEOVER_SYSTEM_SECRET=" + s.secret}
+		env = []string{"TIDEOVER_SERVER_DSN=" + s.BlueDSN, "TIDEOVER_SYSTEM_SECRET=" + s.SystemSecret}
 	case GreenServer:
-		env = []string{"TIDEOVER_SERVER_DSN=" + s.GreenDSN, "TIDEOVER_SYSTEM_SECRET=" + s.secret}
+		env = []string{"TIDEOVER_SERVER_DSN=" + s.GreenDSN, "TIDEOVER_SYSTEM_SECRET=" + s.SystemSecret}
 	case RouterName:
 		env = []string{"TIDEOVER_ROUTER_TOKEN=" + s.RouterToken}
 	default:
 		return fmt.Errorf("the stage has no process %q", name)
 	}
-	p, err := startProcess(ctx, name, s.options.Executable, env, s.starts[name]...)
+	p, err := startProcess(ctx, name, logFile(s.directory, name), s.options.Executable, env, s.starts[name]...)
 	if err != nil {
 		return err
 	}
