@@ -107,6 +107,14 @@ func (r *reader) subcommand(t *pg.RangeVar, c *pg.AlterTableCmd, inUse bool) {
 		r.hazard(Opaque, "what the triggers of "+table+" do can't be seen here", "look at their functions")
 	case pg.AlterTableType_AT_DisableTrig, pg.AlterTableType_AT_DisableTrigAll, pg.AlterTableType_AT_DisableTrigUser:
 		r.hazard(LosesData, "triggers of "+table+" are off: foreign keys, capture and the fence may depend on them", "leave them on")
+	case pg.AlterTableType_AT_ColumnDefault:
+		if c.Def == nil {
+			r.hazard(BreaksOldServer, fmt.Sprintf("the server in use may leave %s.%s to its default", table, c.Name), "drop the default after the switch")
+		}
+	case pg.AlterTableType_AT_SetIdentity, pg.AlterTableType_AT_DropIdentity, pg.AlterTableType_AT_DropExpression:
+		r.hazard(BreaksOldServer, fmt.Sprintf("the server in use relies on how %s.%s gets its values", table, c.Name), "change it after the switch")
+	case pg.AlterTableType_AT_DropInherit:
+		r.hazard(BreaksOldServer, "rows of "+table+" are missing where the parent is read", "take it out after the switch")
 	case pg.AlterTableType_AT_AddIdentity:
 		r.hazard(FailsOnRows, table+"."+c.Name+" must be NOT NULL already", "set it NOT NULL first")
 	}

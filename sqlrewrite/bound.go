@@ -38,7 +38,7 @@ func (s *Script) bound() *Hazard {
 				return whole(st, "it copies rows, and may rely on the locks taken before", "split it by hand")
 			}
 		}
-		if written != nil && (names(BreaksOldServer) || names(LosesData)) {
+		if written != nil && (names(BreaksOldServer) || names(LosesData)) && !keepsData(st) {
 			return whole(st, "rows are written before it removes something", "remove it in a later migration")
 		}
 		switch st.node.GetNode().(type) {
@@ -47,6 +47,19 @@ func (s *Script) bound() *Hazard {
 		}
 	}
 	return nil
+}
+
+// keepsData: whatever else the statement does, the rows and columns that were read before it are still there.
+func keepsData(st *Statement) bool {
+	switch v := st.node.GetNode().(type) {
+	case *pg.Node_GrantStmt, *pg.Node_GrantRoleStmt, *pg.Node_AlterPolicyStmt, *pg.Node_CreatePolicyStmt, *pg.Node_AlterSeqStmt:
+		return true
+	case *pg.Node_AlterTableStmt:
+		return !slices.ContainsFunc(v.AlterTableStmt.Cmds, func(n *pg.Node) bool {
+			return n.GetAlterTableCmd().GetSubtype() != pg.AlterTableType_AT_ColumnDefault
+		})
+	}
+	return false
 }
 
 // stretch finds the first and the last statement that depend on being seen together by everybody else, such as a DROP

@@ -35,7 +35,7 @@ func (s *Script) asGiven() Rewritten {
 // A script whose parts depend on one transaction stays whole: one that sets parameters, begins or ends transactions, or
 // copies rows and drops what it copied from.
 func Live(s *Script) (Rewritten, error) {
-	if s.keep {
+	if s.keep || s.isPopInit() {
 		return Offline(s)
 	}
 	list := make([]*Statement, len(s.Up))

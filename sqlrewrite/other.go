@@ -22,14 +22,21 @@ func (r *reader) other(n *pg.Node) {
 		}
 	case *pg.Node_CreatePolicyStmt:
 		r.because("what rows can be seen changes", "sql-createpolicy")
-		r.touch(v.CreatePolicyStmt.Table, "table", AccessExclusive)
+		if r.touch(v.CreatePolicyStmt.Table, "table", AccessExclusive) && !v.CreatePolicyStmt.Permissive {
+			r.hazard(BreaksOldServer, "a restrictive policy hides rows from the server in use", "add it after the switch")
+		}
 	case *pg.Node_AlterPolicyStmt:
 		r.because("what rows can be seen changes", "sql-alterpolicy")
-		r.touch(v.AlterPolicyStmt.Table, "table", AccessExclusive)
+		if r.touch(v.AlterPolicyStmt.Table, "table", AccessExclusive) {
+			r.hazard(BreaksOldServer, "the server in use may see other rows than before", "change the policy after the switch")
+		}
 	case *pg.Node_CommentStmt:
 		r.comment(v.CommentStmt)
 	case *pg.Node_SecLabelStmt, *pg.Node_GrantStmt, *pg.Node_GrantRoleStmt, *pg.Node_AlterDefaultPrivilegesStmt:
 		r.because("privileges are in the catalog", "sql-grant")
+		if g := n.GetGrantStmt(); g != nil && !g.IsGrant || n.GetGrantRoleStmt() != nil && !n.GetGrantRoleStmt().IsGrant {
+			r.hazard(BreaksOldServer, "the server in use may need the privilege", "revoke it after the switch")
+		}
 	case *pg.Node_CreateStatsStmt:
 		r.because("statistics are in the catalog", "sql-createstatistics")
 		for _, t := range v.CreateStatsStmt.Relations {
@@ -88,6 +95,9 @@ func (r *reader) other(n *pg.Node) {
 		r.because("only the sequence is concerned", "sql-altersequence")
 		r.touch(v.AlterSeqStmt.Sequence, "sequence", ShareRowExclusive)
 		for _, o := range v.AlterSeqStmt.Options {
+			if o.GetDefElem().GetDefname() == "restart" {
+				r.hazard(LosesData, "numbers that were given out already come again", "leave the sequence where it is")
+			}
 			if of := o.GetDefElem().GetArg().GetList().GetItems(); o.GetDefElem().GetDefname() == "owned_by" && len(of) > 1 {
 				r.touch(rangeVar(&pg.Node{Node: &pg.Node_List{List: &pg.List{Items: of[:len(of)-1]}}}), "table", AccessShare)
 			}

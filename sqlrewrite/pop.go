@@ -96,6 +96,15 @@ func popFolder(files map[string]string) ([]*Script, error) {
 	return scripts, nil
 }
 
+// isPopInit: the script makes popx' table, and nothing else. It stays as it is: where the table is there, it does nothing.
+func (s *Script) isPopInit() bool {
+	var b strings.Builder
+	for _, st := range s.Up {
+		b.WriteString(st.SQL + ";\n")
+	}
+	return b.String() == popInit
+}
+
 // readPopName takes a name apart; ours is false for another database's file.
 func readPopName(name string) (f popFile, direction string, ours bool, err error) {
 	m := popName.FindStringSubmatch(name)

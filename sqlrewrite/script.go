@@ -4,15 +4,20 @@
 // takes, whom they block, and whether it reads or rewrites a whole table meanwhile. [Live] gives the same migration in
 // several files, each of which holds a lock that blocks somebody only for a moment:
 //
-//	CREATE INDEX, DROP INDEX     CONCURRENTLY, outside a transaction
-//	FOREIGN KEY, CHECK           NOT VALID, then VALIDATE CONSTRAINT in a later transaction
-//	SET NOT NULL                 by way of a validated CHECK
-//	UNIQUE, PRIMARY KEY          a concurrent unique index, then USING INDEX
+//	CREATE INDEX, DROP INDEX, REINDEX   CONCURRENTLY, outside a transaction
+//	FOREIGN KEY, CHECK                  NOT VALID, then VALIDATE CONSTRAINT in a later transaction
+//	SET NOT NULL                        by way of a validated CHECK
+//	UNIQUE, PRIMARY KEY                 a concurrent unique index, then USING INDEX
+//	volatile DEFAULT, serial            the column, its default, a back-fill, NOT NULL
+//	UPDATE, DELETE, INSERT … SELECT     batches by key with a checkpoint
+//	DETACH PARTITION                    CONCURRENTLY
 //
 // What can't be made safe stays as its author wrote it, and is listed as a [Hazard] that a person must allow by name.
 // The original and the rewritten script end in the same schema.
 //
-// The package is pure: it opens no connection and knows only what the script says. It doesn't know how large a table
+// [ReadFolder] reads a folder of goose's, pop's or plain files. [File.Steps] says how a file of the result is run well.
+//
+// The package is pure: it opens no connection and knows only what the scripts say. It doesn't know how large a table
 // is, and takes every table that the script doesn't create itself for large and in use.
 //
 // Source: the Postgres manual, "Explicit Locking" (13.3), and the pages of the statements.
