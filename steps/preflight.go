@@ -92,10 +92,12 @@ func Look(ctx context.Context, rb *plan.Runbook, profile *plan.Profile) ([]prefl
 		return nil, err
 	}
 	defer env.Blue.Close()
-	if env.Green, err = postgres.Open(ctx, "green", rb.Green.DSN); err != nil {
-		return nil, err
+	if !rb.InPlace() {
+		if env.Green, err = postgres.Open(ctx, "green", rb.Green.DSN); err != nil {
+			return nil, err
+		}
+		defer env.Green.Close()
 	}
-	defer env.Green.Close()
 	spec := &plan.PreflightSpec{}
 	if step := rb.Step(plan.Preflight); step != nil {
 		spec = step.Config.(*plan.PreflightSpec)
@@ -104,12 +106,13 @@ func Look(ctx context.Context, rb *plan.Runbook, profile *plan.Profile) ([]prefl
 }
 
 func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]preflight.Finding, error) {
-	migrator, err := e.migrator()
-	if err != nil && !e.Runbook.InPlace() {
-		return nil, err
+	o := preflight.Options{Blue: e.Blue, Profile: e.Profile, MaxTransaction: spec.MaxTransaction, MaxClockSkew: spec.MaxClockSkew}
+	if !e.Runbook.InPlace() {
+		migrator, err := e.migrator()
+		if err != nil {
+			return nil, err
+		}
+		o.Green, o.Migrator = e.Green, migrator
 	}
-	return preflight.Check(ctx, preflight.Options{
-		Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: migrator,
-		MaxTransaction: spec.MaxTransaction, MaxClockSkew: spec.MaxClockSkew,
-	})
+	return preflight.Check(ctx, o)
 }

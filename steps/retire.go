@@ -18,6 +18,9 @@ func (s *retireStep) Done(context.Context) (bool, error) { return false, nil }
 
 // Run removes triggers, scratch databases and green's fence, restores token lifetimes on green, and lets jobs go on.
 func (s *retireStep) Run(ctx context.Context, p *Progress) error {
+	if s.env.Runbook.InPlace() {
+		return p.Note(ctx, "info", "blue was upgraded in place: there is nothing to remove, and no other side")
+	}
 	if r, err := s.env.Replayer(); err == nil {
 		if err := r.Close(ctx); err != nil {
 			return err

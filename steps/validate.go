@@ -31,6 +31,9 @@ const (
 
 // Run ends without error when both sides agree.
 func (s *validateStep) Run(ctx context.Context, p *Progress) error {
+	if s.env.Runbook.InPlace() {
+		return s.validateInPlace(ctx, p)
+	}
 	asked := s.asked()
 	streaks := map[invariant.Difference]int{}
 	var differences []invariant.Difference

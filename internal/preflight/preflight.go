@@ -44,7 +44,7 @@ type Migrator interface {
 
 // Options describe what is to be run.
 type Options struct {
-	Blue, Green    *postgres.DB
+	Blue, Green    *postgres.DB // no green: blue itself is migrated
 	Profile        *plan.Profile
 	Migrator       Migrator // nil: nothing is migrated on trial
 	BinDir         string
@@ -73,13 +73,17 @@ func Check(ctx context.Context, o Options) ([]Finding, error) {
 		return nil, err
 	}
 	defer hang(ctx, c.blue)
-	if c.green, err = c.session(ctx, o.Green); err != nil {
-		return nil, err
+	looks := c.inPlace()
+	if o.Green != nil {
+		if c.green, err = c.session(ctx, o.Green); err != nil {
+			return nil, err
+		}
+		defer hang(ctx, c.green)
+		looks = []func(context.Context) error{
+			c.versions, c.locales, c.privileges, c.empty, c.transactions, c.clocks, c.tables, c.largeObjects, c.statements, c.rules, c.trial,
+		}
 	}
-	defer hang(ctx, c.green)
-	for _, look := range []func(context.Context) error{
-		c.versions, c.locales, c.privileges, c.empty, c.transactions, c.clocks, c.tables, c.largeObjects, c.statements, c.rules, c.trial,
-	} {
+	for _, look := range looks {
 		if err := look(ctx); err != nil {
 			return c.findings, err
 		}
