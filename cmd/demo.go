@@ -36,7 +36,8 @@ are replaced by throw-away servers, everything else is done as written, under tr
 
 The runbook's ${TIDEOVER_BLUE_DSN}, ${TIDEOVER_GREEN_DSN}, ${TIDEOVER_BLUE_PUBLIC}, ${TIDEOVER_BLUE_ADMIN},
 ${TIDEOVER_GREEN_PUBLIC}, ${TIDEOVER_GREEN_ADMIN}, ${TIDEOVER_ROUTER_ADMIN} and ${TIDEOVER_ROUTER_TOKEN} are those of the
-stage; whatever the runbook says, its sides and its router are replaced by the stage's.
+stage; whatever the runbook says, its sides and its router are replaced by the stage's. Its participants and paused jobs
+are played by files, so that nothing of the real run is switched or stopped; --with-participants calls the real ones.
 
 EXIT STATUS
   0 completed, and nothing was lost  1 failed  2 usage  5 the judges found a fault  130 interrupted`
@@ -49,6 +50,8 @@ type rehearsalFlags struct {
 	network  string
 	keep     bool
 	faults   []string
+
+	participants bool
 }
 
 func (f *rehearsalFlags) add(c *cobra.Command) {
@@ -108,6 +111,7 @@ func NewRehearseCmd(std *IO) *cobra.Command {
 		},
 	}
 	f.add(c)
+	c.Flags().BoolVar(&f.participants, "with-participants", false, "call the runbook's own participants and jobs")
 	return c
 }
 
@@ -160,7 +164,7 @@ func (f *rehearsalFlags) options(std *IO, title string) (o rehearsal.Options, er
 	if err != nil {
 		return o, usageError{err}
 	}
-	o = rehearsal.Options{Size: size, Postgres: pgserver.Source(f.postgres), Network: f.network, Faults: faults, Log: io.Discard}
+	o = rehearsal.Options{Size: size, Participants: f.participants, Postgres: pgserver.Source(f.postgres), Network: f.network, Faults: faults, Log: io.Discard}
 	if !std.IsTerminal || f.noTUI || f.json {
 		o.Log = std.Err
 	}

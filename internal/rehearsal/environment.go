@@ -1,7 +1,10 @@
 package rehearsal
 
 import (
+	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/tideover/tideover/internal/stage"
 	"github.com/tideover/tideover/plan"
@@ -26,4 +29,35 @@ func onStage(rb *plan.Runbook, s *stage.Stage) {
 	rb.Green = plan.Side{DSN: s.GreenDSN, Public: s.GreenServer.Public, Admin: s.GreenServer.Admin}
 	rb.Router = &plan.Router{Admin: []string{s.RouterControl}, Token: s.RouterToken}
 	rb.Control = plan.Control{}
+}
+
+// standIns puts files of the stage in the place of a runbook's participants and jobs: a rehearsal must not switch a
+// service of the real run, or stop its jobs. The protocol is the same; a file shows which side it was switched to.
+func standIns(rb *plan.Runbook, s *stage.Stage, log io.Writer) error {
+	played := 0
+	play := func(what string, specs []plan.ParticipantSpec) error {
+		for i, spec := range specs {
+			played++
+			path := filepath.Join(s.Directory(), fmt.Sprintf("%s-%d", what, played))
+			if err := os.WriteFile(path, []byte("blue\n"), 0o600); err != nil {
+				return err
+			}
+			fmt.Fprintf(log, "%s %q (%s in the runbook) is played by a file\n", what, spec.Name, spec.Kind)
+			specs[i] = plan.ParticipantSpec{Name: spec.Name, Kind: "file", Path: path, Blue: "blue\n", Green: "green\n", Timeout: spec.Timeout}
+		}
+		return nil
+	}
+	for _, step := range rb.Steps {
+		var err error
+		switch c := step.Config.(type) {
+		case *plan.CutoverSpec:
+			err = play("participant", c.Participants)
+		case *plan.PauseJobsSpec:
+			err = play("job", c.Jobs)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

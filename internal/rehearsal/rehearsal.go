@@ -28,14 +28,16 @@ type Options struct {
 	Executable string // the tideover binary; default: this program
 	Postgres   pgserver.Source
 	Network    string
-	Faults     steps.Faults
-	Gate       steps.Gate // opens approve gates; default: they open by themselves
-	Sink       journal.Sink
-	Log        io.Writer
-	Keep       string // a folder to leave events, history, report, logs and dumps in; "": nothing is kept
-	Written    []byte // the runbook as it was written, to be kept with the rest
-	Version    string
-	Figures    *Figures // the traffic's figures while it goes on, for a screen; may be nil
+	// Participants calls the runbook's own participants and jobs; else files of the stage play them.
+	Participants bool
+	Faults       steps.Faults
+	Gate         steps.Gate // opens approve gates; default: they open by themselves
+	Sink         journal.Sink
+	Log          io.Writer
+	Keep         string // a folder to leave events, history, report, logs and dumps in; "": nothing is kept
+	Written      []byte // the runbook as it was written, to be kept with the rest
+	Version      string
+	Figures      *Figures // the traffic's figures while it goes on, for a screen; may be nil
 }
 
 // Size is how much data and traffic a rehearsal has.
@@ -77,6 +79,11 @@ func Run(ctx context.Context, o Options) (rep report.Report, err error) {
 		return rep, err
 	}
 	onStage(runbook, s)
+	if !o.Participants {
+		if err := standIns(runbook, s, o.Log); err != nil {
+			return rep, fmt.Errorf("set the stage: %w", err)
+		}
+	}
 	keep, err := newKeeper(o.Keep, o.Written)
 	if err != nil {
 		return rep, fmt.Errorf("keep the rehearsal: %w", err)

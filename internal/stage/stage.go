@@ -208,6 +208,9 @@ func (s *Stage) Kill(name string) error {
 	return nil
 }
 
+// Directory is for what belongs to the stage and goes with it.
+func (s *Stage) Directory() string { return s.directory }
+
 // Environment is what a runbook's ${…} references stand for on this stage.
 func (s *Stage) Environment() map[string]string {
 	return map[string]string{
