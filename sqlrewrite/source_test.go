@@ -2,6 +2,7 @@ package sqlrewrite_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -182,6 +183,73 @@ func TestLint(t *testing.T) {
 	for rule, fixed := range map[string]bool{"blocks-writes": true, "loses-data": false, "breaks-old-server": false, "note": false} {
 		if is, ok := got[rule]; !ok || is != fixed {
 			t.Errorf("%s: %t, there: %t", rule, is, ok)
+		}
+	}
+}
+
+// TestSteps: how each file of a result is to be run.
+func TestSteps(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		sql, want string
+	}{
+		{"-- +goose Up\nALTER TABLE a ADD COLUMN b int;", "moment tx 1"},
+		{"-- +goose Up\nALTER TABLE a VALIDATE CONSTRAINT c;", "reading tx 0"},
+		{"-- +goose Up\nALTER TABLE a ADD FOREIGN KEY (b) REFERENCES c NOT VALID;", "moment tx 2"},
+		{"-- +goose NO TRANSACTION\n-- +goose Up\nDROP INDEX CONCURRENTLY IF EXISTS i;\nALTER TABLE a ADD COLUMN b int;\nVACUUM a;\nANALYZE a;", "indexes 0, moment tx 1, reading 0, reading tx 0"},
+	} {
+		steps, err := sqlrewrite.File{Name: "1_a.sql", SQL: c.sql, NoTransaction: strings.Contains(c.sql, "NO TRANS")}.Steps()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := described(steps); got != c.want {
+			t.Errorf("%s: %s, want %s", c.sql, got, c.want)
+		}
+	}
+	s, err := sqlrewrite.Parse("1_a.sql", "CREATE INDEX i ON a (b); UPDATE a SET b = 1; REINDEX INDEX j; ALTER TABLE a DETACH PARTITION p;")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := sqlrewrite.Live(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, f := range r.Files {
+		steps, err := f.Steps()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, described(steps))
+	}
+	if got := strings.Join(all, "; "); got != "indexes 0; batches 0; moment tx 0; indexes 0; moment tx 1; reading tx 0; detach 0; moment tx 1" {
+		t.Error(got)
+	}
+}
+
+func described(steps []sqlrewrite.Step) string {
+	var list []string
+	for _, s := range steps {
+		word := string(s.Work)
+		if s.Transaction {
+			word += " tx"
+		}
+		list = append(list, fmt.Sprintf("%s %d", word, s.Tables))
+	}
+	return strings.Join(list, ", ")
+}
+
+// TestShape: no value of anybody's query is left.
+func TestShape(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]string{
+		"UPDATE  a SET secret = 'hunter2'\nWHERE id = 5": "UPDATE a SET secret = $1 WHERE id = $2",
+		"SELECT 'hunter2": "SELECT …",
+		"'hunter2' what":  " …",
+		"INSERT INTO a VALUES ($1, 'hunter2', E'\\x00')": "INSERT INTO a VALUES ($1, $2, $3)",
+	} {
+		if got := sqlrewrite.Shape(sql); got != want {
+			t.Errorf("%s: %q, want %q", sql, got, want)
 		}
 	}
 }

@@ -23,7 +23,7 @@ const (
 type Step struct {
 	Statements  []*Statement
 	Work        Work
-	Transaction bool
+	Transaction bool // a transaction takes it; what is stored about it belongs in there
 	Tables      int    // how many tables are locked such that others wait
 	Job         string // of Batches
 }
@@ -68,9 +68,29 @@ func (f File) Steps() ([]Step, error) {
 		} else if a := Analyze(last); !a.Scan && !a.Rewrite {
 			step.Work, step.Tables = Moment, len(strongLocks(a))
 		}
+		if step.Work == Moment || step.Work == Reading {
+			step.Transaction = canBeInside(last.node)
+		}
 		steps = append(steps, step)
 	}
 	return steps, nil
+}
+
+// canBeInside: the statement may be run in a transaction although its file has none: then it is noted as done with it.
+func canBeInside(n *pg.Node) bool {
+	switch v := n.GetNode().(type) {
+	case *pg.Node_VacuumStmt:
+		return !v.VacuumStmt.IsVacuumcmd // ANALYZE
+	case *pg.Node_ReindexStmt:
+		return v.ReindexStmt.Relation != nil
+	case *pg.Node_ClusterStmt:
+		return v.ClusterStmt.Relation != nil
+	case *pg.Node_DoStmt, *pg.Node_CallStmt, *pg.Node_TransactionStmt, *pg.Node_AlterSystemStmt, *pg.Node_CreatedbStmt, *pg.Node_DropdbStmt,
+		*pg.Node_AlterDatabaseStmt, *pg.Node_CreateTableSpaceStmt, *pg.Node_DropTableSpaceStmt, *pg.Node_CreateSubscriptionStmt, *pg.Node_DropSubscriptionStmt,
+		*pg.Node_AlterSubscriptionStmt, *pg.Node_DiscardStmt, *pg.Node_VariableSetStmt:
+		return false
+	}
+	return true
 }
 
 func concurrent(n *pg.Node) bool {
