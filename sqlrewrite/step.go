@@ -23,7 +23,7 @@ const (
 type Step struct {
 	Statements  []*Statement
 	Work        Work
-	Transaction bool // a transaction takes it; what is stored about it belongs in there
+	Transaction bool   // a transaction takes it; what is stored about it belongs in there
 	Tables      int    // how many tables are locked such that others wait
 	Job         string // of Batches
 }

@@ -285,3 +285,24 @@ func TestPopFolder(t *testing.T) {
 		t.Error("a new database is not recorded as migrated")
 	}
 }
+
+// TestPlainFolder: files that aren't goose's are read so only where the runbook says it, or goose's own check would be
+// lost on a file whose annotation was forgotten.
+func TestPlainFolder(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.NewDatabase(t)
+	folder := files("V1__init.sql", "CREATE TABLE a (id int PRIMARY KEY);", "V2__more.sql", "BEGIN;\nCREATE INDEX a_id_idx ON a (id);\nCOMMIT;")
+	if err := liveGoose(folder).Migrate(t.Context(), dsn); err == nil {
+		t.Error("taken without being told")
+	}
+	g := liveGoose(folder, migrate.InFormat("plain"))
+	if err := g.Migrate(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := g.Pending(t.Context(), dsn); err != nil || n != 0 || !ask[bool](t, connect(t, dsn), `SELECT indisvalid FROM pg_index WHERE indexrelid = 'a_id_idx'::regclass`) {
+		t.Errorf("%d pending, %v", n, err)
+	}
+	if err := migrate.NewGoose(folder, 0, migrate.InFormat("plain")).Migrate(t.Context(), pgtest.NewDatabase(t)); err != nil {
+		t.Errorf("offline: %v", err)
+	}
+}
