@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,8 +17,9 @@ import (
 
 // elders are sessions that are older than the rehearsal: seeded into blue before it began, some by every kind of row that
 // the new schema refuses or corrupts. The traffic has never seen them, so that the checker knows nothing of them. They
-// must be after the run what they were before it: the access token means the same, the consent is listed, the refresh
-// token refreshes, and the refresh token that was used up long ago is refused.
+// must be after the run what they were before it: of a living one the access token means the same, the consent is listed,
+// the refresh token refreshes, and the refresh token that was used up long ago is refused. Of one that has expired, or
+// was revoked before the run, nothing may live.
 type elders struct {
 	router stage.Endpoint
 	client *http.Client
@@ -26,6 +28,7 @@ type elders struct {
 
 type elder struct {
 	seed.Credential
+	death  string // "": it lives; else how it died
 	before meaning
 }
 
@@ -37,18 +40,38 @@ type meaning struct {
 	IntrospectedBy, Consent int // HTTP statuses
 }
 
-// meet asks the old side what the seeded sessions are.
-func meet(ctx context.Context, s *stage.Stage) (*elders, error) {
-	e := &elders{router: s.Router, client: &http.Client{Timeout: 30 * time.Second}}
-	for _, c := range s.Seeded.Sample {
-		before, err := e.ask(ctx, c)
+// meet asks the old side what the seeded sessions are, and revokes some of the plain ones: half of them by their access
+// token, half by their refresh token, but for the first.
+func meet(ctx context.Context, router stage.Endpoint, seeded seed.Result) (*elders, error) {
+	e := &elders{router: router, client: &http.Client{Timeout: 30 * time.Second}}
+	for _, c := range seeded.Expired {
+		e.known = append(e.known, elder{Credential: c, death: "expired"})
+	}
+	plain := 0
+	for _, c := range seeded.Sample {
+		known := elder{Credential: c}
+		if c.Kind == "plain" {
+			if plain++; plain > 1 {
+				token := []string{c.Access, c.Refresh}[plain%2]
+				status, err := e.call(ctx, c, http.MethodPost, router.Public+"/oauth2/revoke", url.Values{"token": {token}}, nil)
+				if err != nil || status != http.StatusOK {
+					return nil, fmt.Errorf("revoke a seeded session: status %d, %w", status, err)
+				}
+				known.death = "revoked"
+			}
+		}
+		e.known = append(e.known, known)
+	}
+	for i, c := range e.known {
+		before, err := e.ask(ctx, c.Credential)
 		if err != nil {
 			return nil, fmt.Errorf("ask for a seeded session: %w", err)
 		}
-		if !before.Active {
-			return nil, fmt.Errorf("a seeded session of kind %q does not live before the run (status %d)", c.Kind, before.IntrospectedBy)
+		if before.Active != (c.death == "") {
+			return nil, fmt.Errorf("a seeded session of kind %q: active is %t before the run (status %d), though it should be %s", c.Kind,
+				before.Active, before.IntrospectedBy, cmp.Or(c.death, "living"))
 		}
-		e.known = append(e.known, elder{c, before})
+		e.known[i].before = before
 	}
 	if len(e.known) == 0 {
 		return nil, fmt.Errorf("no session was seeded")
@@ -57,41 +80,77 @@ func meet(ctx context.Context, s *stage.Stage) (*elders, error) {
 }
 
 // lost asks again, and says in how many sessions something was lost: authorizations, revocations, with what it found.
+// What cannot be asked, or is no answer, counts as lost. The error says that ctx has ended.
 func (e *elders) lost(ctx context.Context) (authorizations, revocations int, findings []string, err error) {
-	find := func(c elder, format string, args ...any) {
-		findings = append(findings, fmt.Sprintf("a session of kind %q that is older than the run: %s", c.Kind, fmt.Sprintf(format, args...)))
-	}
 	for _, c := range e.known {
-		after, err := e.ask(ctx, c.Credential)
-		if err != nil {
-			return 0, 0, nil, err
+		lives := e.living
+		count := &authorizations
+		if c.death != "" {
+			lives, count = e.dead, &revocations
 		}
-		dead := false
-		if after != c.before {
-			find(c, "it was %+v and is %+v", c.before, after)
-			dead = true
-		}
-		status, got, err := e.refresh(ctx, c.Credential, c.Refresh)
-		if err != nil {
-			return 0, 0, nil, err
-		}
-		if status != http.StatusOK || got == "" || got == c.Access {
-			find(c, "its refresh token is refused (status %d)", status)
-			dead = true
-		}
-		if dead {
-			authorizations++
+		found := lives(ctx, c)
+		if len(found) > 0 {
+			*count++
 		}
 		// Last: a server may take it for theft, and end the session.
-		if status, _, err = e.refresh(ctx, c.Credential, c.Spent); err != nil {
-			return 0, 0, nil, err
-		}
-		if status != http.StatusBadRequest && status != http.StatusUnauthorized {
-			find(c, "its used refresh token is not refused (status %d)", status)
+		status, _, err := e.refresh(ctx, c.Credential, c.Spent)
+		if err != nil || status != http.StatusBadRequest && status != http.StatusUnauthorized {
+			found = append(found, fmt.Sprintf("its used refresh token is not refused (%s)", answered(status, err)))
 			revocations++
+		}
+		if ctx.Err() != nil {
+			return 0, 0, nil, context.Cause(ctx)
+		}
+		for _, f := range found {
+			state := cmp.Or(c.death, "living")
+			findings = append(findings, fmt.Sprintf("a session of kind %q (%s) that is older than the run: %s", c.Kind, state, f))
 		}
 	}
 	return authorizations, revocations, findings, nil
+}
+
+// living says what is wrong with a session that lives.
+func (e *elders) living(ctx context.Context, c elder) (found []string) {
+	found = e.same(ctx, c)
+	status, access, err := e.refresh(ctx, c.Credential, c.Refresh)
+	if err != nil || status != http.StatusOK || access == "" || access == c.Access {
+		return append(found, fmt.Sprintf("its refresh token gives no new tokens (%s)", answered(status, err)))
+	}
+	renewed := c
+	renewed.Access = access
+	for _, f := range e.same(ctx, renewed) {
+		found = append(found, "after a refresh: "+f)
+	}
+	return found
+}
+
+// dead says what is wrong with a session that has ended.
+func (e *elders) dead(ctx context.Context, c elder) (found []string) {
+	found = e.same(ctx, c)
+	status, _, err := e.refresh(ctx, c.Credential, c.Refresh)
+	if err != nil || status != http.StatusBadRequest && status != http.StatusUnauthorized {
+		found = append(found, fmt.Sprintf("its refresh token is not refused (%s)", answered(status, err)))
+	}
+	return found
+}
+
+// same compares what the server says with what the old side said before the run.
+func (e *elders) same(ctx context.Context, c elder) []string {
+	after, err := e.ask(ctx, c.Credential)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if after != c.before {
+		return []string{fmt.Sprintf("it was %+v and is %+v", c.before, after)}
+	}
+	return nil
+}
+
+func answered(status int, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("status %d", status)
 }
 
 func (e *elders) ask(ctx context.Context, c seed.Credential) (meaning, error) {
@@ -154,7 +213,7 @@ func (e *elders) call(ctx context.Context, c seed.Credential, method, to string,
 	if err != nil {
 		return 0, fmt.Errorf("%s %s: the answer broke off", method, req.URL.Path)
 	}
-	if res.StatusCode == http.StatusOK {
+	if res.StatusCode == http.StatusOK && into != nil {
 		if err := json.Unmarshal(body, into); err != nil {
 			return 0, fmt.Errorf("%s %s: the answer is not what it should be", method, req.URL.Path)
 		}

@@ -46,7 +46,7 @@ func (p *performance) perform(ctx context.Context) error {
 	if p.generator, err = traffic.New(ctx, trafficConfig(p.stage, p.options.Size)); err != nil {
 		return fmt.Errorf("traffic: %w", err)
 	}
-	if p.elders, err = meet(ctx, p.stage); err != nil {
+	if p.elders, err = meet(ctx, p.stage.Router, p.stage.Seeded); err != nil {
 		return err
 	}
 	if p.options.Figures != nil {

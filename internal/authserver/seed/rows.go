@@ -157,18 +157,23 @@ func (g *generator) chain(l life, begun time.Time, session string, login *string
 	g.add("oauth_refresh", hash(refresh), challenge, l.client, l.subject, consent, scope, "[]", data, true, begun.Add(time.Minute), month)
 	g.add("oauth_access", hash(access), challenge, l.client, l.subject, consent, scope, "[]", data, begun.Add(time.Minute), lives)
 	g.result.Tokens += 3
-	if l.expired || l.withoutClient {
+	if l.withoutClient {
 		return
 	}
-	g.result.Living++
+	sample := &g.result.Sample
+	if l.expired {
+		sample = &g.result.Expired
+	} else {
+		g.result.Living++
+	}
 	shown := 0
-	for _, c := range g.result.Sample {
+	for _, c := range *sample {
 		if c.Kind == l.kind {
 			shown++
 		}
 	}
 	if shown < g.options.Sample {
-		g.result.Sample = append(g.result.Sample, Credential{Kind: l.kind, Client: l.client, Secret: g.options.Secret,
+		*sample = append(*sample, Credential{Kind: l.kind, Client: l.client, Secret: g.options.Secret,
 			Subject: l.subject, Access: access, Refresh: refresh, Spent: spent})
 	}
 }

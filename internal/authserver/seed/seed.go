@@ -29,10 +29,11 @@ type Result struct {
 	Tokens            int // access and refresh tokens, dead ones included
 	Living            int // active, not expired refresh tokens whose client exists
 	Offending         map[string]int
-	Sample            []Credential
+	Sample            []Credential // living
+	Expired           []Credential // all tokens of which expired long ago
 }
 
-// Credential is a living chain, so that a test can use what was seeded.
+// Credential is a chain, so that a test can use what was seeded.
 type Credential struct {
 	Kind                    string // "plain" or the offending kind
 	Client, Secret, Subject string
