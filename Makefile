@@ -41,6 +41,10 @@ test: ## everything that CI runs: lint, all tests, the container tests
 bench: setup build ## measure against peers, side by side; prints ratios
 	go test -run '^$$' -bench . -benchtime 1x ./...
 
+.PHONY: soak
+soak: setup ## 10,000 random histories of capture and replay: hours
+	TIDEOVER_HISTORIES=10000 go test -timeout 24h -run 'TestHistories$$' -v ./replay
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin

@@ -164,6 +164,8 @@ func (m model) follow(e journal.Event) model {
 		st, _ := m.state.Step(e.Step)
 		m.paces[e.Step] = m.paces[e.Step].add(at, st.Progress.Done)
 		m.seen[e.Step] = m.now
+	case journal.StepFinished:
+		delete(m.seen, e.Step) // what it reports from now on, it does in the background
 	case journal.CutoverHolding:
 		m.holdFrom = e.Time
 	case journal.CutoverReleased, journal.CutoverAborted:
