@@ -23,6 +23,10 @@ func (d *decoder) checkSteps(rb *Runbook) {
 			}
 		case *MigrateSpec:
 			d.checkMigrate(path, c)
+		case *CompatViewsSpec:
+			if c.Role == "" && rb.Blue.ServerRole == "" {
+				d.add(join(path, "role"), "name the role that the OAuth server connects as, here or in blue.server_role", "missing")
+			}
 		case *CutoverSpec:
 			d.checkParticipants(join(path, "participants"), c.Participants, participantKinds)
 			if rb.Router == nil && len(c.Participants) == 0 {

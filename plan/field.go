@@ -48,6 +48,9 @@ var runbookFields = map[string]field{
 
 	"PauseJobsSpec.jobs": {Doc: "The jobs, each a participant of kind http, exec, file or sql. An empty list says that there are none."},
 
+	"CompatViewsSpec.role":    {Doc: "The role that the OAuth server connects as. Default: `blue.server_role`.", Env: true},
+	"CompatViewsSpec.timeout": {Doc: "How long to wait until no session of the server is older than the views, and again when they are taken away.", Min: 1},
+
 	"SnapshotSpec.jobs": {Doc: "How many tables are copied at a time.", Min: 1, Max: 64},
 
 	"CleanupSpec.phase":        {Doc: "Which rules run: those before or after the migrations.", Required: true, Enum: []string{"before", "after"}},

@@ -5,7 +5,7 @@ import "time"
 // Kinds lists the step kinds in the order in which they make sense.
 func Kinds() []StepKind {
 	return []StepKind{
-		Preflight, TokenLifetimes, PauseJobs, Capture, Snapshot, Cleanup,
+		Preflight, TokenLifetimes, PauseJobs, CompatViews, Capture, Snapshot, Cleanup,
 		Migrate, Replay, Validate, Cutover, Monitor, Retire,
 	}
 }
@@ -20,6 +20,8 @@ func NewConfig(kind StepKind) any {
 		config = &TokenLifetimesSpec{}
 	case PauseJobs:
 		config = &PauseJobsSpec{}
+	case CompatViews:
+		config = &CompatViewsSpec{}
 	case Capture:
 		config = &CaptureSpec{}
 	case Snapshot:
@@ -53,6 +55,8 @@ func setDefaults(v any) {
 		s.Timeout, s.Retry = 500*time.Millisecond, 5*time.Minute
 	case *PreflightSpec:
 		s.MaxTransaction, s.MaxClockSkew = 5*time.Minute, 2*time.Second
+	case *CompatViewsSpec:
+		s.Timeout = 2 * time.Hour
 	case *SnapshotSpec:
 		s.Jobs = 2
 	case *ReplaySpec:

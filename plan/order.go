@@ -48,6 +48,7 @@ var order = []precedence{
 	{offline, "replay", "changes of the new shape meet the old schema"},
 	{cleanupAfter, "replay", "it meets rows that are newer than the copy"},
 	{offline, "validate", "its questions meet the old schema"},
+	{"compat-views", live, "the server in use meets columns that it doesn't know"},
 	{live, "validate", "its questions meet the old schema"},
 	{offline, "cutover", "green's server meets the old schema"},
 	{"replay", "cutover", "all changes are carried over while requests wait"},
@@ -65,6 +66,7 @@ var needs = []struct {
 	{cleanupBefore, []moment{"snapshot"}, "clean-up works on the copy"},
 	{cleanupAfter, []moment{offline}, "these rules are written for the new schema"},
 	{offline, []moment{"snapshot"}, "the migrations run on the copy"},
+	{"compat-views", []moment{live}, "views are for a database that is migrated while it serves"},
 	{"replay", []moment{"capture"}, "only captured changes can be replayed"},
 	{"replay", []moment{offline}, "changes go through the same migrations as the copy"},
 	{"validate", []moment{offline, live}, "there is nothing to compare"},
@@ -74,7 +76,7 @@ var needs = []struct {
 
 // once lists what a runbook has at most once.
 var once = []moment{
-	"preflight", "token-lifetimes", "pause-jobs", "capture", "snapshot", cleanupBefore, offline, cleanupAfter,
+	"preflight", "token-lifetimes", "pause-jobs", "compat-views", "capture", "snapshot", cleanupBefore, offline, cleanupAfter,
 	"replay", "cutover", "retire",
 }
 

@@ -10,6 +10,7 @@ const (
 	Preflight      StepKind = "preflight"
 	TokenLifetimes StepKind = "token-lifetimes"
 	PauseJobs      StepKind = "pause-jobs"
+	CompatViews    StepKind = "compat-views"
 	Capture        StepKind = "capture"
 	Snapshot       StepKind = "snapshot"
 	Cleanup        StepKind = "cleanup"
@@ -35,6 +36,12 @@ type TokenLifetimesSpec struct {
 // PauseJobsSpec stops downstream clean-up jobs; resumed after validation, or on every way out.
 type PauseJobsSpec struct {
 	Jobs []ParticipantSpec `yaml:"jobs"`
+}
+
+// CompatViewsSpec puts views with explicit columns in front of the tables, for an old server that reads with SELECT *.
+type CompatViewsSpec struct {
+	Role    string        `yaml:"role"`    // the server's; default: blue.server_role
+	Timeout time.Duration `yaml:"timeout"` // how long to wait for the server's old sessions to end; default 2h
 }
 
 // CaptureSpec begins to record changes on blue.

@@ -34,7 +34,7 @@ var linters = []struct {
 		{"adding-required-field", "ALTER TABLE t ADD COLUMN a int NOT NULL", "gate", "`fails-on-rows`: there is no value to fill it with"},
 		{"adding-serial-primary-key-field", "ALTER TABLE t ADD COLUMN a serial PRIMARY KEY", "gate", "`rewrites-table`; without PRIMARY KEY a serial is rewritten"},
 		{"application-rollback-compatibility", "ALTER TABLE t RENAME COLUMN a TO b", "gate", ""},
-		{"ban-add-column", "ALTER TABLE t ADD COLUMN a int", "not", moment + "; whether the server in use reads with SELECT *, and minds, can't be seen here"},
+		{"ban-add-column", "ALTER TABLE t ADD COLUMN a int", "not", moment + "; for a server that reads with SELECT * there is the step compat-views"},
 		{"ban-add-composite-attribute", "ALTER TYPE pair ADD ATTRIBUTE a int", "not", moment},
 		{"ban-add-enum-value", "ALTER TYPE mood ADD VALUE 'bad'", "not", moment},
 		{"ban-alter-database-options", "ALTER DATABASE d SET work_mem = '1MB'", "gate", ""},

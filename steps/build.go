@@ -36,6 +36,8 @@ func build(env *Env, spec *plan.StepSpec) (Step, error) {
 		return &lifetimesStep{base: b, env: env, spec: c}, nil
 	case *plan.PauseJobsSpec:
 		return &pauseJobsStep{base: b, env: env, spec: c}, nil
+	case *plan.CompatViewsSpec:
+		return &compatViewsStep{base: b, env: env, spec: c}, nil
 	case *plan.CaptureSpec:
 		return &captureStep{base: b, env: env}, nil
 	case *plan.SnapshotSpec:

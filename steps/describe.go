@@ -34,6 +34,8 @@ func describe(spec plan.StepSpec) (does, undo string) {
 		return fmt.Sprintf("raises access-token lifetimes to %s", c.AccessToken), "restored"
 	case *plan.PauseJobsSpec:
 		return fmt.Sprintf("pauses %d downstream jobs until the run is over", len(c.Jobs)), "they go on"
+	case *plan.CompatViewsSpec:
+		return "puts views with explicit columns in front of the tables, and waits until every session of the server uses them", "taken away"
 	case *plan.CaptureSpec:
 		return "installs triggers on blue that record every change", "triggers removed"
 	case *plan.SnapshotSpec:

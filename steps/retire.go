@@ -19,6 +19,11 @@ func (s *retireStep) Done(context.Context) (bool, error) { return false, nil }
 // Run removes triggers, scratch databases and green's fence, restores token lifetimes on green, and lets jobs go on.
 func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 	if s.env.Runbook.InPlace() {
+		for _, step := range s.env.steps {
+			if views, ok := step.(*compatViewsStep); ok {
+				return views.Undo(ctx, p)
+			}
+		}
 		return p.Note(ctx, "info", "blue was upgraded in place: there is nothing to remove, and no other side")
 	}
 	if r, err := s.env.Replayer(); err == nil {
