@@ -37,6 +37,15 @@ lint: ## golangci-lint with the layer rules
 test: ## everything that CI runs: lint, all tests, the container tests
 	@scripts/test.sh
 
+HYDRAS = bin/hydra-v1 bin/hydra-v2
+
+.PHONY: hydra
+hydra: $(HYDRAS) ## build the real Ory Hydra, 1.11.10 and 2.3.0, from their released modules
+
+bin/hydra-%: testdata/hydra/%/main.go testdata/hydra/%/go.mod testdata/hydra/%/go.sum
+	@mkdir -p bin
+	cd testdata/hydra/$* && CGO_ENABLED=0 go build -trimpath -o ../../../$@ .
+
 .PHONY: bench
 bench: setup build ## measure against peers, side by side; prints ratios
 	go test -run '^$$' -bench . -benchtime 1x ./...
