@@ -70,10 +70,29 @@ func (e *Executor) Run(ctx context.Context, f sqlrewrite.File, begin int, done f
 			})
 		})
 		if err != nil {
+			e.tidy(ctx, st)
 			return err
 		}
 	}
 	return nil
+}
+
+// tidy drops what a failed index build has left. It must not wait for the next run: a unique index that is not valid refuses
+// the server's rows already. What can't be dropped now, the next run drops.
+func (e *Executor) tidy(ctx context.Context, st sqlrewrite.Step) {
+	if st.Work != sqlrewrite.Indexes || len(st.Statements) < 2 || e.Conn.IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	guard := st
+	guard.Statements = st.Statements[:1] // finds left-overs and drops them
+	err := postgres.Retry(ctx, postgres.Budget{Timeout: e.Budget.Timeout, Retry: 8 * time.Second}, func(ctx context.Context) error {
+		return e.each(ctx, e.Conn, guard)
+	})
+	if err != nil {
+		e.tell(Notice{Warn: true, Text: "an index that is not valid is left, and may refuse rows: " + err.Error()})
+	}
 }
 
 func (e *Executor) sayRetry(ctx context.Context, file string, err error) {

@@ -306,3 +306,25 @@ func TestPlainFolder(t *testing.T) {
 		t.Errorf("offline: %v", err)
 	}
 }
+
+// TestFailedIndexIsTakenAway: a unique index that could not be finished would refuse the server's rows.
+func TestFailedIndexIsTakenAway(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.NewDatabase(t)
+	conn := connect(t, dsn)
+	must(t, conn, `CREATE TABLE a (id int PRIMARY KEY, n int); INSERT INTO a VALUES (1, 1), (2, 1)`)
+	folder := files("1_a.sql", up+"ALTER TABLE a ADD CONSTRAINT a_n_key UNIQUE (n);")
+	err := liveGoose(folder).Migrate(t.Context(), dsn)
+	var failed *migrate.Error
+	if !errors.As(err, &failed) || postgres.Code(err) != "23505" || failed.Hint() == "" {
+		t.Fatalf("%v", err)
+	}
+	must(t, conn, `INSERT INTO a VALUES (3, 1)`)
+	if ask[bool](t, conn, `SELECT EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)`) {
+		t.Error("an index that is not valid was left")
+	}
+	must(t, conn, `UPDATE a SET n = id`)
+	if err := liveGoose(folder).Migrate(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+}
