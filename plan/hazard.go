@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -170,9 +171,33 @@ func (h *hazards) migrate() {
 				h.add(TrafficUnblocked, s, "name the folder of migrations in `source:`, so that their SQL can be made lock-safe",
 					"the SQL of the vendor's command can't be rewritten: its locks can block live traffic")
 			}
+			h.allowed(s, c)
 		case len(c.Command) > 0 && h.rb.Step(Cutover) != nil:
 			h.add(NoFailedRequest, s, "name the folder of migrations in `source:`",
 				"the vendor's command runs for every delta too: the time that it takes to start is part of the hold")
+		}
+	}
+}
+
+// broken is the guarantee that an allowed hazard of a live migration gives up.
+var broken = map[string]Guarantee{
+	"blocks-writes": TrafficUnblocked, "blocks-reads": TrafficUnblocked, "rewrites-table": TrafficUnblocked, "holds-lock": TrafficUnblocked,
+	"writes-whole-table": TrafficUnblocked, "not-split": TrafficUnblocked, "opaque": TrafficUnblocked, "unknown": TrafficUnblocked,
+	"moves-data": AuthorizationsKept, "loses-data": AuthorizationsKept, "breaks-old-server": NoFailedRequest,
+}
+
+// allowed says what the hazards that a live migration is allowed mean for the guarantees.
+func (h *hazards) allowed(s *StepSpec, c *MigrateSpec) {
+	names := map[Guarantee][]string{}
+	for _, n := range c.Allow {
+		if g, ok := broken[n]; ok {
+			names[g] = append(names[g], n)
+		}
+	}
+	for _, g := range []Guarantee{AuthorizationsKept, NoFailedRequest, TrafficUnblocked} {
+		if len(names[g]) > 0 {
+			h.add(g, s, "take the name out of `allow:` and see with `tideover sql lint` which statements need it",
+				"the runbook allows %s: the statements that do it run as the vendor wrote them", strings.Join(names[g], ", "))
 		}
 	}
 }

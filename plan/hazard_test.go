@@ -55,6 +55,10 @@ func TestHazards(t *testing.T) {
 			name: "in place", edit: []string{"  - step: preflight\n", "  - step: preflight\n  - step: migrate\n    target: live\n    command: [vendor]\n  - step: retire\nx:\n"},
 			want: []string{"G6 migrate", "G7 migrate", "-G6 retire"},
 		},
+		{
+			name: "in place, allowed hazards", edit: []string{"  - step: preflight\n", "  - step: preflight\n  - step: migrate\n    target: live\n    source: x\n    allow: [opaque, not-split, loses-data, breaks-old-server]\n  - step: retire\nx:\n"},
+			want: []string{"G6 migrate", "G2 migrate", "G3 migrate", "G7 migrate", "-G6 retire"},
+		},
 		{name: "no revocations", with: func(p *plan.Profile) { p.Revocations = nil }, want: []string{"G1 cutover"}},
 		{name: "no apply on green", with: func(p *plan.Profile) { p.Revocations[0].Green.Apply = "" }, want: []string{"G1 cutover"}},
 		{name: "no question to green", with: func(p *plan.Profile) { p.Revocations[0].Green.Living = "" }, want: []string{"G1 cutover"}},
