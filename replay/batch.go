@@ -221,7 +221,7 @@ func (r *Replayer) apply(ctx context.Context, tx pgx.Tx, claimed []change, commi
 			return a, err
 		}
 		defer hangUp(ctx, from)
-		if r.more { // another batch will want a scratch database
+		if r.more && r.hooks.scratch == nil { // another batch will want a scratch database
 			var g errgroup.Group
 			g.Go(func() error { return r.scratch.refresh(ctx) })
 			defer func() { _ = g.Wait() }() // the next batch tries again, and says what is wrong
@@ -287,7 +287,11 @@ func (r *Replayer) transform(ctx context.Context, tx pgx.Tx, conn *pgx.Conn, dsn
 }
 
 func (r *Replayer) openScratch(ctx context.Context) (dsn string, conn *pgx.Conn, err error) {
-	if dsn, err = r.scratch.take(ctx); err != nil {
+	take := r.scratch.take
+	if r.hooks.scratch != nil {
+		take = r.hooks.scratch
+	}
+	if dsn, err = take(ctx); err != nil {
 		return "", nil, err
 	}
 	conn, err = postgres.Connect(ctx, "scratch", dsn)

@@ -37,7 +37,6 @@ type history struct {
 	migrator Migrator
 	model    *authorities
 	writers  *writers
-	green    *postgres.DB
 	replayer *Replayer
 	crashes  int // that may still come
 	zombies  int
@@ -51,11 +50,7 @@ var errCrash = errors.New("the process died here")
 // play returns what is wrong after the history of a seed: a finding. A trouble is an error of the test itself.
 func (a *arena) play(ctx context.Context, seed uint64, m mutation) (finding error) {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	migrator, err := readMigrations()
-	if err != nil {
-		return trouble{err}
-	}
-	h := &history{arena: a, rng: rng, mutation: m, migrator: migrator, model: newAuthorities(), crashes: 4, zombies: 2}
+	h := &history{arena: a, rng: rng, mutation: m, migrator: a, model: newAuthorities(), crashes: 4, zombies: 2}
 	if seed%16 == 15 {
 		h.migrator = goose(version20)
 	}
@@ -71,9 +66,7 @@ func (a *arena) play(ctx context.Context, seed uint64, m mutation) (finding erro
 	}()
 	a.clear(ctx)
 	h.begin(ctx)
-	var drop func()
-	h.green, drop = a.create(ctx, "green")
-	defer drop()
+	must(a.empty(ctx, a.green.DSN()))
 	defer func() { finding = errors.Join(finding, h.close(context.WithoutCancel(ctx))) }()
 	return h.run(ctx)
 }
@@ -101,8 +94,8 @@ func (h *history) run(ctx context.Context) error {
 	if err := h.takeOver(); err != nil {
 		return err
 	}
-	for range 2 + h.rng.IntN(3) {
-		h.writers.steps(ctx, 10+h.rng.IntN(30))
+	for range 1 + h.rng.IntN(3) {
+		h.writers.steps(ctx, 15+h.rng.IntN(30))
 		if err := h.batch(ctx); err != nil {
 			return err
 		}
@@ -135,14 +128,14 @@ func (h *history) takeOver() error {
 
 func (h *history) another() (*Replayer, error) {
 	c := Config{
-		Blue: h.blue, Green: h.green, Profile: h.profile, Migrator: h.migrator, Batch: 3 + h.rng.IntN(60),
+		Blue: h.blue, Green: h.green, Profile: h.profile, Migrator: h.migrator, Batch: 8 + h.rng.IntN(100),
 		Rules:  cleanup.New(h.profile.Rules, cleanup.Options{Collect: true}),
 		Schema: func(ctx context.Context, into string) error { return goose(version11).Migrate(ctx, into) },
 		hooks:  h.mutation.hooks,
 	}
 	c.hooks.at = h.at
-	if _, fast := h.migrator.(plain); fast {
-		c.hooks.template = template11Name
+	if h.migrator == Migrator(h.arena) {
+		c.hooks.scratch = h.scratch
 	}
 	return NewReplayer(c)
 }
@@ -171,7 +164,7 @@ func (h *history) at(point string) error {
 		h.cancel()
 	case n <= 4 && h.cancel != nil: // blue is not fenced yet
 		h.writers.steps(ctx, 1+h.rng.IntN(5))
-	case n <= 9 && h.zombies > 0 && point == "staged":
+	case n <= 8 && h.zombies > 0 && point == "staged":
 		h.zombies--
 		return h.zombie(ctx)
 	}
@@ -288,7 +281,7 @@ func (h *history) drain(ctx context.Context) error {
 
 // verify asks the oracle, the model, and the replayer itself.
 func (h *history) verify(ctx context.Context) error {
-	if c := h.judge(ctx, h.green, h.migrator); c.Count > 0 {
+	if c := h.judge(ctx, h.migrator); c.Count > 0 {
 		return fmt.Errorf("oracle: %d differences: %v", c.Count, c.Differences)
 	}
 	if err := hold(ctx, h.green, h.model.living()); err != nil {

@@ -1,9 +1,11 @@
 package replay
 
+import "context"
+
 // hooks let tests break the mechanism, to prove that the tests would see it.
 type hooks struct {
-	at       func(point string) error // called at points where a crash hurts most
-	template string                   // a database of blue's empty schema that is there already; it is not dropped
+	at      func(point string) error                          // called at points where a crash hurts most
+	scratch func(ctx context.Context) (dsn string, err error) // gives databases of blue's empty schema, and keeps them
 
 	watermark     bool // claim above the highest number seen
 	noClosure     bool // bring the changed rows alone

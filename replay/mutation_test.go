@@ -9,13 +9,14 @@ import (
 	"testing"
 )
 
-// each plays histories from a seed on, on as many arenas as there are processors, until one says stop or the test ends.
+// each plays histories from a seed on, until one says stop or the test ends. There is an arena more than there are
+// processors, since a player waits for its answers.
 func each(t *testing.T, first, count uint64, play func(a *arena, seed uint64) (goOn bool)) {
 	t.Helper()
 	var next atomic.Uint64
 	var stopped atomic.Bool
 	var players sync.WaitGroup
-	for range min(uint64(runtime.GOMAXPROCS(0)), count) {
+	for range min(uint64(runtime.GOMAXPROCS(0)+1), count) {
 		a := newArena(t)
 		players.Go(func() {
 			for !stopped.Load() && t.Context().Err() == nil {

@@ -162,9 +162,10 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("make the ledger on green: %w", err)
 	}
-	r.scratch.template, r.scratch.given = r.hooks.template, r.hooks.template != ""
-	if err := r.scratch.prepare(ctx, r.Schema); err != nil {
-		return err
+	if r.hooks.scratch == nil {
+		if err := r.scratch.prepare(ctx, r.Schema); err != nil {
+			return err
+		}
 	}
 	r.prepared = true
 	return nil

@@ -23,7 +23,6 @@ type scratch struct {
 	green    *postgres.DB
 	base     string // of the names; its own for each green database
 	template string
-	given    bool // the template is somebody else's
 	ready    string
 	taken    string // by the batch under way, or the last
 	spent    []string
@@ -42,9 +41,6 @@ func (s *scratch) name() string {
 func (s *scratch) prepare(ctx context.Context, schema func(ctx context.Context, into string) error) error {
 	if err := s.close(ctx); err != nil {
 		return err
-	}
-	if s.given {
-		return s.refresh(ctx)
 	}
 	s.template = s.name()
 	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{s.template}.Sanitize()+" TEMPLATE template0"); err != nil {
