@@ -135,7 +135,7 @@ func (p *performance) run(ctx context.Context) error {
 	}
 	session, err := steps.Start(ctx, steps.Options{
 		Runbook: p.runbook, Profile: p.profile, Version: p.options.Version, Faults: p.options.Faults, Gate: gate,
-		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), p.options.Sink, p.keep.sink),
+		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), p.options.Sink, p.keep.sink),
 		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
 			p.pin, err = oracle.NewPin(ctx, green)
 			return err

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,9 +95,9 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// decode reads JSON; what cannot be read is an answer that failed.
+// decode reads JSON; what cannot be read, and null, is an answer that failed.
 func (r *reply) decode(v any) bool {
-	if err := json.Unmarshal(r.body, v); err != nil {
+	if err := json.Unmarshal(r.body, v); err != nil || bytes.Equal(bytes.TrimSpace(r.body), []byte("null")) {
 		r.Transport = fmt.Sprintf("the answer is no JSON of the wanted shape (%d bytes, status %d)", len(r.body), r.Status)
 		return false
 	}

@@ -22,6 +22,7 @@ func Check(h *History) Verdict {
 		j.request(o)
 	}
 	j.keys()
+	j.ungoverned()
 	j.resurrections()
 	j.probes()
 	return j.verdict()
@@ -39,6 +40,7 @@ type judge struct {
 	counts    map[string]int
 	issuers   map[string]*op // first issuer that each source named
 	sessions  map[string][]*op
+	idTokens  *bool // whether the servers give any; nil: not looked at yet
 }
 
 func (j *judge) find(class Class, ops []*op, format string, args ...any) {
@@ -79,7 +81,7 @@ func (j *judge) request(o *op) {
 			j.find(TwoWriters, []*op{o}, "%s: the old server took it after the new one served", about(o))
 		}
 		return // what a server out of use says of the present counts for nothing
-	case a.Status == 408 || a.Status == 429:
+	case a.Status == 408, a.Status == 429, o.misdirected():
 		j.fail(o, "status %d %s", a.Status, a.Error)
 		return
 	case a.Error == "invalid_client":
@@ -104,6 +106,10 @@ func (j *judge) request(o *op) {
 	default:
 		if j.effect(o) != done {
 			j.fail(o, "status %d %s", a.Status, a.Error)
+			return
+		}
+		if c := j.clients[o.Client]; c != nil && (o.Kind == RevokeAccess || o.Kind == RevokeRefresh) {
+			j.accepted(o, &c.mortal, "was taken from")
 		}
 	}
 }

@@ -178,6 +178,100 @@ func TestCheckFindsFaults(t *testing.T) {
 		}, []Class{WrongAnswer}, "handed out before"},
 		{"refresh hands out nothing", func(w *world) { w.refresh1.Answer.Issued = nil }, []Class{WrongAnswer}, "no access token"},
 
+		{"refresh answers with the same access token", func(w *world) { w.refresh1.Answer.Issued.Access = "s1.at1" }, []Class{WrongAnswer}, "handed out before"},
+		{"refresh answers with the same refresh token", func(w *world) { w.refresh1.Answer.Issued.Refresh = "s1.rt1" }, []Class{WrongAnswer}, "handed out before"},
+		{"refresh answers with the tokens of another", func(w *world) {
+			w.refresh1.Answer.Issued.Access, w.refresh1.Answer.Issued.Refresh = "s3.at1", "s3.rt1"
+		}, []Class{WrongAnswer}, "handed out before"},
+		{"refresh gives no refresh token", func(w *world) { w.refresh1.Answer.Issued.Refresh = "" }, []Class{WrongAnswer}, "no refresh token"},
+		{"a code gives no refresh token", func(w *world) {
+			w.exchange1.Answer.Issued.Refresh = ""
+			w.drop(w.refresh1)
+		}, []Class{WrongAnswer}, "no refresh token"},
+		{"a code gives no ID token", func(w *world) {
+			i := w.exchange1.Answer.Issued
+			w.exchange1.Answer.Issued = &Issued{Access: i.Access, Refresh: i.Refresh, ExpiresIn: i.ExpiresIn}
+		}, []Class{WrongAnswer}, "no ID token"},
+		{"a code gives an empty answer", func(w *world) {
+			w.exchange1.Answer = Answer{Status: 200}
+			w.drop(w.active1)
+			w.drop(w.refresh1)
+			w.session(3500, "s4", "u4", "c1") // another, to live
+			w.active(4300, "s4.at1", "u4", "c1")
+			w.refresh(4320, "c1", "s4.rt1", "2")
+			w.list(4340, "u4", "c1")
+		}, []Class{WrongAnswer}, "no access token"},
+		{"unsigned ID token", func(w *world) {
+			i := w.exchange1.Answer.Issued
+			i.IDKey, i.IDSubject, i.IDClient, i.IDIssuer, i.IDForged, i.IDExpiresIn = "none", "", "", "", true, 0
+		}, []Class{WrongAnswer}, "did not sign"},
+		{"ID token of a key that is not shown", func(w *world) { w.exchange1.Answer.Issued.IDKey = "k9" }, []Class{WrongAnswer}, "lacks key k9"},
+		{"ID token of a key without an id", func(w *world) {
+			w.exchange1.Answer.Issued.IDKey, w.exchange1.Answer.Issued.IDForged = "", true
+		}, []Class{WrongAnswer}, "did not sign"},
+		{"ID token of another login", func(w *world) { w.exchange1.Answer.Issued.IDWrongNonce = true }, []Class{WrongAnswer}, "nonce"},
+		{"ID token for another app", func(w *world) { w.exchange1.Answer.Issued.IDClient = "c2" }, []Class{WrongAnswer}, "ID token"},
+		{"expired ID token", func(w *world) { w.exchange1.Answer.Issued.IDExpiresIn = 0 }, []Class{WrongAnswer}, "had expired"},
+		{"no key at all", func(w *world) { w.add(4240, Request{Kind: JWKS}, Answer{}) }, []Class{WrongAnswer}, "no key at all"},
+		{"no issuer", func(w *world) { w.disc2.Answer.Issuer = "" }, []Class{WrongAnswer}, "names no issuer"},
+		{"a consent listed twice", func(w *world) { w.drop(w.list1); w.list(4020, "u1", "c1", "c1") }, []Class{WrongAnswer}, "lists 2 consents"},
+		{"machine token of another", func(w *world) {
+			w.add(1200, Request{Kind: ClientCredentials, Client: "c1", Scope: "a"}, Answer{Issued: &Issued{Access: "cc1"}})
+			w.active(4300, "cc1", "u1", "c1").Answer.Scope = "a"
+		}, []Class{WrongAnswer}, `subject "u1"`},
+
+		{"a token request is redirected", func(w *world) { w.refused2.Answer = Answer{Status: 302} }, []Class{FailedRequest}, "302"},
+		{"a revocation is redirected", func(w *world) {
+			w.revoke(1200, RevokeAccess, "c1", "s3.at1").Answer.Status = 307
+		}, []Class{FailedRequest}, "307"},
+		{"introspection is redirected", func(w *world) { w.active1.Answer.Status = 303; w.active(3900, "s1.at1", "u1", "c1") }, []Class{FailedRequest}, "303"},
+
+		{"revoked consent is remembered", func(w *world) {
+			w.again("s4", "s5", "u5", 900, 1500)
+			w.revokeConsent(1300, "u5", "c1")
+			w.inactive(4300, "s4.at1")
+			w.active(4330, "s5.at1", "u5", "c1")
+			w.refresh(4340, "c1", "s5.rt1", "2")
+			w.list(4360, "u5")
+		}, []Class{AcceptedDead}, "was skipped for a remembered consent"},
+		{"all consents of a subject revoked, one is remembered after the switch", func(w *world) {
+			w.again("s4", "s5", "u5", 900, 3500)
+			w.add(1300, Request{Kind: RevokeSubject, Subject: "u5"}, Answer{Status: 204})
+			w.inactive(4300, "s4.at1")
+			w.list(4360, "u5")
+		}, []Class{AcceptedDead}, "revoke-subject"},
+		{"a consent that was never given is remembered", func(w *world) {
+			w.session(3500, "s4", "u4", "c1")
+			for _, o := range w.calls {
+				o.Skip = o.Skip || o.Session == "s4"
+			}
+		}, []Class{WrongAnswer}, "never granted"},
+		{"a deleted client revokes", func(w *world) {
+			w.client(900, "c2")
+			w.session(910, "s4", "u4", "c2")
+			w.add(1300, Request{Kind: DeleteClient, Client: "c2"}, Answer{Status: 204})
+			w.revoke(4300, RevokeAccess, "c2", "s4.at1")
+			w.get(4320, "c2", 404)
+		}, []Class{AcceptedDead}, "was taken from client c2"},
+		{"a deleted client refreshes", func(w *world) {
+			w.client(900, "c2")
+			w.session(910, "s4", "u4", "c2")
+			w.add(1300, Request{Kind: DeleteClient, Client: "c2"}, Answer{Status: 204})
+			w.get(4300, "c2", 404)
+			w.refresh(4320, "c2", "s4.rt1", "2")
+		}, []Class{AcceptedDead}, "delete-client"},
+		{"the new side serves before the switch", func(w *world) {
+			w.mark(2100, MarkFenced)
+			w.mark(2900, MarkCommit)
+			w.add(2500, Request{Kind: ClientCredentials, Client: "c1", Scope: "a"}, Answer{Issued: &Issued{Access: "cc1"}})
+			w.active(4300, "cc1", "c1", "c1").Answer.Scope = "a"
+		}, []Class{TwoWriters}, "no side may serve"},
+		{"the old side takes a write behind its fence", func(w *world) {
+			w.mark(2100, MarkFenced)
+			w.mark(2900, MarkCommit)
+			w.revoke(2500, RevokeAccess, "c1", "s3.at1").Target = Bypass
+		}, []Class{TwoWriters}, "no side may serve"},
+
 		{"dead by a lost revocation, then alive", func(w *world) {
 			lost(w.revoke2)
 			w.revoke3.start, w.revoke3.end = 1400, 1410
@@ -250,6 +344,7 @@ func TestCheckFindsFaults(t *testing.T) {
 			}
 		}, []Class{NothingProved}, "nothing was revoked"},
 		{"nothing revoked in between", func(w *world) { w.revoke2.start, w.revoke2.end = 900, 910 }, []Class{NothingProved}, "brought over"},
+		{"a switch that was not expected", func(w *world) { w.expect.NoSwitch = true }, []Class{NothingProved}, "no switch was expected"},
 		{"no switch", func(w *world) { w.marks = w.marks[:2] }, []Class{NothingProved}, "no switch"},
 		{"no mark before the switch", func(w *world) { w.marks = w.marks[2:] }, []Class{NothingProved}, "neither mark"},
 		{"a revocation never tried", func(w *world) { w.drop(w.inactive3); w.drop(w.refused3) }, []Class{NothingProved}, "1 revocation was never tried"},

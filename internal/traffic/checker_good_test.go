@@ -124,17 +124,47 @@ func TestCheckPassesTrickyHistories(t *testing.T) {
 			w.add(2990, Request{Kind: Consent, Step: Start, Session: "s4", Subject: "u4", Client: "c1"}, Answer{Status: 302, Restarted: true}).end = 3050
 		}, false},
 		{"remembered consent is not listed anew", func(w *world) {
-			w.revokeConsent(1400, "u5", "c1")
-			c, _ := w.session(1450, "s5", "u5", "c1")
-			for _, o := range w.calls {
-				if o.Session == "s5" {
-					o.Skip = true
-				}
-			}
-			_ = c
-			w.active(4300, "s5.at1", "u5", "c1")
-			w.refresh(4320, "c1", "s5.rt1", "2")
-			w.list(4340, "u5")
+			w.again("s4", "s5", "u5", 900, 1450)
+			w.active(4300, "s4.at1", "u5", "c1")
+			w.refresh(4310, "c1", "s4.rt1", "2")
+			w.active(4330, "s5.at1", "u5", "c1")
+			w.refresh(4340, "c1", "s5.rt1", "2")
+			w.list(4360, "u5", "c1")
+		}, false},
+		{"remembered consent meets its revocation", func(w *world) {
+			r := w.revokeConsent(1400, "u5", "c1")
+			r.end = 1480
+			w.again("s4", "s5", "u5", 900, 1450)
+			w.inactive(4300, "s4.at1")
+			w.active(4330, "s5.at1", "u5", "c1")
+			w.refresh(4340, "c1", "s5.rt1", "2")
+			w.list(4360, "u5")
+		}, false},
+		{"a write that the hold lets go on", func(w *world) {
+			w.mark(2100, MarkFenced)
+			w.mark(2900, MarkCommit)
+			w.add(2050, Request{Kind: ClientCredentials, Client: "c1", Scope: "a"}, Answer{Issued: &Issued{Access: "cc1"}}).end = 2110
+			w.add(2500, Request{Kind: ClientCredentials, Client: "c1", Scope: "a"}, Answer{Issued: &Issued{Access: "cc2"}}).end = 2990
+			w.active(4300, "cc1", "c1", "c1").Answer.Scope = "a"
+			w.active(4320, "cc2", "c1", "c1").Answer.Scope = "a"
+		}, false},
+		{"a refresh answered again in the hold", func(w *world) {
+			coalescing(w)
+			w.mark(2100, MarkFenced)
+			w.mark(2900, MarkCommit)
+			w.drop(w.active1)
+			w.refresh1.start, w.refresh1.end = 2050, 2060
+			w.refresh(2200, "c1", "s1.rt1", "2").Kind = RefreshTwice
+			w.active(4300, "s1.at2", "u1", "c1")
+			w.refresh(4320, "c1", "s1.rt2", "3")
+		}, false},
+		{"a fence that was given up", func(w *world) {
+			w.mark(1100, MarkHold)
+			w.mark(1120, MarkFenced)
+			w.mark(1180, MarkAborted)
+			w.add(1130, Request{Kind: ClientCredentials, Client: "c1", Scope: "a"}, Answer{Issued: &Issued{Access: "cc1"}}).end = 1175
+			w.mark(2900, MarkCommit)
+			w.active(4300, "cc1", "c1", "c1").Answer.Scope = "a"
 		}, false},
 		{"logging out changes nothing", func(w *world) { w.add(1200, Request{Kind: Logout, Subject: "u1"}, Answer{Status: 302}) }, false},
 		{"a deleted client is gone with all it had", func(w *world) {

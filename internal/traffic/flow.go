@@ -157,7 +157,7 @@ func (c *caller) token(ctx context.Context, q Request, a *app, v url.Values, s *
 		r.Scope = t.Scope
 		r.Issued = &Issued{Access: c.print(t.Access), Refresh: c.print(t.Refresh), ExpiresIn: t.ExpiresIn}
 		if t.ID != "" {
-			c.keys.read(r.Issued, t.ID)
+			c.identify(ctx, q, r.Issued, t.ID, "nonce-"+s.name)
 		}
 		s.access, s.expires = t.Access, time.Now().Add(time.Duration(t.ExpiresIn)*time.Second)
 		if t.Refresh != "" {
@@ -167,6 +167,16 @@ func (c *caller) token(ctx context.Context, q Request, a *app, v url.Values, s *
 			s.id = t.ID
 		}
 	})
+}
+
+// identify reads an ID token. For a key that it has not seen it asks the server for its keys, as clients do.
+func (c *caller) identify(ctx context.Context, q Request, i *Issued, token, nonce string) {
+	if c.keys.read(i, token, nonce, q.Kind.Refreshes()) {
+		return
+	}
+	if r := (ask{c, q.Worker, q.Target}).jwks(ctx); r.ok() && !c.keys.read(i, token, nonce, q.Kind.Refreshes()) {
+		i.IDForged = true // the server does not show such a key
+	}
 }
 
 // authenticated is a form with the client's credentials, the way it registered for (RFC 6749 section 2.3.1).

@@ -18,6 +18,15 @@ type op struct {
 	answer     *Answer
 }
 
+// misdirected reports whether a request that no browser sent was answered by a redirect.
+func (o *op) misdirected() bool {
+	switch o.Kind {
+	case Login, Consent, Logout:
+		return false
+	}
+	return o.answer != nil && o.answer.Status >= 300 && o.answer.Status < 400
+}
+
 // effect is what a request may have done to the server's state.
 type effect int
 
@@ -159,7 +168,7 @@ func (tl *timeline) effect(o *op) effect {
 		return unknown
 	case tl.refusedWrite(o):
 		return without
-	case o.answer.Status >= 500:
+	case o.answer.Status >= 500, o.misdirected():
 		return unknown
 	case o.answer.Status >= 400, o.answer.Error != "", o.answer.Status == 0:
 		return without

@@ -39,6 +39,12 @@ const (
 	MarkReleased = "released"    // the new side serves
 	MarkAborted  = "aborted"     // the cutover was given up; the old side serves on
 	MarkRollback = "rolled_back" // the old side serves again
+
+	// Nobody takes a write between these two. They are exact only where they are set before the switch goes on.
+	MarkFenced = "fenced"     // the old server's database refuses writes
+	MarkCommit = "committing" // the new side may serve from here on
+	// MarkUnfenced: the old side may serve again, instead of MarkCommit.
+	MarkUnfenced = "unfencing"
 )
 
 // Expect is what the judge may take for granted about the servers. It travels with the history.
@@ -125,7 +131,9 @@ type Issued struct {
 	IDIssuer    string `json:"id_issuer,omitempty"`
 	IDKey       string `json:"id_key,omitempty"`
 	IDExpiresIn int64  `json:"id_expires_in,omitempty"`
-	IDForged    bool   `json:"id_forged,omitempty"` // its signature is not that key's
+	IDForged    bool   `json:"id_forged,omitempty"` // its signature is not that key's, or the server shows no such key
+	// IDWrongNonce: it is not for this login (OpenID Connect Core section 3.1.3.7).
+	IDWrongNonce bool `json:"id_wrong_nonce,omitempty"`
 }
 
 // Listed is one entry of a subject's list of consents.

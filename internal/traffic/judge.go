@@ -19,6 +19,9 @@ func (j *judge) flow(o *op) {
 		return
 	}
 	if j.effect(o) == done {
+		if o.Kind == Consent && o.Step == Accept && o.Skip {
+			j.remembered(o)
+		}
 		if o.Kind == Consent && o.Step == Finish && (o.answer.Issued == nil || o.answer.Issued.Code == "") {
 			j.fail(o, "the browser came back without a code")
 		}
@@ -98,9 +101,17 @@ func (j *judge) refusedToken(o *op, m *mortal, others []*op, what string) {
 	j.denied(o, m, what)
 }
 
-// handedOut compares what came with new tokens with what was granted.
+// handedOut compares what came with new tokens with what was granted. A server that gives ID tokens gives one for every
+// code of scope openid; both scopes that ask for refresh tokens get one with every answer.
 func (j *judge) handedOut(o *op, subject, client, scope string) {
 	a := o.answer
+	granted := strings.Fields(scope)
+	if a.Issued.Refresh == "" && (slices.Contains(granted, "offline") || slices.Contains(granted, "offline_access")) {
+		j.find(WrongAnswer, []*op{o}, "%s handed out no refresh token", about(o))
+	}
+	if o.Kind == Exchange && j.givesIDTokens() && a.Issued.IDKey == "" && a.Issued.IDSubject == "" && slices.Contains(granted, "openid") {
+		j.find(WrongAnswer, []*op{o}, "%s handed out no ID token", about(o))
+	}
 	if a.Scope != "" && !sameScope(a.Scope, scope) {
 		j.find(WrongAnswer, []*op{o}, "%s handed out scope %q; granted was %q", about(o), a.Scope, scope)
 	}
@@ -113,7 +124,13 @@ func (j *judge) handedOut(o *op, subject, client, scope string) {
 			i.IDSubject, i.IDClient, subject, client)
 	}
 	if i.IDForged {
-		j.find(WrongAnswer, []*op{o}, "%s handed out an ID token that key %s did not sign", about(o), i.IDKey)
+		j.find(WrongAnswer, []*op{o}, "%s handed out an ID token that key %q did not sign, or that the server does not show", about(o), i.IDKey)
+	}
+	if i.IDWrongNonce {
+		j.find(WrongAnswer, []*op{o}, "%s handed out an ID token for another login: its nonce is not this one's", about(o))
+	}
+	if i.IDExpiresIn <= 0 {
+		j.find(WrongAnswer, []*op{o}, "%s handed out an ID token that had expired", about(o))
 	}
 	j.issuer("ID tokens", o, i.IDIssuer)
 }

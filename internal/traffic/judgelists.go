@@ -68,6 +68,9 @@ func (j *judge) pair(o *op, all []*grant, listed int) {
 			len(sure), sure[0].subject, sure[0].client)
 	}
 	slices.SortFunc(dead, func(a, b *grant) int { return compare(b.maybe, a.maybe) })
+	if listed > len(may)+len(dead) && len(all) > 0 {
+		j.find(WrongAnswer, []*op{o}, "%s lists %d consents of %s for %s, who gave %d", about(o), listed, all[0].subject, all[0].client, len(may)+len(dead))
+	}
 	over := max(0, listed-len(may))
 	for i, g := range dead {
 		switch {
@@ -106,6 +109,9 @@ func (j *judge) keys() {
 			continue
 		case o.Kind != JWKS:
 			continue
+		}
+		if len(o.answer.Keys) == 0 {
+			j.find(WrongAnswer, []*op{o}, "%s shows no key at all", about(o))
 		}
 		for kid, print := range o.answer.Keys {
 			if was, ok := thumb[kid]; ok && was != print {

@@ -39,13 +39,14 @@ func (k *keyring) learn(set jose.JSONWebKeySet) map[string]string {
 	return prints
 }
 
-// read puts an ID token's claims into the record. Its signature is checked when its key has been seen.
-func (k *keyring) read(i *Issued, token string) {
+// read puts an ID token's claims into the record and checks its signature. It is false where the key has not been seen.
+// nonce is what the login asked for; a refreshed ID token need not have one (OpenID Connect Core section 12.2).
+func (k *keyring) read(i *Issued, token, nonce string, refreshed bool) (known bool) {
 	signed, err := jose.ParseSignedCompact(token, idTokenAlgorithms)
 	if err != nil {
 		i.IDForged = true
 		i.IDKey = "none"
-		return
+		return true
 	}
 	i.IDKey = signed.Signatures[0].Protected.KeyID
 	k.mu.Lock()
@@ -60,15 +61,17 @@ func (k *keyring) read(i *Issued, token string) {
 		Subject  string          `json:"sub"`
 		Audience json.RawMessage `json:"aud"`
 		Expires  int64           `json:"exp"`
-		Issued   int64           `json:"iat"`
+		Nonce    *string         `json:"nonce"`
 	}
 	if json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &claims) != nil {
 		i.IDForged = true
-		return
+		return true
 	}
+	i.IDWrongNonce = claims.Nonce == nil && !refreshed || claims.Nonce != nil && *claims.Nonce != nonce
 	i.IDIssuer, i.IDSubject, i.IDExpiresIn = claims.Issuer, claims.Subject, max(claims.Expires-time.Now().Unix(), 0)
 	var list []string
 	if json.Unmarshal(claims.Audience, &i.IDClient) != nil && json.Unmarshal(claims.Audience, &list) == nil && len(list) > 0 {
 		i.IDClient = list[0]
 	}
+	return known
 }

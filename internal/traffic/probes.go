@@ -57,6 +57,9 @@ func (j *judge) vacuous(v Verdict) {
 	if v.Revocations == 0 {
 		j.unproved(nil, "nothing was revoked")
 	}
+	if j.expect.NoSwitch && slices.ContainsFunc(j.marks, func(m Record) bool { return m.Mark == MarkReleased }) {
+		j.unproved(nil, "no switch was expected, and there was one")
+	}
 	if !j.expect.NoSwitch {
 		switch {
 		case j.released == never:

@@ -74,6 +74,15 @@ func (s *script) session(at int, name, subject, client string) (consent, exchang
 	return consent, exchange
 }
 
+// again lets a subject log in to c1 twice: the second time the consent page is skipped.
+func (s *script) again(first, second, subject string, at, then int) {
+	s.session(at, first, subject, "c1")
+	s.session(then, second, subject, "c1")
+	for _, o := range s.calls {
+		o.Skip = o.Skip || o.Session == second
+	}
+}
+
 // refresh trades NAME.rtN for NAME.at(N+1) and NAME.rt(N+1).
 func (s *script) refresh(at int, client, from, to string) *call {
 	name := from[:strings.Index(from, ".")]
