@@ -67,10 +67,11 @@ var runbookFields = map[string]field{
 		"loses-data", "fails-on-rows", "opaque", "unknown", "not-split"}},
 	"MigrateSpec.end_blockers": {Doc: "With `live`: application names whose sessions may be ended when they hold up a lock of ours. Default: none."},
 
-	"ReplaySpec.batch":     {Doc: "Changes in a batch, at most.", Min: 1, Max: 100_000},
-	"ReplaySpec.until_lag": {Doc: "The step is done when no more changes than this wait, or `until_age` is met."},
-	"ReplaySpec.until_age": {Doc: "The step is also done when no change has waited longer than this: on a busy server some always wait."},
-	"ReplaySpec.timeout":   {Doc: "How long it may take to get there.", Min: 1},
+	"ReplaySpec.batch":      {Doc: "Changes in a batch, at most.", Min: 1, Max: 100_000},
+	"ReplaySpec.until_lag":  {Doc: "The step is done when no more changes than this wait, or `until_age` is met."},
+	"ReplaySpec.until_age":  {Doc: "The step is also done when no change has waited longer than this: on a busy server some always wait."},
+	"ReplaySpec.steady_for": {Doc: "The step is done only after the backlog has stayed that small for so long without a break: replay keeps up, and did not just meet a lull."},
+	"ReplaySpec.timeout":    {Doc: "How long it may take to get there, `steady_for` included.", Min: 1},
 
 	"ValidateSpec.repair": {Doc: "Repair differences from blue, then ask again."},
 

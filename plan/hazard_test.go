@@ -36,8 +36,8 @@ func TestHazards(t *testing.T) {
 		want []string
 	}{
 		{name: "demo"},
-		{name: "no capture", edit: []string{"  - step: capture\n", "", "  - step: replay\n", ""}, want: []string{"G1 snapshot", "G2 snapshot"}},
-		{name: "no replay", edit: []string{"  - step: replay\n", ""}, want: []string{"G3 cutover"}},
+		{name: "no capture", edit: []string{"  - step: capture\n", "", "  - step: replay\n    steady_for: 3s\n", ""}, want: []string{"G1 snapshot", "G2 snapshot"}},
+		{name: "no replay", edit: []string{"  - step: replay\n    steady_for: 3s\n", ""}, want: []string{"G3 cutover"}},
 		{name: "no pause-jobs", edit: []string{"  - step: pause-jobs\n    jobs: []\n", ""}, want: []string{"G2 snapshot"}},
 		{name: "no cleanup before", edit: []string{"  - step: cleanup\n    phase: before\n", ""}, want: []string{"G2 migrate"}},
 		{name: "no cleanup after", edit: []string{"  - step: cleanup\n    phase: after\n", ""}, want: []string{"G2 migrate"}},

@@ -74,10 +74,11 @@ type MigrateSpec struct {
 
 // ReplaySpec brings captured changes over until the backlog is small, and keeps going until the cutover.
 type ReplaySpec struct {
-	Batch    int           `yaml:"batch"`     // changes a batch at most; default 2000
-	UntilLag int           `yaml:"until_lag"` // changes; default 100
-	UntilAge time.Duration `yaml:"until_age"` // of the oldest change; default 2s
-	Timeout  time.Duration `yaml:"timeout"`   // to reach it; default 1h
+	Batch     int           `yaml:"batch"`      // changes a batch at most; default 2000
+	UntilLag  int           `yaml:"until_lag"`  // changes; default 100
+	UntilAge  time.Duration `yaml:"until_age"`  // of the oldest change; default 2s
+	SteadyFor time.Duration `yaml:"steady_for"` // how long it must stay so; default 0
+	Timeout   time.Duration `yaml:"timeout"`    // to reach it; default 1h
 }
 
 // ValidateSpec asks the profile's invariants on both sides.

@@ -21,7 +21,7 @@ type replayStep struct {
 // database ready.
 func (s *replayStep) Done(context.Context) (bool, error) { return false, nil }
 
-// Run replays until no more than until_lag changes wait, or none has waited longer than until_age.
+// Run replays until no more than until_lag changes wait, or none has waited longer than until_age, for steady_for on end.
 func (s *replayStep) Run(ctx context.Context, p *Progress) error {
 	r, err := s.env.Replayer()
 	if err != nil {
@@ -34,12 +34,27 @@ func (s *replayStep) Run(ctx context.Context, p *Progress) error {
 		fmt.Errorf("the backlog did not come down to %d changes, or to %s, within %s: blue writes faster than replay applies",
 			s.spec.UntilLag, s.spec.UntilAge, s.spec.Timeout))
 	defer cancel()
-	return s.env.replayUntil(ctx, r, p, func(lag replay.Lag) bool {
+	return s.env.replayUntil(ctx, r, p, steady(s.spec.SteadyFor, func(lag replay.Lag) bool {
 		return lag.Changes <= int64(s.spec.UntilLag) || lag.Oldest <= s.spec.UntilAge
-	})
+	}))
 }
 
-// replayUntil applies batches until the backlog is small enough.
+// steady holds when small has held at every look for so long.
+func steady(long time.Duration, small func(replay.Lag) bool) func(replay.Lag) bool {
+	var since time.Time
+	return func(lag replay.Lag) bool {
+		switch {
+		case !small(lag):
+			since = time.Time{}
+			return false
+		case since.IsZero():
+			since = time.Now()
+		}
+		return time.Since(since) >= long
+	}
+}
+
+// replayUntil applies batches until the backlog is small enough. With nothing to apply it waits a moment.
 func (e *Env) replayUntil(ctx context.Context, r *replay.Replayer, p *Progress, enough func(replay.Lag) bool) error {
 	for {
 		lag, err := e.lag(ctx)
@@ -50,8 +65,17 @@ func (e *Env) replayUntil(ctx context.Context, r *replay.Replayer, p *Progress, 
 		if enough(lag) {
 			return nil
 		}
-		if _, err := r.Batch(ctx); err != nil {
+		a, err := r.Batch(ctx)
+		if err != nil {
 			return err
+		}
+		if a.Changes > 0 || len(a.Parked) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(r.Poll):
 		}
 	}
 }
