@@ -121,7 +121,7 @@ var profileFields = map[string]field{
 	"Table.name":      {Doc: "The table on blue.", Required: true},
 	"Table.key":       {Doc: "Its key. Default: the primary key."},
 	"Table.keep":      {Doc: "Columns that are recorded with each change beside the key. Never secrets."},
-	"Table.judge":     {Doc: "SQL expression, evaluated on blue at COMMIT: `revoked`, `rotated`, `expired` or `written`. Parameters: key and keep columns (old values) and `:op` (I, U, D). Empty: every change is `written`."},
+	"Table.judge":     {Doc: "SQL expression, evaluated when the transaction is over: `revoked`, `rotated`, `expired` or `written`. Parameters: key and keep columns (old values) and `:op` (I, U, D). Empty: every change is `written`."},
 	"Table.on_delete": {Doc: "The statement that removes what became of a deleted row on green. Empty: DELETE by key from green's table of the same name."},
 	"Table.capture":   {Doc: "false: copied and joined, but its changes need no capture. Default: true."},
 

@@ -37,7 +37,7 @@ type Table struct {
 	Name string   `yaml:"name"`
 	Key  []string `yaml:"key"`
 	Keep []string `yaml:"keep"`
-	// Judge is a SQL expression evaluated on blue at COMMIT for a deleted or updated row, with :name parameters of key
+	// Judge is a SQL expression evaluated on blue, when the transaction is over, for a deleted or updated row, with :name parameters of key
 	// and keep columns (their OLD values) and :op ('I', 'U', 'D'); it returns the change's kind: 'revoked', 'rotated',
 	// 'expired' or 'written'. Empty: every change is 'written'.
 	Judge string `yaml:"judge"`

@@ -139,13 +139,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 				t.Error("no crash")
 			}
 			p.same(t, r)
-			var changes, applied int64
-			if err := p.blue.Pool().QueryRow(t.Context(), `SELECT count(*), (SELECT applied FROM tideover.capture) FROM tideover.change`).Scan(&changes, &applied); err != nil {
-				t.Fatal(err)
-			}
-			if changes != applied {
-				t.Errorf("%d of %d changes counted as applied", applied, changes)
-			}
+			p.once(t)
 		})
 	}
 }
@@ -258,7 +252,7 @@ func (p *pair) settle(t *testing.T) {
 // newest is the highest number in the queue.
 func (p *pair) newest(t *testing.T) (id int64) {
 	t.Helper()
-	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT max(id) FROM tideover.change`).Scan(&id); err != nil {
+	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT coalesce(max(id), 0) FROM tideover.change`).Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	return id

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,10 +153,19 @@ func (r *Replayer) settle(ctx context.Context, claimed []change) error {
 	if len(done) == 0 {
 		return nil
 	}
-	if err := markApplied(ctx, r.Blue, done); err != nil {
+	if err := r.mark(ctx, among(claimed, done)); err != nil {
 		return err
 	}
 	return errReplayed
+}
+
+// among gives the changes with these numbers.
+func among(all []change, numbers []int64) []change {
+	asked := make(map[int64]bool, len(numbers))
+	for _, n := range numbers {
+		asked[n] = true
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c change) bool { return !asked[c.id] })
 }
 
 func (r *Replayer) readEpoch(ctx context.Context) error {
@@ -172,18 +182,37 @@ func epochOf(ctx context.Context, db *postgres.DB) (epoch string, err error) {
 }
 
 func (r *Replayer) mark(ctx context.Context, claimed []change) error {
-	return markApplied(ctx, r.Blue, ids(claimed))
+	return markApplied(ctx, r.Blue, claimed, r.hooks.keepApplied)
 }
 
 // markApplied ends changes in a side's queue. It is safe to repeat.
-func markApplied(ctx context.Context, db *postgres.DB, done []int64) error {
-	const sql = `
-WITH marked AS (
-	UPDATE tideover.change SET applied_at = clock_timestamp(), batch = $2, parked_at = NULL, error = NULL
-	WHERE id = ANY($1) AND applied_at IS NULL RETURNING 1
+//
+// Revocations stay, for the verification. The others are deleted and only counted, unless they are to be kept: a queue
+// that lives for days would grow without end. A row is found by its place, so that the queue needs no index for it; one
+// that has moved meanwhile is claimed again, and found in the ledger.
+func markApplied(ctx context.Context, db *postgres.DB, done []change, keep bool) error {
+	var places, rest []string
+	var which, others []int64
+	for _, c := range done {
+		if c.kind == "revoked" {
+			places, which = append(places, c.place), append(which, c.id)
+		} else {
+			rest, others = append(rest, c.place), append(others, c.id)
+		}
+	}
+	end := `DELETE FROM tideover.change`
+	if keep {
+		end = `UPDATE tideover.change SET kind = 'written', applied_at = clock_timestamp(), parked_at = NULL, error = NULL`
+	}
+	sql := `
+WITH revoked AS (
+	UPDATE tideover.change SET kind = 'revoked', applied_at = clock_timestamp(), parked_at = NULL, error = NULL
+	WHERE ctid = ANY($1::text[]::tid[]) AND id = ANY($2) AND applied_at IS NULL RETURNING 1
+), others AS (
+	` + end + ` WHERE ctid = ANY($3::text[]::tid[]) AND id = ANY($4) AND applied_at IS NULL RETURNING 1
 )
-UPDATE tideover.capture SET applied = applied + (SELECT count(*) FROM marked)`
-	if _, err := db.Pool().Exec(ctx, sql, done, done[0]); err != nil {
+UPDATE tideover.capture SET applied = applied + (SELECT count(*) FROM revoked) + (SELECT count(*) FROM others)`
+	if _, err := db.Pool().Exec(ctx, sql, places, which, rest, others); err != nil {
 		return fmt.Errorf("mark changes on %s as applied: %w", db.Name(), err)
 	}
 	return nil

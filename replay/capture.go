@@ -44,12 +44,12 @@ type source struct {
 	judge     string
 }
 
-// changeSQL makes the queue. The two partial indexes hold the unapplied changes alone: the queue's head is found as
-// fast after a million applied changes as at first.
+// changeSQL makes the queue. Its rows are written by the server's own transactions, so that each has but one index to
+// enter: that of what is unapplied, by transaction. What is applied is deleted; revocations stay.
 const changeSQL = `
 CREATE SCHEMA IF NOT EXISTS tideover;
 CREATE TABLE IF NOT EXISTS tideover.change (
-	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id bigint GENERATED ALWAYS AS IDENTITY,
 	at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	txid xid8 NOT NULL DEFAULT pg_current_xact_id(),
 	table_name text NOT NULL,
@@ -58,14 +58,10 @@ CREATE TABLE IF NOT EXISTS tideover.change (
 	kept jsonb NOT NULL,
 	kind text,
 	applied_at timestamptz,
-	batch bigint,
 	parked_at timestamptz,
 	error text
 );
-CREATE INDEX IF NOT EXISTS change_unapplied ON tideover.change (id) WHERE applied_at IS NULL AND parked_at IS NULL;
-CREATE INDEX IF NOT EXISTS change_unapplied_txid ON tideover.change (txid, (op = 'D'), id) WHERE applied_at IS NULL AND parked_at IS NULL;
-CREATE INDEX IF NOT EXISTS change_parked ON tideover.change (table_name, key) WHERE parked_at IS NOT NULL AND applied_at IS NULL;
-CREATE INDEX IF NOT EXISTS change_revoked ON tideover.change (id) WHERE kind = 'revoked';
+CREATE INDEX IF NOT EXISTS change_unapplied ON tideover.change (txid, (op = 'D'), id) WHERE applied_at IS NULL;
 CREATE TABLE IF NOT EXISTS tideover.capture (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
 	epoch uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -159,7 +155,20 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 		if _, err := tx.Exec(ctx, changeSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
-		return installFunctions(ctx, tx, c.side, all, found)
+		if err := installFunctions(ctx, tx, c.side, all, found); err != nil {
+			return err
+		}
+		if err := within(ctx, tx, schemaOf(c.profile)); err != nil {
+			return err
+		}
+		judges, err := readJudges(all, found)
+		if err != nil {
+			return err
+		}
+		if err := judges.try(ctx, tx); err != nil || c.side == Blue {
+			return err
+		}
+		return installJudge(ctx, tx, schemaOf(c.profile), all, found)
 	})
 	if err != nil {
 		return fmt.Errorf("install the capture on %s: %w", c.db.Name(), err)
@@ -195,8 +204,7 @@ func (c *Capture) Installed(ctx context.Context) (bool, error) {
 }
 
 func (c *Capture) there(ctx context.Context) (there bool, err error) {
-	const sql = `SELECT pg_catalog.to_regclass('tideover.change') IS NOT NULL AND EXISTS (
-	SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass('tideover.change') AND tgname = 'judge')`
+	const sql = `SELECT pg_catalog.to_regclass('tideover.change') IS NOT NULL AND pg_catalog.to_regclass('tideover.capture') IS NOT NULL`
 	if err := c.db.Pool().QueryRow(ctx, sql).Scan(&there); err != nil {
 		return false, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
 	}
@@ -276,12 +284,11 @@ type Lag struct {
 // Lag reads the queue. Its time grows with the backlog, not with what was applied.
 func (c *Capture) Lag(ctx context.Context) (Lag, error) {
 	const sql = `
-SELECT (SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL),
-	(SELECT count(*) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL),
-	coalesce(extract(epoch FROM clock_timestamp() - (
-		SELECT min(at) FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL)), 0)::float8,
+SELECT count(*) FILTER (WHERE parked_at IS NULL), count(*) FILTER (WHERE parked_at IS NOT NULL),
+	coalesce(extract(epoch FROM clock_timestamp() - min(at) FILTER (WHERE parked_at IS NULL)), 0)::float8,
 	(SELECT applied FROM tideover.capture),
-	(SELECT count(*) FROM tideover.change WHERE kind = 'revoked')`
+	(SELECT count(*) FROM tideover.change WHERE kind = 'revoked')
+FROM tideover.change WHERE applied_at IS NULL`
 	var l Lag
 	var oldest float64
 	err := c.db.Pool().QueryRow(ctx, sql).Scan(&l.Changes, &l.Parked, &oldest, &l.Applied, &l.Revocations)

@@ -14,10 +14,11 @@ import (
 // change is a row of tideover.change. Values of key and kept are text, nil for NULL.
 type change struct {
 	id    int64
+	place string // its ctid
 	txid  string
 	table string
 	op    string // I, U, D, or R for a row put into the queue again
-	kind  string
+	kind  string // "revoked" or "written"; empty: not judged yet
 	key   map[string]any
 	kept  map[string]any
 }
@@ -71,9 +72,9 @@ func describe(table string, columns []string, key tuple) string {
 // log-out look like the end of a consent.
 const claimSQL = `
 WITH head AS MATERIALIZED (
-	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT $1
+	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY txid LIMIT $1
 )
-SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, (SELECT count(*) FROM head)
+SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, (SELECT count(*) FROM head)
 FROM tideover.change
 WHERE applied_at IS NULL AND parked_at IS NULL AND txid IN (SELECT DISTINCT txid FROM head)
 LIMIT $2`
@@ -81,45 +82,42 @@ LIMIT $2`
 // wholeSQL lists the oldest transactions that fit in together.
 const wholeSQL = `
 WITH head AS MATERIALIZED (
-	SELECT id, txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT $1
+	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY txid LIMIT $1
 ), sized AS (
-	SELECT t.txid, t.first, (SELECT count(*) FROM (
+	SELECT t.txid, (SELECT count(*) FROM (
 		SELECT 1 FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL AND txid = t.txid LIMIT $2) c) AS n
-	FROM (SELECT txid, min(id) AS first FROM head GROUP BY txid) t
+	FROM (SELECT DISTINCT txid FROM head) t
 ), summed AS (
-	SELECT txid, sum(n) OVER (ORDER BY first) AS total FROM sized
+	SELECT txid, sum(n) OVER (ORDER BY txid) AS total FROM sized
 )
 SELECT txid FROM summed WHERE total < $2`
 
 const claimWholeSQL = `
-SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, $1::bigint
+SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, $1::bigint
 FROM tideover.change
 WHERE applied_at IS NULL AND parked_at IS NULL AND txid IN (` + wholeSQL + `)`
 
 // claimPartSQL takes a part of the oldest transaction. What it deleted comes last, when all that it wrote is over: a
 // consent that lost its login has made the login's flow its own by the time that the login goes.
 const claimPartSQL = `
-SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, $1::bigint
+SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, $1::bigint
 FROM tideover.change
 WHERE applied_at IS NULL AND parked_at IS NULL AND txid = (
-	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT 1)
+	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY txid LIMIT 1)
 ORDER BY (op = 'D'), id LIMIT $1`
 
 // wholeFactor is how many times its size a batch may have to keep transactions whole. A larger one, such as a janitor's
 // that deletes a million tokens, comes in parts: it would not fit into memory.
 const wholeFactor = 4
 
-// claimParkedSQL takes parked changes of keys that have changed since: what was wrong may be mended.
+// claimParkedSQL reads what is parked.
 const claimParkedSQL = `
-SELECT p.id, p.txid::text, p.table_name, p.op, coalesce(p.kind, 'written'), p.key, p.kept, 0::bigint
-FROM tideover.change p
-WHERE p.applied_at IS NULL AND p.parked_at IS NOT NULL AND EXISTS (
-	SELECT 1 FROM tideover.change c WHERE c.id = ANY($1) AND c.table_name = p.table_name AND c.key = p.key)
-ORDER BY p.id`
+SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, 0::bigint
+FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL`
 
 // claimWatermarkSQL is the mistake that claimSQL is not.
 const claimWatermarkSQL = `
-SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, 0::bigint
+SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, 0::bigint
 FROM tideover.change WHERE id > $1 ORDER BY id`
 
 // claim reads changes in the snapshot of tx. truncated says that the snapshot has more.
@@ -131,13 +129,39 @@ func (r *Replayer) claim(ctx context.Context, tx pgx.Tx, limit int) (found []cha
 	for _, c := range found {
 		r.scanned = max(r.scanned, c.id)
 	}
-	parked, _, err := changes(ctx, tx, claimParkedSQL, ids(found))
-	if err != nil {
+	if found, err = r.withParked(ctx, tx, found); err != nil {
 		return nil, false, err
 	}
-	found = append(found, parked...)
+	if err := r.judges.judge(ctx, tx, found); err != nil {
+		return nil, false, err
+	}
 	slices.SortFunc(found, func(a, b change) int { return int(a.id - b.id) })
 	return found, head >= int64(limit), nil
+}
+
+// withParked adds to a claim what is parked of the same keys: what was wrong may be mended by now.
+func (r *Replayer) withParked(ctx context.Context, tx pgx.Tx, claimed []change) ([]change, error) {
+	if !r.someParked {
+		return claimed, nil
+	}
+	written := make(map[string]bool, len(claimed))
+	for _, c := range claimed {
+		written[r.keyOf(&c)] = true
+	}
+	r.someParked = false
+	err := eachChange(ctx, tx, claimParkedSQL, nil, func(c change, _ int64) {
+		r.someParked = true
+		if written[r.keyOf(&c)] {
+			claimed = append(claimed, c)
+		}
+	})
+	return claimed, err
+}
+
+// keyOf is a change's table and key as one string.
+func (r *Replayer) keyOf(c *change) string {
+	key, _ := c.pick(r.keys[c.table])
+	return c.table + "\x00" + key.id()
 }
 
 // oldest reads about limit changes, and how many of them the limit was for.
@@ -173,7 +197,7 @@ func eachChange(ctx context.Context, tx pgx.Tx, sql string, args []any, take fun
 	var c change
 	var key, kept []byte
 	var last int64
-	_, err = pgx.ForEachRow(rows, []any{&c.id, &c.txid, &c.table, &c.op, &c.kind, &key, &kept, &last}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&c.id, &c.place, &c.txid, &c.table, &c.op, &c.kind, &key, &kept, &last}, func() error {
 		var err error
 		if c.key, err = texts(key); err != nil {
 			return err

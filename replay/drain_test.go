@@ -66,19 +66,19 @@ func TestLongQueueFitsIntoMemory(t *testing.T) {
 	}
 }
 
-// once fails the test where a change was lost or counted twice.
+// once fails the test where a change was left behind or counted twice.
 func (p *pair) once(t *testing.T) {
 	t.Helper()
-	var changes, marked, counted, ledger int64
-	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT count(*), count(applied_at), (SELECT applied FROM tideover.capture) FROM tideover.change`).
-		Scan(&changes, &marked, &counted); err != nil {
+	var left, counted, ledger int64
+	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT count(*), (SELECT applied FROM tideover.capture) FROM tideover.change WHERE applied_at IS NULL`).
+		Scan(&left, &counted); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.green.Pool().QueryRow(t.Context(), `SELECT count(*) FROM tideover.applied`).Scan(&ledger); err != nil {
 		t.Fatal(err)
 	}
-	if changes != marked || changes != counted || changes != ledger {
-		t.Errorf("of %d changes %d are marked, %d counted and %d in the ledger", changes, marked, counted, ledger)
+	if left > 0 || counted != ledger {
+		t.Errorf("%d changes are left, %d counted and %d in the ledger", left, counted, ledger)
 	}
 }
 

@@ -7,6 +7,7 @@ type hooks struct {
 	at      func(point string) error                          // called at points where a crash hurts most
 	scratch func(ctx context.Context) (dsn string, err error) // gives databases of blue's empty schema, and keeps them
 
+	keepApplied   bool // keep applied changes in the queue, to count them
 	watermark     bool // claim above the highest number seen
 	noClosure     bool // bring the changed rows alone
 	noLedger      bool

@@ -57,6 +57,7 @@ func (r *Replayer) isolate(ctx context.Context, limit int, cause error) (Applied
 			torn[c.txid] = name
 		}
 	}
+	r.someParked = true
 	if err := r.park(ctx, parked); err != nil {
 		return a, err
 	}

@@ -83,15 +83,18 @@ type Replayer struct {
 	blue     map[string]*relation
 	green    map[string]*relation
 	keys     map[string][]string // of blue's tables
-	edges    map[string][]edge   // by the table that they lead from
-	loose    []edge              // of them those that no foreign key keeps
-	epoch    string              // of blue's capture: numbers count from 1 again in the next
+	judges   judges
+	edges    map[string][]edge // by the table that they lead from
+	loose    []edge            // of them those that no foreign key keeps
+	epoch    string            // of blue's capture: numbers count from 1 again in the next
 	scratch  scratch
 	pace     pace
 	more     bool  // the queue has more than the batch under way
 	scanned  int64 // hooks.watermark
 	prepared bool
-	patience time.Duration // for the lock
+	// someParked is false where a look at the queue found nothing parked, and nothing has been since.
+	someParked bool
+	patience   time.Duration // for the lock
 }
 
 // NewReplayer makes a Replayer and opens nothing.
@@ -152,6 +155,13 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if err := r.entities(); err != nil {
 		return err
 	}
+	found, err := NewCapture(r.Blue, r.Profile, Blue).sources(r.blue)
+	if err != nil {
+		return err
+	}
+	if r.judges, err = readJudges(r.blue, found); err != nil {
+		return err
+	}
 	err = r.Green.InTx(ctx, postgres.DefaultBudget(), func(ctx context.Context, tx pgx.Tx) error {
 		if err := alone(ctx, tx); err != nil {
 			return err
@@ -167,7 +177,7 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	r.prepared = true
+	r.prepared, r.someParked = true, true
 	return nil
 }
 

@@ -61,7 +61,7 @@ func (v *Reverse) Drain(ctx context.Context) (Applied, error) {
 }
 
 const claimReverseSQL = `
-SELECT id, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, 0::bigint FROM tideover.change
+SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, 0::bigint FROM tideover.change
 WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT $1`
 
 func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error) {
@@ -88,7 +88,7 @@ func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error)
 	if done, err := pgx.CollectRows(rows, pgx.RowTo[int64]); err != nil {
 		return a, fmt.Errorf("read the ledger on blue: %w", err)
 	} else if len(done) > 0 {
-		if err := markApplied(ctx, v.green, done); err != nil {
+		if err := markApplied(ctx, v.green, among(claimed, done), true); err != nil {
 			return a, err
 		}
 		return a, errReplayed
@@ -119,7 +119,7 @@ func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error)
 		return Applied{}, err
 	}
 	a.Changes = int64(len(claimed))
-	return a, markApplied(ctx, v.green, ids(claimed))
+	return a, markApplied(ctx, v.green, claimed, true)
 }
 
 // snapshotOf runs f in a transaction that sees a side as it is now.

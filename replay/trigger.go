@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/tideover/tideover/internal/postgres"
 )
 
 // removeSQL drops what the capture made, and leaves the rest of the schema (fence, journal, ledger) alone.
@@ -20,12 +18,12 @@ BEGIN
 	END IF;
 	DROP TABLE IF EXISTS tideover.change, tideover.capture;
 	FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'tideover'::regnamespace
-		AND (p.proname = 'judge' OR p.proname LIKE 'judge\_%' OR p.proname LIKE 'capture\_%') LOOP
+		AND (p.proname = 'judge' OR p.proname LIKE 'capture\_%') LOOP
 		EXECUTE 'DROP FUNCTION ' || f;
 	END LOOP;
 END $$`
 
-// installFunctions makes the trigger functions, one a table, and the judges.
+// installFunctions makes the trigger functions, one a table.
 //
 // They run with the rights of who installs them: the server's role needs none on our schema.
 func installFunctions(ctx context.Context, tx pgx.Tx, side Side, all map[string]*relation, found []source) error {
@@ -34,86 +32,51 @@ func installFunctions(ctx context.Context, tx pgx.Tx, side Side, all map[string]
 			return fmt.Errorf("table %q: %w", s.table, err)
 		}
 	}
-	var branches strings.Builder
-	for _, s := range found {
-		if s.judge == "" {
-			continue
-		}
-		function, call, try, err := judgeFunction(all[s.table], s)
-		if err != nil {
-			return fmt.Errorf("profile: table %q: judge: %w", s.table, err)
-		}
-		if _, err := tx.Exec(ctx, function, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("profile: table %q: judge: %w", s.table, err)
-		}
-		// A judge that is wrong would fail every COMMIT of the server: better here.
-		if _, err := tx.Exec(ctx, try, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("profile: table %q: judge: %w", s.table, err)
-		}
-		fmt.Fprintf(&branches, "\tIF NEW.table_name = %s THEN verdict := %s; END IF;\n", literal(s.table), call)
-	}
-	done := ""
-	if side == Green { // only revocations go back
-		done = ", applied_at = CASE WHEN verdict = 'revoked' THEN NULL ELSE clock_timestamp() END"
-	}
-	sql := `CREATE OR REPLACE FUNCTION tideover.judge() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $tideover$
-DECLARE verdict text;
-BEGIN
-` + branches.String() + `	verdict := coalesce(verdict, 'written');
-	UPDATE tideover.change SET kind = verdict` + done + ` WHERE id = NEW.id;
-	RETURN NULL;
-END $tideover$;
-DO $$ BEGIN
-	IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = 'tideover.change'::regclass AND tgname = 'judge') THEN
-		CREATE CONSTRAINT TRIGGER judge AFTER INSERT ON tideover.change DEFERRABLE INITIALLY DEFERRED
-			FOR EACH ROW WHEN (NEW.kind IS NULL) EXECUTE FUNCTION tideover.judge();
-		ALTER TABLE tideover.change ENABLE ALWAYS TRIGGER judge;
-	END IF;
-END $$`
-	_, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
-	return err
+	return nil
 }
 
 // captureFunction is the trigger function of one table.
 //
-// A delete, an update and a truncate get their kind at COMMIT (NULL until then): in the middle of a transaction a
-// rotation looks like a revocation. An update that changes the key is a delete and an insert: the old identity is gone.
+// A delete, an update and a truncate of a table that the profile judges come without a kind (judge.go). An update that changes the key is a delete and an insert: the old identity is gone.
+//
+// The function has no search_path of its own, which would cost more than what it does: so each name in it is qualified,
+// operators too, and it means the same whatever the path of the session that fires it.
 func captureFunction(side Side, r *relation, s source) string {
 	judged := "'written'"
 	if s.judge != "" {
 		judged = "NULL"
 	}
-	record := func(op, row, kind string) string {
+	record := func(op, row, kept, kind string) string {
 		return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept, kind) VALUES (%s, '%s', %s, %s, %s);",
-			literal(s.table), op, object(row, s.key), object(row, s.keep), kind)
+			literal(s.table), op, object(row, s.key), kept, kind)
 	}
-	insert, moved := record("I", "NEW", "'written'"), record("I", "NEW", "'written'")
+	// What a new row was before, nobody asks.
+	insert := record("I", "NEW", "'{}'", "'written'")
+	moved, old := insert, object("OLD", s.keep)
 	if side == Green {
 		insert, moved = "NULL;", "NULL;"
 	}
-	return `CREATE OR REPLACE FUNCTION ` + functionName("capture_", s.table) + `() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $tideover$
+	return `CREATE OR REPLACE FUNCTION ` + functionName("capture_", s.table) + `() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $tideover$
 BEGIN
-	IF current_setting('tideover.pass', true) = 'on' THEN
+	IF pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_catalog.=) 'on' THEN
 		RETURN NULL;
 	END IF;
-	IF TG_OP = 'INSERT' THEN
+	IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
 		` + insert + `
-	ELSIF TG_OP = 'DELETE' THEN
-		` + record("D", "OLD", judged) + `
-	ELSIF TG_OP = 'UPDATE' THEN
-		IF OLD *= NEW THEN
+	ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+		` + record("D", "OLD", old, judged) + `
+	ELSIF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+		IF OLD OPERATOR(pg_catalog.*=) NEW THEN
 			RETURN NULL;
-		ELSIF ` + object("OLD", s.key) + ` <> ` + object("NEW", s.key) + ` THEN
-			` + record("D", "OLD", judged) + `
+		ELSIF ` + moves(r, s.key) + ` THEN
+			` + record("D", "OLD", old, judged) + `
 			` + moved + `
 		ELSE
-			` + record("U", "OLD", judged) + `
+			` + record("U", "OLD", old, judged) + `
 		END IF;
 	ELSE
 		-- A truncate removes rows that an old snapshot doesn't see: those can't be recorded.
-		IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+		IF NOT (pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[])) THEN
 			RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
 		END IF;
 		INSERT INTO tideover.change (table_name, op, key, kept, kind)
@@ -121,6 +84,20 @@ BEGIN
 	END IF;
 	RETURN NULL;
 END $tideover$`
+}
+
+// moves says whether an update changes the key. Columns of the primary key are never NULL and can be compared as text,
+// which is cheaper.
+func moves(r *relation, key []string) string {
+	var differ []string
+	for _, c := range key {
+		if !slices.Contains(r.primary, c) {
+			return object("OLD", key) + " OPERATOR(pg_catalog.<>) " + object("NEW", key)
+		}
+		name := pgx.Identifier{c}.Sanitize()
+		differ = append(differ, fmt.Sprintf(`OLD.%s::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.<>) NEW.%[1]s::pg_catalog.text`, name))
+	}
+	return strings.Join(differ, " OR ")
 }
 
 // triggersSQL puts both triggers on a table, or neither. They fire for session_replication_role = replica too.
@@ -135,38 +112,6 @@ CREATE OR REPLACE TRIGGER tideover_capture_truncate BEFORE TRUNCATE ON ` + r.ide
 ALTER TABLE ` + r.ident() + ` ENABLE ALWAYS TRIGGER tideover_capture, ENABLE ALWAYS TRIGGER tideover_capture_truncate`
 }
 
-// judgeFunction gives the function that judges a table's changes, its call from a change, and a trial call.
-func judgeFunction(r *relation, s source) (function, call, try string, err error) {
-	known := map[string]any{"op": "NEW.op"}
-	types := map[string]string{"NEW.op": "text"}
-	for i, columns := range [][]string{s.key, s.keep} {
-		from := []string{"key", "kept"}[i]
-		for _, name := range columns {
-			c, _ := r.column(name)
-			value := fmt.Sprintf("(NEW.%s ->> %s)::%s", from, literal(name), c.typ)
-			known[name], types[value] = value, c.typ
-		}
-	}
-	expr, values, err := postgres.Named(s.judge, known)
-	if err != nil {
-		return "", "", "", err
-	}
-	var params, args, nulls []string
-	for _, v := range values {
-		params = append(params, types[v.(string)])
-		args = append(args, v.(string))
-		nulls = append(nulls, "NULL::"+types[v.(string)])
-	}
-	name := functionName("judge_", s.table)
-	function = `CREATE OR REPLACE FUNCTION ` + name + `(` + strings.Join(params, ", ") + `) RETURNS text LANGUAGE plpgsql
-SET search_path = pg_catalog, ` + pgx.Identifier{r.schema}.Sanitize() + `, pg_temp AS $tideover$
-BEGIN
-	RETURN (` + expr + `
-	);
-END $tideover$`
-	return function, name + "(" + strings.Join(args, ", ") + ")", "SELECT " + name + "(" + strings.Join(nulls, ", ") + ")", nil
-}
-
 func functionName(prefix, table string) string {
 	return pgx.Identifier{"tideover", prefix + table}.Sanitize()
 }
@@ -177,7 +122,7 @@ func object(row string, columns []string) string {
 	for _, c := range columns {
 		parts = append(parts, literal(c)+", "+row+"."+pgx.Identifier{c}.Sanitize())
 	}
-	return "jsonb_build_object(" + strings.Join(parts, ", ") + ")"
+	return "pg_catalog.jsonb_build_object(" + strings.Join(parts, ", ") + ")"
 }
 
 // literal is a SQL string. The backslash form is right whatever standard_conforming_strings says.

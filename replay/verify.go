@@ -78,6 +78,9 @@ func verify(ctx context.Context, from, to *postgres.DB, p *plan.Profile, side Si
 		if err != nil {
 			return err
 		}
+		if err := q.judge(ctx, tx, from, p, side, sample); err != nil {
+			return err
+		}
 		all, err := inForceOf(ctx, tx, revocationsOf(p, side, q.changes), q.pending, here)
 		if err != nil {
 			return fmt.Errorf("%s: %w", from.Name(), err)
@@ -110,15 +113,15 @@ type queue struct {
 const (
 	countRevokedSQL = `SELECT count(*), count(*) FILTER (WHERE applied_at IS NULL) FROM tideover.change WHERE kind = 'revoked'`
 	revokedSQL      = `
-SELECT id, txid::text, table_name, op, kind, key, kept, (applied_at IS NULL)::int::bigint
+SELECT id, ctid::text, txid::text, table_name, op, kind, key, kept, (applied_at IS NULL)::int::bigint
 FROM tideover.change WHERE kind = 'revoked' ORDER BY id`
 	someRevokedSQL = `
 SELECT * FROM (
-	SELECT id, txid::text, table_name, op, kind, key, kept, (applied_at IS NULL)::int::bigint
+	SELECT id, ctid::text, txid::text, table_name, op, kind, key, kept, (applied_at IS NULL)::int::bigint
 	FROM tideover.change WHERE kind = 'revoked' AND random() < $2 LIMIT $1) others
 UNION
 SELECT * FROM (
-	SELECT id, txid::text, table_name, op, kind, key, kept, (applied_at IS NULL)::int::bigint
+	SELECT id, ctid::text, txid::text, table_name, op, kind, key, kept, (applied_at IS NULL)::int::bigint
 	FROM tideover.change WHERE kind = 'revoked' ORDER BY id DESC LIMIT $1 / 2) newest
 ORDER BY 1`
 )
@@ -144,6 +147,39 @@ func readRevoked(ctx context.Context, tx pgx.Tx, sample int) (queue, error) {
 	q.others = total - int64(len(q.changes))
 	q.waiting -= int64(len(q.pending))
 	return q, err
+}
+
+// judge adds the revocations among changes that no claim has judged yet.
+func (q *queue) judge(ctx context.Context, tx pgx.Tx, db *postgres.DB, p *plan.Profile, side Side, sample int) error {
+	all, err := catalog(ctx, tx, schemaOf(p))
+	if err != nil {
+		return fmt.Errorf("%s: %w", db.Name(), err)
+	}
+	found, err := NewCapture(db, p, side).sources(all)
+	if err != nil {
+		return err
+	}
+	judges, err := readJudges(all, found)
+	if err != nil {
+		return err
+	}
+	const sql = `
+SELECT id, ctid::text, txid::text, table_name, op, '', key, kept, 0::bigint
+FROM tideover.change WHERE applied_at IS NULL AND kind IS NULL ORDER BY txid, id LIMIT $1`
+	waiting, _, err := changes(ctx, tx, sql, inMemory*sample)
+	if err != nil {
+		return err
+	}
+	if err := judges.judge(ctx, tx, waiting); err != nil {
+		return err
+	}
+	for _, c := range waiting {
+		if c.kind == "revoked" {
+			q.changes = append(q.changes, c)
+			q.pending[c.id] = true
+		}
+	}
+	return nil
 }
 
 // inForceOf leaves out revocations that their own side does not enforce any more.

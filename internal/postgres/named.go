@@ -14,8 +14,32 @@ import (
 // (Postgres manual 4.1). A colon that follows a name, number or ")" within [ ] is an array slice; write a[:lo : :hi]
 // with blanks to have parameters there.
 func Named(sql string, args map[string]any) (string, []any, error) {
-	var out strings.Builder
 	var names []string
+	out, err := replaceNames(sql, args, func(name string) string {
+		at := slices.Index(names, name)
+		if at < 0 {
+			at = len(names)
+			names = append(names, name)
+		}
+		return "$" + strconv.Itoa(at+1)
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	values := make([]any, len(names))
+	for i, name := range names {
+		values[i] = args[name]
+	}
+	return out, values, nil
+}
+
+// Inline puts an expression in the place of each :name parameter, by the rules of [Named].
+func Inline(sql string, expressions map[string]string) (string, error) {
+	return replaceNames(sql, expressions, func(name string) string { return expressions[name] })
+}
+
+func replaceNames[V any](sql string, args map[string]V, with func(name string) string) (string, error) {
+	var out strings.Builder
 	for i := 0; i < len(sql); {
 		if n := opaque(sql, i); n > 0 {
 			out.WriteString(sql[i : i+n])
@@ -39,24 +63,15 @@ func Named(sql string, args map[string]any) (string, []any, error) {
 			continue
 		}
 		if _, ok := args[name]; !ok {
-			return "", nil, fmt.Errorf("parameter :%s is unknown; there are %s", name, known(args))
+			return "", fmt.Errorf("parameter :%s is unknown; there are %s", name, known(args))
 		}
-		at := slices.Index(names, name)
-		if at < 0 {
-			at = len(names)
-			names = append(names, name)
-		}
-		out.WriteString("$" + strconv.Itoa(at+1))
+		out.WriteString(with(name))
 		i += 1 + len(name)
 	}
-	values := make([]any, len(names))
-	for i, name := range names {
-		values[i] = args[name]
-	}
-	return out.String(), values, nil
+	return out.String(), nil
 }
 
-func known(args map[string]any) string {
+func known[V any](args map[string]V) string {
 	if len(args) == 0 {
 		return "none"
 	}
