@@ -18,7 +18,7 @@ import (
 func TestRollbackAfterThePoint(t *testing.T) {
 	th := newTheatre(t)
 	before := schemaOf(t, th.BlueDSN)
-	edit(t, th.runbook, "deadline: 20s", "deadline: 3s", "for: 3s", "for: 10m")
+	edit(t, th.runbook, "deadline: 20s", "deadline: 3s", "    for: 3s", "    for: 10m")
 
 	var end func()
 	aborted, watched := 0, 0

@@ -123,7 +123,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{"empty list", `admin: ["${TIDEOVER_ROUTER_ADMIN}"]`, "admin: []"},
 		{"bad id", "- step: capture", "- step: capture\n    id: Not An Id"},
 		{"participant without a name", "jobs: []", "jobs: [{kind: http, url: http://x}]"},
-		{"share above 1", "for: 3s", "for: 3s\n    max_error_rate: 1.5"},
+		{"share above 1", "    for: 3s", "    for: 3s\n    max_error_rate: 1.5"},
 		{"negative rows", "phase: after", "phase: after\n    approve_rows: {a: -1}"},
 	} {
 		text := strings.Replace(string(demo(t)), tt.old, tt.new, 1)
