@@ -3,8 +3,10 @@ package cleanup
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -59,6 +61,42 @@ func Store(ctx context.Context, on Execer, rows []Row) error {
 		}
 	}
 	return nil
+}
+
+// Quarantined names a row in quarantine. Key is as in [Row].
+type Quarantined struct {
+	Rule  string    `json:"rule"`
+	Table string    `json:"table"`
+	Key   string    `json:"key"`
+	At    time.Time `json:"at"`
+}
+
+// List calls each for every row in quarantine, or those of one rule, the oldest first.
+func List(ctx context.Context, conn *pgx.Conn, rule string, each func(Quarantined) error) error {
+	if there, err := quarantineThere(ctx, conn); err != nil || !there {
+		return err
+	}
+	const sql = `SELECT rule, table_name, key, at FROM tideover.quarantine WHERE $1 IN ('', rule) ORDER BY id`
+	rows, err := conn.Query(ctx, sql, rule)
+	if err != nil {
+		return fmt.Errorf("read the quarantine: %w", err)
+	}
+	var q Quarantined
+	_, err = pgx.ForEachRow(rows, []any{&q.Rule, &q.Table, &q.Key, &q.At}, func() error { return each(q) })
+	if err != nil {
+		return fmt.Errorf("read the quarantine: %w", err)
+	}
+	return nil
+}
+
+func quarantineThere(ctx context.Context, q interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}) (there bool, err error) {
+	err = q.QueryRow(ctx, `SELECT pg_catalog.to_regclass('tideover.quarantine') IS NOT NULL`).Scan(&there)
+	if err != nil {
+		return false, fmt.Errorf("look for the quarantine: %w", err)
+	}
+	return there, nil
 }
 
 // Forget takes rows out of the quarantine that are no longer to be there: a delta has brought them over in a
@@ -289,8 +327,7 @@ const quarantinedTables = `SELECT table_name FROM tideover.quarantine WHERE rule
 // rule that was wrong: what made the rows offend is not mended by it.
 func Restore(ctx context.Context, conn *pgx.Conn, schema, rule string) (restored int64, err error) {
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		var there bool
-		if err := tx.QueryRow(ctx, `SELECT pg_catalog.to_regclass('tideover.quarantine') IS NOT NULL`).Scan(&there); err != nil || !there {
+		if there, err := quarantineThere(ctx, tx); err != nil || !there {
 			return err
 		}
 		rows, err := tx.Query(ctx, quarantinedTables, rule)
@@ -326,6 +363,9 @@ func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, rule string) 
 	if err != nil {
 		return 0, err
 	}
+	if err := fits(ctx, tx, columns, table[1], rule); err != nil {
+		return 0, err
+	}
 	var names, values []string
 	for _, c := range columns {
 		if c.Generated {
@@ -350,4 +390,22 @@ func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, rule string) 
 		table.Sanitize(), strings.Join(names, ", "), strings.Join(values, ", "), table.Sanitize(), from)
 	tag, err := tx.Exec(ctx, sql, rule, table[1])
 	return tag.RowsAffected(), err
+}
+
+// fits refuses rows that have a column which their table has not: putting back the rest of such a row would drop it.
+func fits(ctx context.Context, tx pgx.Tx, columns []column, table, rule string) error {
+	var names []string
+	for _, c := range columns {
+		names = append(names, c.Name)
+	}
+	const sql = `SELECT k FROM tideover.quarantine q, pg_catalog.jsonb_object_keys(q.row) k
+WHERE q.rule = $1 AND q.table_name = $2 AND k <> ALL ($3::text[]) LIMIT 1`
+	var strange string
+	switch err := tx.QueryRow(ctx, sql, rule, table, names).Scan(&strange); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("its rows in quarantine have a column %q, which the table has not: they were set aside before a migration that changed it", strange)
 }
