@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,7 +42,7 @@ func newQuarantineListCmd(std *IO) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list RUNBOOK",
 		Short: "List the rows in quarantine: rule, table, key and since when",
-		Long: `List prints a line for each row in quarantine, the oldest first; with --json an object a line. What the row holds is
+		Long: `List prints a line for each row in quarantine, the oldest first, its fields apart by tabs; with --json an object a line. What the row holds is
 not printed: it can be a secret. "SELECT row FROM tideover.quarantine" on green shows it.`,
 		Args: exactArgs(1, "one runbook"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -59,7 +58,6 @@ not printed: it can be a secret. "SELECT row FROM tideover.quarantine" on green 
 				return err
 			}
 			defer conn.Close(c.Context())
-			table := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
 			lines := json.NewEncoder(std.Out)
 			n := int64(0)
 			err = cleanup.List(c.Context(), conn, rule, func(q cleanup.Quarantined) error {
@@ -67,12 +65,9 @@ not printed: it can be a secret. "SELECT row FROM tideover.quarantine" on green 
 				if asJSON {
 					return lines.Encode(q)
 				}
-				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", q.Rule, q.Table, q.Key, q.At.UTC().Format(time.RFC3339))
+				_, err := fmt.Fprintf(std.Out, "%s\t%s\t%s\t%s\n", q.Rule, q.Table, q.Key, q.At.UTC().Format(time.RFC3339))
 				return err
 			})
-			if err == nil {
-				err = table.Flush()
-			}
 			if err == nil && !asJSON {
 				fmt.Fprintf(std.Err, "%s rows in quarantine\n", report.Thousands(n))
 			}
@@ -90,7 +85,7 @@ func newQuarantineRestoreCmd(std *IO) *cobra.Command {
 		Short: "Put a rule's rows back into their tables on green",
 		Long: `Restore puts the rows that a rule set aside back into their tables, parents first, and takes them out of the
 quarantine, in one transaction: all or none. What made a row offend is not mended by it, and a constraint that refuses
-one refuses all. Mend the row in tideover.quarantine first, or drop the constraint.
+one refuses all. Mend the row in tideover.quarantine first, or drop the constraint. A row whose key is in the table again stays as it is.
 
 Rows that were set aside before the migrations have the old schema's columns. Where the table has changed since, they do not
 fit any more and nothing is put back.`,

@@ -75,6 +75,11 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("a constraint refuses one: exit code %d, %s\n%s", o.code, keys(), o.stderr)
 	}
 	execute(t, green, `ALTER TABLE oauth_jwk DROP CONSTRAINT refuses`)
+	execute(t, green, `CREATE UNIQUE INDEX one_data ON oauth_jwk (keydata)`) // bad-2 has what good has
+	if o := run("restore", runbook, name); o.code != 1 || !strings.Contains(o.stderr, "one_data") || keys() != "good x" {
+		t.Errorf("another row is in the way: exit code %d, %s\n%s", o.code, keys(), o.stderr)
+	}
+	execute(t, green, `DROP INDEX one_data`)
 	execute(t, green, `UPDATE tideover.quarantine SET row = row || '{"gone": 1}' WHERE key = '["bad-2"]'`)
 	if o := run("restore", runbook, name); o.code != 1 || !strings.Contains(o.stderr, `column "gone"`) || keys() != "good x" {
 		t.Errorf("a column that is not there: exit code %d, %s\n%s", o.code, keys(), o.stderr)

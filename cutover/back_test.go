@@ -38,7 +38,7 @@ func TestBackWithAFaultAtEveryCall(t *testing.T) {
 						w.onSide(Green)
 					}
 					if crashed || err != nil {
-						time.Sleep(time.Hour)
+						time.Sleep(time.Hour) // of a synctest bubble: every deadline passes
 						if err := w.cutover(2).Back(t.Context()); err != nil {
 							t.Fatalf("again: %v", err)
 						}

@@ -57,7 +57,7 @@ func newScene(t *testing.T) *scene {
 func (w *scene) call(ctx context.Context, name string, effect func() error) error {
 	n := len(w.calls)
 	w.calls = append(w.calls, name)
-	time.Sleep(time.Millisecond)
+	time.Sleep(time.Millisecond) // of a synctest bubble: each call takes time
 	w.clients()
 	kind := works
 	if w.fault != nil {

@@ -144,6 +144,36 @@ func TestCrashAtEveryPoint(t *testing.T) {
 	}
 }
 
+// Rows of the queue that move between a claim and its mark are not taken for others: they are claimed again, and found in
+// the ledger.
+func TestQueueIsRewrittenUnderABatch(t *testing.T) {
+	t.Parallel()
+	p := newSeededPair(t)
+	r := p.replayer(t)
+	p.as(t, `UPDATE oauth_client SET name = 'x'`)
+	drain(t, r) // leaves room in front of what comes now
+	r.Disconnect()
+	p.as(t, `UPDATE oauth_client SET name = 'y'`, `DELETE FROM oauth_consent_request WHERE challenge = 'k2'`)
+	moved := 0
+	p.config.hooks.at = func(point string) error {
+		if point != "committed" || moved > 0 {
+			return nil
+		}
+		moved++
+		// Those who come meanwhile get the places of the old ones.
+		_, err := p.blue.Pool().Exec(context.Background(), `VACUUM FULL tideover.change`)
+		p.as(t, `UPDATE oauth_client SET name = 'z'`)
+		return err
+	}
+	r = p.replayer(t)
+	drain(t, r)
+	if moved == 0 {
+		t.Fatal("nothing was moved")
+	}
+	p.same(t, r)
+	p.once(t)
+}
+
 // The connections to blue and green are cut while batches run.
 func TestCutConnections(t *testing.T) {
 	t.Parallel()

@@ -161,7 +161,7 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 		if err := within(ctx, tx, schemaOf(c.profile)); err != nil {
 			return err
 		}
-		judges, err := readJudges(all, found)
+		judges, err := judgesOf(all, found)
 		if err != nil {
 			return err
 		}

@@ -56,8 +56,8 @@ WHERE (` + expr + `
 // judges find the revocations among changes: by table of blue, the SQL of [judgeSQL].
 type judges map[string]string
 
-// readJudges makes the judges of blue's tables.
-func readJudges(all map[string]*relation, found []source) (judges, error) {
+// judgesOf makes the judges of captured tables.
+func judgesOf(all map[string]*relation, found []source) (judges, error) {
 	j := make(judges)
 	for _, s := range found {
 		if s.judge == "" {

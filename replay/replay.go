@@ -159,7 +159,7 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.judges, err = readJudges(r.blue, found); err != nil {
+	if r.judges, err = judgesOf(r.blue, found); err != nil {
 		return err
 	}
 	err = r.Green.InTx(ctx, postgres.DefaultBudget(), func(ctx context.Context, tx pgx.Tx) error {

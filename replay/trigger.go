@@ -37,7 +37,8 @@ func installFunctions(ctx context.Context, tx pgx.Tx, side Side, all map[string]
 
 // captureFunction is the trigger function of one table.
 //
-// A delete, an update and a truncate of a table that the profile judges come without a kind (judge.go). An update that changes the key is a delete and an insert: the old identity is gone.
+// A delete, an update and a truncate of a table that the profile judges come without a kind (judge.go). An update that
+// changes the key is a delete and an insert: the old identity is gone.
 //
 // The function has no search_path of its own, which would cost more than what it does: so each name in it is qualified,
 // operators too, and it means the same whatever the path of the session that fires it.

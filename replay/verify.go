@@ -159,7 +159,7 @@ func (q *queue) judge(ctx context.Context, tx pgx.Tx, db *postgres.DB, p *plan.P
 	if err != nil {
 		return err
 	}
-	judges, err := readJudges(all, found)
+	judges, err := judgesOf(all, found)
 	if err != nil {
 		return err
 	}

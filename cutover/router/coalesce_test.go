@@ -134,7 +134,7 @@ func TestRefreshIsForgotten(t *testing.T) {
 			return revoke(b, "PUT", b.admin+"/oauth2/auth/requests/login/accept?login_challenge=c", "{}")
 		}, 1},
 		"login begun":             {func(b *bundle) func() { return revoke(b, "GET", b.public+"/oauth2/auth?client_id=app", "") }, 1},
-		"window passed":           {func(*bundle) func() { return func() { time.Sleep(600 * time.Millisecond) } }, 2},
+		"window passed":           {func(*bundle) func() { return func() { time.Sleep(600 * time.Millisecond) } }, 2}, // three windows; its end is no event
 		"nothing happened at all": {func(*bundle) func() { return func() {} }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,7 +21,7 @@ func TestHoldUnderLoadLosesNothing(t *testing.T) {
 		if before, twice := accepted.LoadOrStore(s.Body, s.Side); twice {
 			t.Errorf("%s taken by %s and %s", s.Body, before, s.Side)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // a server takes time, so that requests overlap
 		fmt.Fprint(w, s.Side)
 	}
 	b.blue.answers(take)

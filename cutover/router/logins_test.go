@@ -183,7 +183,7 @@ func TestLoginsAreBoundedAndAge(t *testing.T) {
 		if len(l.byName) > 10 {
 			t.Errorf("%d names", len(l.byName))
 		}
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // of a synctest bubble
 		if n := l.underWay(); n != 0 {
 			t.Errorf("%d under way after the idle time", n)
 		}

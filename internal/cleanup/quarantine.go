@@ -323,7 +323,7 @@ func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + 
 const quarantinedTables = `SELECT table_name FROM tideover.quarantine WHERE rule = $1 GROUP BY table_name ORDER BY min(id)`
 
 // Restore puts the rows that a rule quarantined back into their tables of schema, parents first, and takes them out of
-// the quarantine, in one transaction. It returns how many. A row that is there again in the meantime stays as it is. It is for a
+// the quarantine, in one transaction. It returns how many. A row whose primary key is there again stays as it is. It is for a
 // rule that was wrong: what made the rows offend is not mended by it.
 func Restore(ctx context.Context, conn *pgx.Conn, schema, rule string) (restored int64, err error) {
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
@@ -366,8 +366,12 @@ func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, rule string) 
 	if err := fits(ctx, tx, columns, table[1], rule); err != nil {
 		return 0, err
 	}
-	var names, values []string
+	var names, values, same []string
 	for _, c := range columns {
+		if c.Position > 0 {
+			name := pgx.Identifier{c.Name}.Sanitize()
+			same = append(same, "t."+name+" = r."+name)
+		}
 		if c.Generated {
 			continue
 		}
@@ -385,9 +389,14 @@ func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, rule string) 
 			from += " - " + literal(c.Name)
 		}
 	}
+	// A row whose key is there again stays as it is. Any other conflict is an error: the row would be lost.
+	there := ""
+	if len(same) > 0 {
+		there = fmt.Sprintf("AND NOT EXISTS (SELECT 1 FROM %s t WHERE %s)", table.Sanitize(), strings.Join(same, " AND "))
+	}
 	sql := fmt.Sprintf(`INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM tideover.quarantine q,
-		LATERAL pg_catalog.jsonb_populate_record(NULL::%s, %s) r WHERE q.rule = $1 AND q.table_name = $2 ORDER BY q.id ON CONFLICT DO NOTHING`,
-		table.Sanitize(), strings.Join(names, ", "), strings.Join(values, ", "), table.Sanitize(), from)
+		LATERAL pg_catalog.jsonb_populate_record(NULL::%s, %s) r WHERE q.rule = $1 AND q.table_name = $2 %s ORDER BY q.id`,
+		table.Sanitize(), strings.Join(names, ", "), strings.Join(values, ", "), table.Sanitize(), from, there)
 	tag, err := tx.Exec(ctx, sql, rule, table[1])
 	return tag.RowsAffected(), err
 }
