@@ -91,7 +91,19 @@ FROM rel r JOIN pg_catalog.pg_index i ON i.indrelid = r.oid JOIN pg_catalog.pg_c
 UNION ALL
 SELECT r.relname, 'trigger ' || t.tgname, pg_catalog.pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text
 FROM rel r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
-WHERE NOT t.tgisinternal AND n.nspname <> 'tideover'`
+WHERE NOT t.tgisinternal AND n.nspname <> 'tideover'
+UNION ALL
+SELECT p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', 'function', pg_catalog.md5(pg_catalog.pg_get_functiondef(p.oid))
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = $1 AND p.prokind IN ('f', 'p') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+	WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e')
+UNION ALL
+SELECT t.typname, 'type', t.typtype::text || coalesce(pg_catalog.format_type(nullif(t.typbasetype, 0), t.typtypmod), '') || t.typnotnull::text
+	|| coalesce((SELECT pg_catalog.string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid), '')
+	|| coalesce((SELECT pg_catalog.string_agg(pg_catalog.pg_get_constraintdef(c.oid), ',' ORDER BY c.conname) FROM pg_catalog.pg_constraint c WHERE c.contypid = t.oid), '')
+FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname = $1 AND t.typtype IN ('e', 'd') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+	WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid AND d.deptype = 'e')`
 
 // load reads the catalog, without the profile's bookkeeping and ignored tables.
 func load(ctx context.Context, conn *pgx.Conn, schema string, p *plan.Profile) (catalog, error) {

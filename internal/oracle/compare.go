@@ -3,6 +3,7 @@ package oracle
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -17,7 +18,7 @@ const (
 	Missing Kind = "missing" // a row that should be on green and is not
 	Extra   Kind = "extra"   // a row on green that should not be there
 	Differs Kind = "differs" // a row that is there with other values
-	Schema  Kind = "schema"  // a column, constraint, index, … that is missing, extra or another
+	Schema  Kind = "schema"  // a column, constraint, index, … that is missing, extra or another, or a sequence that is behind
 )
 
 // Difference is one difference. It holds no values, only a key: what the profile's keys are, which the database itself
@@ -26,7 +27,7 @@ type Difference struct {
 	Table   string   `json:"table"`
 	Key     string   `json:"key,omitempty"` // JSON array of the key's values as text; without a key, the row's MD5. Of a schema: the object
 	Kind    Kind     `json:"kind"`
-	Columns []string `json:"columns,omitempty"` // of Differs: which; of Schema: "missing", "extra" or "differs"
+	Columns []string `json:"columns,omitempty"` // of Differs: which; of Schema: "missing", "extra", "differs" or "behind"
 }
 
 // Comparison is the answer. Count can be more than len(Differences).
@@ -74,6 +75,9 @@ func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) (
 			return c, fmt.Errorf("compare: table %q: %w", t.name, err)
 		}
 		c.Tables++
+	}
+	if err := c.sequences(ctx, expected, actual, schema, slices.Concat(p.Bookkeeping, p.Green.Ignore)); err != nil {
+		return c, fmt.Errorf("compare: the sequences: %w", err)
 	}
 	if err := c.quarantine(ctx, expected, actual, p); err != nil {
 		return c, fmt.Errorf("compare: the quarantine: %w", err)

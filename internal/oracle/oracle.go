@@ -1,8 +1,8 @@
 // Package oracle says whether green is what blue's data, migrated offline, would be. It is what keeps copy, clean-up,
 // replay and delta migration honest: it knows none of them.
 //
-// [Expected] copies blue's present state into a fresh database on green's server and brings it through the same rules
-// and migrations at one go. [Compare] holds that against green, or against the state of green that a [Pin] kept: every
+// [Expected] copies blue's present state into a fresh database on green's server, by pg_dump and pg_restore and not by the
+// copy that it judges, and brings it through the same rules and migrations at one go. [Compare] holds that against green, or against the state of green that a [Pin] kept: every
 // table, every row, every column that the profile does not call volatile or constant, the quarantine, and the
 // schema itself.
 //
@@ -56,7 +56,7 @@ func fill(ctx context.Context, blue *postgres.DB, dsn string, p *plan.Profile, m
 		return err
 	}
 	defer expected.Close()
-	if _, err := snapshot.Copy(ctx, snapshot.Options{Blue: blue, Green: expected, Profile: p, BinDir: binDir}); err != nil {
+	if err := snapshot.Reference(ctx, snapshot.Options{Blue: blue, Green: expected, Profile: p, BinDir: binDir}); err != nil {
 		return err
 	}
 	conn, err := expected.Connect(ctx)

@@ -93,6 +93,23 @@ func TestCopyIsBlue(t *testing.T) {
 	}
 }
 
+func TestReferenceIsBlue(t *testing.T) {
+	t.Parallel()
+	blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
+	run(t, blueDSN, features)
+	run(t, blueDSN, largeObjects)
+	run(t, blueDSN, ours)
+	o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: profile}
+	if err := snapshot.Reference(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	same(t, blueDSN, greenDSN)
+	// Rows that stand in the way are an error, never half of a copy that passes for a whole one.
+	if err := snapshot.Reference(t.Context(), o); err == nil {
+		t.Error("a second copy into the same database: no error")
+	}
+}
+
 func TestCopyLeavesForeignDatabaseAlone(t *testing.T) {
 	t.Parallel()
 	blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
