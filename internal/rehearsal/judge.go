@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/traffic"
+	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/steps"
 )
 
@@ -39,6 +41,9 @@ func (p *performance) judge(ctx context.Context) error {
 	p.report.Revocations.Lost += revocations
 	p.report.Findings = append(p.report.Findings, findings...)
 	if p.pin == nil {
+		if p.switched() {
+			p.report.Findings = append(p.report.Findings, "oracle: nothing was proved: green's state at the switch was not kept, so that nothing was compared")
+		}
 		return p.held()
 	}
 	comparison, err := p.consult(ctx)
@@ -51,7 +56,16 @@ func (p *performance) judge(ctx context.Context) error {
 	for _, d := range comparison.Differences {
 		p.report.Findings = append(p.report.Findings, "oracle: "+d.String())
 	}
+	if comparison.Tables == 0 || comparison.Rows == 0 {
+		p.report.Findings = append(p.report.Findings, fmt.Sprintf("oracle: nothing was proved: %d tables with %d rows were compared", comparison.Tables, comparison.Rows))
+	}
 	return p.held()
+}
+
+// switched reports whether the run has brought its traffic to green.
+func (p *performance) switched() bool {
+	hasCutover := slices.ContainsFunc(p.runbook.Steps, func(s plan.StepSpec) bool { return s.Kind == plan.Cutover })
+	return hasCutover && p.report.Outcome == "completed"
 }
 
 // checked takes the checker's figures into the report.

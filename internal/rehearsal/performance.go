@@ -137,6 +137,9 @@ func (p *performance) run(ctx context.Context) error {
 		Runbook: p.runbook, Profile: p.profile, Version: p.options.Version, Faults: p.options.Faults, Gate: gate,
 		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), p.options.Sink, p.keep.sink),
 		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
+			if p.pin != nil { // of a try that was called off
+				p.pin.Close(ctx)
+			}
 			p.pin, err = oracle.NewPin(ctx, green)
 			return err
 		},

@@ -164,6 +164,20 @@ func TestCheckFindsFaults(t *testing.T) {
 		}, []Class{WrongAnswer}, "u2"},
 		{"ID token of another", func(w *world) { w.exchange1.Answer.Issued.IDSubject = "u2" }, []Class{WrongAnswer}, "ID token"},
 		{"forged ID token", func(w *world) { w.exchange1.Answer.Issued.IDForged = true }, []Class{WrongAnswer}, "did not sign"},
+		{"audience lost", func(w *world) {
+			w.active(1100, "s1.at1", "u1", "c1").Answer.Claims = map[string]string{"aud": "a1", "exp": "3600"}
+			w.active1.Answer.Claims = map[string]string{"exp": "3600"}
+		}, []Class{WrongAnswer}, "did: aud"},
+		{"claims of the consent app lost", func(w *world) {
+			w.active(1100, "s1.at1", "u1", "c1").Answer.Claims = map[string]string{"ext": "e1"}
+		}, []Class{WrongAnswer}, "did: ext"},
+		{"a longer life than was handed out", func(w *world) {
+			w.active1.Answer.Claims = map[string]string{"exp": "7200"}
+		}, []Class{WrongAnswer}, "off the lifetime"},
+		{"a client's redirect URIs changed", func(w *world) {
+			w.get(1100, "c1", 200).Answer.Claims = map[string]string{"redirect_uris": "r1"}
+			w.get(4300, "c1", 200).Answer.Claims = map[string]string{"redirect_uris": "r2"}
+		}, []Class{WrongAnswer}, "redirect_uris"},
 		{"key lost", func(w *world) { w.jwks2.Answer.Keys = map[string]string{"k2": "thumb2"} }, []Class{WrongAnswer}, "lacks key k1"},
 		{"key replaced under its id", func(w *world) { w.jwks2.Answer.Keys = map[string]string{"k1": "thumb2"} }, []Class{WrongAnswer}, "another key"},
 		{"issuer changed", func(w *world) { w.disc2.Answer.Issuer = "http://green/" }, []Class{WrongAnswer}, "issuer"},

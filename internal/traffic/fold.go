@@ -38,6 +38,7 @@ const (
 
 // timeline is the marks, as the judge needs them.
 type timeline struct {
+	started  time.Time
 	marks    []Record
 	released time.Duration // when it was last settled which side serves: released, aborted or rolled back; else never
 	replay   time.Duration // the first mark of replay or hold; never without one
@@ -51,7 +52,7 @@ func fold(h *History) ([]*op, timeline, []Finding) {
 	broken := func(id int64, format string, args ...any) {
 		bad = append(bad, Finding{BrokenHistory, []int64{id}, fmt.Sprintf(format, args...)})
 	}
-	tl := timeline{released: never, replay: never}
+	tl := timeline{started: h.Started, released: never, replay: never}
 	byID := map[int64]*op{}
 	for n, r := range h.Records {
 		if r.At < tl.last {

@@ -114,6 +114,9 @@ type Answer struct {
 	Scope   string `json:"scope,omitempty"`
 	Issuer  string `json:"issuer,omitempty"`
 
+	// Claims is what else the server says of a token or a client: numbers as they are, all else as fingerprints.
+	Claims map[string]string `json:"claims,omitempty"`
+
 	Issued   *Issued           `json:"issued,omitempty"`
 	Consents []Listed          `json:"consents,omitempty"`
 	Keys     map[string]string `json:"keys,omitempty"` // JWKS: key id → thumbprint (RFC 7638)

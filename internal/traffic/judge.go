@@ -161,6 +161,8 @@ func (j *judge) introspect(o *op) {
 		j.find(WrongAnswer, []*op{o}, "%s gives %s scope %q; granted was %q", about(o), t.name, a.Scope, c.scope)
 	}
 	j.issuer("introspection", o, a.Issuer)
+	t.told = j.unchanged(o, t.told, t.name)
+	j.lifetime(o, t)
 }
 
 func (j *judge) userinfo(o *op) {
@@ -210,6 +212,7 @@ func (j *judge) client(o *op) {
 		if a.Client != o.Client {
 			j.find(WrongAnswer, []*op{o}, "%s was given client %q", about(o), a.Client)
 		}
+		c.told = j.unchanged(o, c.told, c.name)
 	case o.Kind == ClientCredentials:
 		j.accepted(o, &c.mortal, "accepted")
 		if a.Issued == nil || a.Issued.Access == "" {

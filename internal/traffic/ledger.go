@@ -47,6 +47,7 @@ type token struct {
 	origins []*op  // the answers that gave it; many when a router coalesces
 	parent  *token // the refresh token that was traded for it
 	mate    *token // the refresh token that was issued with this access token
+	told    *op    // the first introspection that told its claims
 }
 
 type chain struct {
@@ -76,6 +77,7 @@ type client struct {
 	mortal
 	id    string
 	maybe time.Duration
+	told  *op // the first answer that showed its registration
 }
 
 // ledger knows every authority of a history.
@@ -162,6 +164,9 @@ func (l *ledger) enter(o *op) {
 		}
 		c := &client{id: a.Client, maybe: o.start}
 		c.mortal = mortal{name: "client " + a.Client, sort: "client", lost: "client " + a.Client, born: o.end}
+		if len(a.Claims) > 0 {
+			c.told = o
+		}
 		l.clients[a.Client] = c
 		l.apps = append(l.apps, c)
 		return

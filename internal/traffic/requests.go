@@ -36,7 +36,7 @@ func (a ask) createClient(ctx context.Context, name, method string) (*app, reply
 			Secret string `json:"client_secret"`
 		}
 		if r.decode(&c) {
-			out.id, out.secret, r.Client = c.ID, c.Secret, c.ID
+			out.id, out.secret, r.Client, r.Claims = c.ID, c.Secret, c.ID, a.claims(r.body, clientClaims)
 		}
 	})
 	return out, r
@@ -50,7 +50,7 @@ func (a ask) getClient(ctx context.Context, c *app) reply {
 			ID string `json:"client_id"`
 		}
 		if r.decode(&got) {
-			r.Client = got.ID
+			r.Client, r.Claims = got.ID, a.claims(r.body, clientClaims)
 		}
 	})
 }
@@ -74,6 +74,7 @@ func (a ask) introspect(ctx context.Context, t held) reply {
 		}
 		if r.decode(&i) {
 			r.Active, r.Subject, r.Client, r.Scope, r.Issuer = i.Active, i.Subject, i.Client, i.Scope, i.Issuer
+			r.Claims = a.claims(r.body, tokenClaims)
 		}
 	})
 }
