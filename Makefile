@@ -13,6 +13,10 @@ help: ## list the targets
 setup: ## install what is missing: a C compiler and Postgres (Debian)
 	@scripts/setup.sh
 
+.PHONY: setup-tests
+setup-tests: ## install also what tests and benchmarks meet: PgBouncer and nginx
+	@scripts/setup.sh --tests
+
 .PHONY: build
 build: ## build bin/tideover
 	@mkdir -p bin
@@ -23,7 +27,7 @@ demo: setup build ## upgrade a live OAuth server on throw-away Postgres, and pro
 	$(BIN) demo $(DEMO_FLAGS)
 
 .PHONY: check
-check: setup ## the quick loop: format, vet and the tests that take seconds
+check: setup-tests ## the quick loop: format, vet and the tests that take seconds
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
 	go vet ./...
 	go test -short ./...
@@ -47,7 +51,7 @@ bin/hydra-%: testdata/hydra/%/main.go testdata/hydra/%/go.mod testdata/hydra/%/g
 	cd testdata/hydra/$* && CGO_ENABLED=0 go build -trimpath -o ../../../$@ .
 
 .PHONY: bench
-bench: setup build ## measure against peers, side by side; prints ratios
+bench: setup-tests build ## measure against peers, side by side; prints ratios
 	go test -run '^$$' -bench . -benchtime 1x ./...
 
 .PHONY: soak

@@ -47,7 +47,12 @@ func Build(spec plan.ParticipantSpec) (Participant, error) {
 		}
 		return &sqlParticipant{spec: spec}, nil
 	case "pgbouncer":
-		return nil, fmt.Errorf("participant %q: kind pgbouncer is not supported yet; use exec with psql on its admin console", spec.Name)
+		for field, value := range map[string]string{"dsn": spec.DSN, "path": spec.Path} {
+			if value == "" {
+				return nil, missing(field)
+			}
+		}
+		return newPgbouncer(spec)
 	}
-	return nil, fmt.Errorf("participant %q: kind %q: want http, exec, file or sql", spec.Name, spec.Kind)
+	return nil, fmt.Errorf("participant %q: kind %q: want http, exec, file, sql or pgbouncer", spec.Name, spec.Kind)
 }

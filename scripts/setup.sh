@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Sees to what make demo and make test need: a C compiler for the SQL parser and a Postgres server. What is there is
-# left alone. Usage: scripts/setup.sh [--containers]   (also a Docker engine and the image postgres:15, for the tests)
+# left alone. Usage: scripts/setup.sh [--tests] [--containers]
+#   --tests       also what tests and benchmarks meet: PgBouncer, and nginx to be measured against
+#   --containers  also a Docker engine and the image postgres:15
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -13,7 +15,11 @@ as_root() {
 install() {
 	command -v apt-get >/dev/null || { say "needs $*; install them with this system's package tool and run again"; exit 1; }
 	say "installing $* from Debian's packages"
-	as_root env DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/dev/null' sh "$@" ||
+	# Debian starts a service when its package comes; here only the program is wanted (policy-rc.d(8)).
+	as_root env DEBIAN_FRONTEND=noninteractive sh -c '
+		policy=/usr/sbin/policy-rc.d
+		[ -e $policy ] || { trap "rm -f $policy" EXIT; printf "#!/bin/sh\nexit 101\n" >$policy; chmod 755 $policy; }
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/dev/null' sh "$@" ||
 		{ say "could not install $*: run as root: apt-get install $*"; return 1; }
 }
 
@@ -27,8 +33,20 @@ if [ -z "${TIDEOVER_TEST_DSN_BLUE:-}" ] && ! postgres_found; then
 	install postgresql
 fi
 
-if [ "${1:-}" = --containers ]; then
-	"$here/docker/start-engine.sh" >"${TIDEOVER_DOCKER_ENV:-/dev/null}"
-	eval "$("$here/docker/start-engine.sh")"
-	"$here/docker/build-postgres-image.sh" >&2
-fi
+for wanted in "$@"; do
+	case $wanted in
+	--tests)
+		[ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || install pgbouncer
+		[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || install nginx-light
+		;;
+	--containers)
+		"$here/docker/start-engine.sh" >"${TIDEOVER_DOCKER_ENV:-/dev/null}"
+		eval "$("$here/docker/start-engine.sh")"
+		"$here/docker/build-postgres-image.sh" >&2
+		;;
+	*)
+		say "unknown argument $wanted"
+		exit 2
+		;;
+	esac
+done

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/setup.sh --containers
+scripts/setup.sh --tests --containers
 eval "$(scripts/docker/start-engine.sh)"
 
 unformatted=$(gofmt -l $(git ls-files '*.go'))
