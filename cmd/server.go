@@ -13,8 +13,8 @@ import (
 )
 
 const serverLong = `The bundled OAuth server: authorization code with PKCE, refresh and client credentials, with login and consent
-pages of your own behind the same admin API as Ory Hydra's. It exists in two generations, 1.1 and 2.0, so that an
-upgrade can be rehearsed from one to the other.`
+pages of your own behind the same admin API as Ory Hydra's. It exists in three generations, so that upgrades can be
+rehearsed: 1.0 to 1.1 in place, 1.1 to 2.0 with two databases. 1.0 reads with SELECT *.`
 
 const serveLong = `Serve one generation until SIGTERM or SIGINT.
 
@@ -42,7 +42,7 @@ type serverOptions struct {
 
 // database adds the flags that both commands have.
 func (o *serverOptions) database(c *cobra.Command) {
-	c.Flags().StringVar(&o.Generation, "generation", "2.0", "generation of server and schema: 1.1 or 2.0")
+	c.Flags().StringVar(&o.Generation, "generation", "2.0", "generation of server and schema: 1.0, 1.1 or 2.0")
 	c.Flags().StringVar(&o.DSN, "dsn", "", "Postgres connection string (default $TIDEOVER_SERVER_DSN)")
 }
 

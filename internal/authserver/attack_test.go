@@ -24,7 +24,7 @@ import (
 // answered nothing of the chain may live, whichever rotation was under way.
 func TestRevocationBeatsRotation(t *testing.T) {
 	t.Parallel()
-	for _, generation := range []string{"1.1", "2.0"} {
+	for _, generation := range []string{"1.0", "1.1", "2.0"} {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, generation, nil)
@@ -82,7 +82,7 @@ const fence = `CREATE FUNCTION fence() RETURNS trigger LANGUAGE plpgsql AS $$
 // TestFencedWritesAreUnavailable: a fenced database takes no write, and nobody's token is spoilt by trying.
 func TestFencedWritesAreUnavailable(t *testing.T) {
 	t.Parallel()
-	for _, generation := range []string{"1.1", "2.0"} {
+	for _, generation := range []string{"1.0", "1.1", "2.0"} {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, generation, nil)
@@ -313,5 +313,22 @@ func TestUpgradeByStockMigrations(t *testing.T) {
 	}
 	if back.active(t, fresh.Access) {
 		t.Error("1.1 reads a token of 2.0")
+	}
+}
+
+// TestOriginalBreaksOnNewColumns is why 1.0 needs views when its tables are migrated under it.
+func TestOriginalBreaksOnNewColumns(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "1.0", nil)
+	app := s.register(t, nil)
+	first, _ := s.tokens(t, app, thirdparty.Answers{})
+	if r := s.refresh(t, app, first.Refresh); r.Status != 200 {
+		t.Fatalf("%+v", r)
+	}
+	s.exec(t, `ALTER TABLE oauth_client ADD COLUMN tier text`)
+	for range 3 { // at first a cached plan, then a column that nobody knows
+		if r := s.post(t, "/oauth2/token", app, url.Values{"grant_type": {"client_credentials"}}); r.Status < 500 {
+			t.Errorf("it goes on: %d", r.Status)
+		}
 	}
 }

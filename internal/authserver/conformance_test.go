@@ -12,8 +12,8 @@ import (
 	"github.com/tideover/tideover/internal/authserver/thirdparty"
 )
 
-// TestConformance holds every generation to the same behaviour. Where two generations differ on purpose, the case asks
-// for strict, which is 1.1.
+// TestConformance holds every generation to the same behaviour. Where generations differ on purpose, the case asks for
+// strict, which is 1.x, or for the generation.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(t *testing.T, s running, strict bool){
@@ -36,12 +36,12 @@ func TestConformance(t *testing.T) {
 		"never 500":                    nonsense,
 		"paths":                        paths,
 	}
-	for _, generation := range []string{"1.1", "2.0"} {
+	for _, generation := range []string{"1.0", "1.1", "2.0"} {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, generation, nil)
 			for name, f := range cases {
-				t.Run(name, func(t *testing.T) { f(t, s, generation == "1.1") })
+				t.Run(name, func(t *testing.T) { f(t, s, generation != "2.0") })
 			}
 		})
 	}
@@ -284,6 +284,13 @@ func reuse(t *testing.T, s running, strict bool) {
 	first, v := s.tokens(t, app, thirdparty.Answers{})
 	second := s.refresh(t, app, first.Refresh)
 	again := s.refresh(t, app, first.Refresh)
+	if s.generation == "1.0" { // nobody notices
+		wantError(t, again, 400, "invalid_grant")
+		if !s.active(t, second.Access) || s.refresh(t, app, second.Refresh).Status != 200 {
+			t.Error("a second use ended the chain")
+		}
+		return
+	}
 	if strict {
 		wantError(t, again, 400, "invalid_grant")
 		if s.active(t, second.Access) || s.active(t, second.Refresh) || s.number(t, chainLiving, v.ConsentChallenge) != 0 {
@@ -329,6 +336,12 @@ func refreshMany(t *testing.T, s running, strict bool) {
 		case r.Status != 400 || r.Error != "invalid_grant":
 			t.Errorf("%d %s", r.Status, r.Error)
 		}
+	}
+	if s.generation == "1.0" {
+		if living := s.number(t, chainLiving, v.ConsentChallenge); won != 1 || living != 1 {
+			t.Errorf("%d of %d succeeded, %d refresh tokens live; want 1 and 1", won, many, living)
+		}
+		return
 	}
 	if strict && (won != 1 || s.number(t, chainLiving, v.ConsentChallenge) != 0 || s.number(t, chainAccess, v.ConsentChallenge) != 0) {
 		t.Errorf("%d of %d succeeded; want 1, and a dead chain", won, many)

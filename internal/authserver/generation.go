@@ -19,12 +19,12 @@ type generation struct {
 
 func generationOf(name string) (generation, error) {
 	switch name {
-	case "1.1":
+	case "1.0", "1.1":
 		return generation{name: name, challenge: 16}, nil
 	case "2.0":
 		return generation{name: name, admin: "/admin", code: "to_ac_", access: "to_at_", refresh: "to_rt_", challenge: 32}, nil
 	}
-	return generation{}, fmt.Errorf("generation %q has no server; there are 1.1 and 2.0", name)
+	return generation{}, fmt.Errorf("generation %q has no server; there are 1.0, 1.1 and 2.0", name)
 }
 
 // newChallenge makes a challenge, verifier or id of a chain.

@@ -25,8 +25,9 @@ func TestMain(m *testing.M) {
 // running is a server on a database of its own.
 type running struct {
 	thirdparty.Target
-	dsn    string
-	server *authserver.Server
+	dsn        string
+	generation string
+	server     *authserver.Server
 }
 
 // serve migrates a new database and starts a server on it.
@@ -75,14 +76,14 @@ func serveOn(t *testing.T, dsn, generation string, change func(*authserver.Confi
 	if generation == "2.0" {
 		prefix = "/admin"
 	}
-	return running{server: s, dsn: dsn, Target: thirdparty.Target{Issuer: config.Issuer, Public: publicServer.URL,
+	return running{server: s, dsn: dsn, generation: generation, Target: thirdparty.Target{Issuer: config.Issuer, Public: publicServer.URL,
 		Admin: adminServer.URL, AdminPrefix: prefix}}
 }
 
 // TestThirdParty needs nothing but the two libraries to trust the server.
 func TestThirdParty(t *testing.T) {
 	t.Parallel()
-	for _, generation := range []string{"1.1", "2.0"} {
+	for _, generation := range []string{"1.0", "1.1", "2.0"} {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
 			thirdparty.Exercise(t.Context(), t, serve(t, generation, nil).Target)

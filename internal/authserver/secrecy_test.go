@@ -104,15 +104,24 @@ func dump(t *testing.T, dsn string) string {
 // TestSeededSessionsLive takes what was seeded, the odd rows too, to the server that such rows came from.
 func TestSeededSessionsLive(t *testing.T) {
 	t.Parallel()
+	for _, generation := range []string{"1.0", "1.1"} {
+		t.Run(generation, func(t *testing.T) {
+			t.Parallel()
+			seededSessionsLive(t, generation)
+		})
+	}
+}
+
+func seededSessionsLive(t *testing.T, generation string) {
 	dsn := pgtest.NewDatabase(t)
-	if err := authserver.Migrate(t.Context(), dsn, "1.1"); err != nil {
+	if err := authserver.Migrate(t.Context(), dsn, generation); err != nil {
 		t.Fatal(err)
 	}
 	seeded, err := seed.Seed(t.Context(), dsn, seed.Options{Clients: 5, Sessions: 50, Offending: true, Each: 1, Sample: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serveOn(t, dsn, "1.1", nil)
+	s := serveOn(t, dsn, generation, nil)
 	kinds := map[string]bool{}
 	for _, c := range seeded.Sample {
 		kinds[c.Kind] = true

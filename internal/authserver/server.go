@@ -2,7 +2,7 @@
 // admin HTTP API that apps, login and consent pages and operators need, over zitadel/oidc's protocol layer (package op)
 // and Postgres. docs/adr/0004-zitadel-oidc.md says why.
 //
-// Generations 1.1 and 2.0 differ in their schema, in where the admin API lies, in how tokens look and in what a second
+// Generations 1.0, 1.1 and 2.0 differ in their schema, in where the admin API lies, in how tokens look and in what a second
 // use of a refresh token means; internal/authserver/store holds the first, [generation] the rest.
 //
 // The way of a login: GET /oauth2/auth stores a login request and sends the browser to the login page, which answers
@@ -28,7 +28,7 @@ import (
 
 // Config is what a server needs. Zero lifetimes and costs take the defaults that the fields name.
 type Config struct {
-	Generation   string // "1.1" or "2.0"
+	Generation   string // "1.0", "1.1" or "2.0"
 	DSN          string // holds the password: never logged
 	Issuer       string // the public URL, such as a router's; http is allowed
 	LoginURL     string // gets ?login_challenge=
@@ -112,7 +112,8 @@ func (c Config) withDefaults() Config {
 }
 
 // open makes the pool. Statements are described once and not prepared by name, so that a schema that changes under a
-// living connection, or a pooler between, does not leave plans behind that can no longer run.
+// living connection, or a pooler between, does not leave plans behind that can no longer run. Generation 1.0 has not
+// learned that yet.
 func open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	pc, err := pgxpool.ParseConfig(c.DSN)
 	if err != nil {
@@ -122,6 +123,9 @@ func open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 		pc.MaxConns = c.MaxConns
 	}
 	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	if c.Generation == "1.0" {
+		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	}
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	}

@@ -107,7 +107,7 @@ CREATE TABLE oauth_access (
     expires_at timestamptz NOT NULL
 );
 
--- A used refresh token stays as a row with active = false, so that its reuse can be told.
+-- A used refresh token stays as a row with active = false. Generation 1.0 refuses it, and no more.
 CREATE TABLE oauth_refresh (
     signature text PRIMARY KEY,
     request_id text NOT NULL,

@@ -42,12 +42,13 @@ var tables = []table{
 
 // generator makes rows and writes them a chunk at a time.
 type generator struct {
-	options Options
-	hash    string
-	ids     []string // of the clients
-	made    int
-	rows    map[string][][]any
-	result  Result
+	options  Options
+	original bool // the schema is that of 1.0
+	hash     string
+	ids      []string // of the clients
+	made     int
+	rows     map[string][][]any
+	result   Result
 }
 
 func (g *generator) add(table string, row ...any) {
@@ -59,7 +60,14 @@ func (g *generator) add(table string, row ...any) {
 
 func (g *generator) flush(ctx context.Context, tx pgx.Tx) error {
 	for _, t := range tables {
-		if _, err := tx.CopyFrom(ctx, pgx.Identifier{t.name}, t.columns, pgx.CopyFromRows(g.rows[t.name])); err != nil {
+		rows := g.rows[t.name]
+		if g.original {
+			t, rows = original(t, g.rows)
+		}
+		if len(rows) == 0 {
+			continue
+		}
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{t.name}, t.columns, pgx.CopyFromRows(rows)); err != nil {
 			return fmt.Errorf("table %q: %w", t.name, err)
 		}
 	}

@@ -1,4 +1,4 @@
-// Package seed fills a database of generation 1.1 with what a server has after years: apps, people who are logged in,
+// Package seed fills a database of generation 1.0 or 1.1 with what a server has after years: apps, people who are logged in,
 // consents, and token chains with used, living and expired tokens. On demand it adds the rows that the migration to 2.0
 // refuses or corrupts, of every kind, as they come about in real life: double clicks, log-outs, hand-made SQL, and
 // servers that were less strict.
@@ -41,7 +41,7 @@ type Credential struct {
 	Spent                   string // a refresh token of the chain that was used long ago
 }
 
-// Seed fills the database at dsn, which has the schema of 1.1, in one transaction. It can be called again to add more.
+// Seed fills the database at dsn, which has the schema of 1.0 or 1.1, in one transaction. It can be called again to add more.
 func Seed(ctx context.Context, dsn string, o Options) (Result, error) {
 	o = o.withDefaults()
 	conn, err := pgx.Connect(ctx, dsn)
@@ -53,7 +53,11 @@ func Seed(ctx context.Context, dsn string, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	g := &generator{options: o, hash: string(hash), result: Result{Offending: map[string]int{}}}
+	old, err := isOriginal(ctx, conn)
+	if err != nil {
+		return Result{}, fmt.Errorf("seeding: %w", err)
+	}
+	g := &generator{options: o, original: old, hash: string(hash), result: Result{Offending: map[string]int{}}}
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// What is written here is lost as a whole or not at all; waiting for the disk at the end is enough.
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = off"); err != nil {

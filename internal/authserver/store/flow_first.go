@@ -61,9 +61,22 @@ func (s *first) answer(ctx context.Context, sql string, args ...any) error {
 }
 
 func (s *first) BeginConsent(ctx context.Context, l Login, session *Session, c Consent) error {
-	const use = `UPDATE oauth_login_handled SET was_used = true WHERE challenge = $1 AND NOT was_used`
 	const ask = `INSERT INTO oauth_consent_request (challenge, verifier, login_challenge, client_id, subject, skip,
 		requested_scope, oidc_context, request_url, auth_request, acr) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	return s.beginConsent(ctx, l, session, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, ask, append(c.values(l), c.ACR)...)
+		return err
+	})
+}
+
+func (c Consent) values(l Login) []any {
+	return []any{c.Challenge, c.Verifier, l.Challenge, c.ClientID, c.Subject, c.Skip, c.RequestedScope,
+		string(c.OIDCContext), c.RequestURL, string(c.AuthRequest)}
+}
+
+// beginConsent uses the login's answer, keeps a new session, and lets ask store the request for consent.
+func (s *first) beginConsent(ctx context.Context, l Login, session *Session, ask func(pgx.Tx) error) error {
+	const use = `UPDATE oauth_login_handled SET was_used = true WHERE challenge = $1 AND NOT was_used`
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if err := once(ctx, tx, use, l.Challenge); err != nil {
 			return err
@@ -77,9 +90,7 @@ func (s *first) BeginConsent(ctx context.Context, l Login, session *Session, c C
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, ask, c.Challenge, c.Verifier, l.Challenge, c.ClientID, c.Subject, c.Skip, c.RequestedScope,
-			string(c.OIDCContext), c.RequestURL, string(c.AuthRequest), c.ACR)
-		return err
+		return ask(tx)
 	})
 }
 

@@ -5,7 +5,8 @@
 // rotation does to rows differs too, and is said at each method, because whoever captures row changes depends on it.
 //
 // Table names are not schema-qualified on purpose: an operator may put views in front of the tables by the role's
-// search_path, so that a server outlives a change of its schema. Every statement names its columns.
+// search_path, so that a server outlives a change of its schema. Every statement names its columns; only those of
+// generation 1.0 don't, as old servers will, and need such views.
 //
 // All statements that take part in one decision run in one transaction, and every operation on a token chain first
 // takes the chain's advisory lock. Without it a revocation could miss the token that a concurrent rotation is just
@@ -46,16 +47,21 @@ type Store interface {
 // Open returns the store of a generation. Grace is how long generation 2.0 lets a used refresh token be used again;
 // 1.1 has no such thing.
 func Open(pool *pgxpool.Pool, generation string, grace time.Duration) (Store, error) {
+	const firstLock = `SELECT challenge FROM oauth_consent_request WHERE challenge = $1 FOR KEY SHARE`
+	const secondLock = `SELECT login_challenge FROM oauth_flow WHERE consent_challenge = $1 FOR KEY SHARE`
 	switch generation {
+	case "1.0":
+		return &original{first{base{pool: pool, consentLock: firstLock, tokens: allColumns}}}, nil
 	case "1.1":
-		const lock = `SELECT challenge FROM oauth_consent_request WHERE challenge = $1 FOR KEY SHARE`
-		return &first{base: base{pool: pool, consentLock: lock}}, nil
+		return &first{base{pool: pool, consentLock: firstLock, tokens: namedColumns}}, nil
 	case "2.0":
-		const lock = `SELECT login_challenge FROM oauth_flow WHERE consent_challenge = $1 FOR KEY SHARE`
-		return &second{base: base{pool: pool, consentLock: lock}, grace: grace}, nil
+		return &second{base: base{pool: pool, consentLock: secondLock, tokens: namedColumns}, grace: grace}, nil
 	}
-	return nil, fmt.Errorf("generation %q has no server; there are 1.1 and 2.0", generation)
+	return nil, fmt.Errorf("generation %q has no server; there are 1.0, 1.1 and 2.0", generation)
 }
+
+// original is generation 1.0: the tables of 1.1, but for what 1.1 moved and added.
+type original struct{ first }
 
 // first is generation 1.1.
 type first struct{ base }
@@ -66,10 +72,11 @@ type second struct {
 	grace time.Duration
 }
 
-// base is what both generations have in common.
+// base is what all generations have in common.
 type base struct {
 	pool        *pgxpool.Pool
 	consentLock string // keeps a chain's consent from being deleted
+	tokens      tokenSQL
 }
 
 // tx runs f in a transaction and commits it. Serialization failures and deadlocks are tried again a few times, so f

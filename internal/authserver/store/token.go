@@ -52,14 +52,17 @@ type Tokens interface {
 	DeleteAccess(ctx context.Context, client string) error
 }
 
-const (
-	codeSQL = `SELECT signature, request_id, client_id, subject, consent_challenge, scope, '[]' AS audience, session_data,
-		active, expires_at <= now() AS expired, requested_at, expires_at FROM oauth_code WHERE signature = $1`
-	accessSQL = `SELECT signature, request_id, client_id, subject, consent_challenge, scope, audience, session_data,
-		true AS active, expires_at <= now() AS expired, requested_at, expires_at FROM oauth_access WHERE signature = $1`
-	refreshSQL = `SELECT signature, request_id, client_id, subject, consent_challenge, scope, audience, session_data,
-		active, expires_at <= now() AS expired, requested_at, expires_at FROM oauth_refresh WHERE signature = $1`
-)
+// tokenSQL reads a token by its signature.
+type tokenSQL struct{ code, access, refresh string }
+
+var namedColumns = tokenSQL{
+	code: `SELECT signature, request_id, client_id, subject, consent_challenge, scope, '[]' AS audience, session_data,
+		active, expires_at <= now() AS expired, requested_at, expires_at FROM oauth_code WHERE signature = $1`,
+	access: `SELECT signature, request_id, client_id, subject, consent_challenge, scope, audience, session_data,
+		true AS active, expires_at <= now() AS expired, requested_at, expires_at FROM oauth_access WHERE signature = $1`,
+	refresh: `SELECT signature, request_id, client_id, subject, consent_challenge, scope, audience, session_data,
+		active, expires_at <= now() AS expired, requested_at, expires_at FROM oauth_refresh WHERE signature = $1`,
+}
 
 // ofAClient leaves out tokens whose client is gone, which 1.1's schema lets be: nobody could refresh them either.
 const ofAClient = ` AND EXISTS (SELECT 1 FROM oauth_client c WHERE c.id = client_id)`
@@ -124,12 +127,12 @@ func (t Token) values() []any {
 		t.SessionData.or("{}"), t.Lifetime.Seconds()}
 }
 
-// exchange is the same in both generations but for what ends a chain.
+// exchange is the same in all generations but for what ends a chain.
 func (b base) exchange(ctx context.Context, signature string, issue Issue, end func(context.Context, pgx.Tx, string) error) error {
 	var answer error
 	err := b.tx(ctx, func(tx pgx.Tx) error {
 		answer = nil
-		code, err := b.held(ctx, tx, codeSQL, signature)
+		code, err := b.held(ctx, tx, b.tokens.code, signature)
 		if err != nil {
 			return err
 		}
@@ -160,11 +163,11 @@ func (b base) Add(ctx context.Context, access Token) error {
 }
 
 func (b base) Access(ctx context.Context, signature string) (Token, error) {
-	return one[Token](ctx, b.pool, accessSQL+ofAClient, signature)
+	return one[Token](ctx, b.pool, b.tokens.access+ofAClient, signature)
 }
 
 func (b base) Refresh(ctx context.Context, signature string) (Token, error) {
-	return one[Token](ctx, b.pool, refreshSQL+ofAClient, signature)
+	return one[Token](ctx, b.pool, b.tokens.refresh+ofAClient, signature)
 }
 
 func (b base) DeleteAccess(ctx context.Context, client string) error {
@@ -174,9 +177,9 @@ func (b base) DeleteAccess(ctx context.Context, client string) error {
 // revoke finds the chain of a token and ends it.
 func (b base) revoke(ctx context.Context, signature, client string, end func(context.Context, pgx.Tx, string) error) error {
 	return b.tx(ctx, func(tx pgx.Tx) error {
-		t, err := one[Token](ctx, tx, accessSQL, signature)
+		t, err := one[Token](ctx, tx, b.tokens.access, signature)
 		if errors.Is(err, ErrNotFound) {
-			t, err = one[Token](ctx, tx, refreshSQL, signature)
+			t, err = one[Token](ctx, tx, b.tokens.refresh, signature)
 		}
 		if err != nil {
 			return err

@@ -33,7 +33,7 @@ func (s *second) Rotate(ctx context.Context, signature, client string, issue Iss
 	var answer error
 	err := s.tx(ctx, func(tx pgx.Tx) error {
 		answer = nil
-		used, err := s.held(ctx, tx, refreshSQL, signature)
+		used, err := s.held(ctx, tx, s.tokens.refresh, signature)
 		switch {
 		case err != nil:
 			return err
