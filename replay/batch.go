@@ -46,7 +46,7 @@ func (r *Replayer) batch(ctx context.Context) (Applied, error) {
 		began := time.Now()
 		a, truncated, err := r.attempt(ctx, limit)
 		if err == nil && truncated {
-			r.pace.learn(time.Since(began))
+			r.pace.learn(a.Changes, time.Since(began))
 		}
 		switch {
 		case errors.Is(err, errReplayed):

@@ -4,25 +4,39 @@ import "time"
 
 // pace sizes batches by time. A batch has costs of its own, a scratch database and its migrations, so that a long queue
 // wants large ones; but for as long as one reads, blue can't clean up after its updates, and what it holds is in memory.
+//
+// Those own costs grow with the load of green's server. Where they are most of what a batch takes, smaller batches take no
+// less time and only bring less: replay would fall behind for good. So a size that was halved and brought less goes back.
 type pace struct {
 	limit, least, most int
+	tolerated          time.Duration // what a batch may take before the next one is made smaller
+	before             float64       // changes a second at twice the size; 0: the size was not just halved
 }
 
 const (
-	pleasant = time.Second // what a batch of a long queue should take
-	stretch  = 10          // how far it may get from the size that was asked for
+	pleasant = time.Second      // what a batch of a long queue should take
+	slowest  = 10 * time.Second // past this, batches get smaller whatever it costs
+	stretch  = 10               // how far it may get from the size that was asked for
 )
 
 func newPace(batch int) pace {
-	return pace{limit: batch, least: max(1, batch/stretch), most: batch * stretch}
+	return pace{limit: batch, least: max(1, batch/stretch), most: batch * stretch, tolerated: 2 * pleasant}
 }
 
-// learn sets the next size from how long a full batch took.
-func (p *pace) learn(took time.Duration) {
+// learn sets the next size from how many changes a full batch had and how long it took.
+func (p *pace) learn(changes int64, took time.Duration) {
+	rate := float64(changes) / took.Seconds()
+	halved := p.before
+	p.before = 0
 	switch {
 	case took < pleasant/2:
 		p.limit = min(2*p.limit, p.most)
-	case took > 2*pleasant:
+		p.tolerated = max(2*pleasant, p.tolerated/2)
+	case halved > 0 && rate < 0.75*halved && took <= slowest:
+		p.limit = min(2*p.limit, p.most)
+		p.tolerated = min(2*p.tolerated, slowest)
+	case took > p.tolerated && p.limit > p.least:
 		p.limit = max(p.limit/2, p.least)
+		p.before = rate
 	}
 }
