@@ -55,13 +55,13 @@ CREATE TABLE IF NOT EXISTS tideover.change (
 	table_name text NOT NULL,
 	op text NOT NULL,
 	key jsonb NOT NULL,
-	kept jsonb NOT NULL,
+	kept jsonb,
 	kind text,
 	applied_at timestamptz,
 	parked_at timestamptz,
 	error text
 );
-CREATE INDEX IF NOT EXISTS change_unapplied ON tideover.change (txid, (op = 'D'), id) WHERE applied_at IS NULL;
+CREATE INDEX IF NOT EXISTS change_unapplied ON tideover.change (txid, id) WHERE applied_at IS NULL;
 CREATE TABLE IF NOT EXISTS tideover.capture (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
 	epoch uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -155,8 +155,10 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 		if _, err := tx.Exec(ctx, changeSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
-		if err := installFunctions(ctx, tx, c.side, all, found); err != nil {
-			return err
+		for _, s := range found {
+			if _, err := tx.Exec(ctx, functionsSQL(triggersOf(c.side, all[s.table], s)), pgx.QueryExecModeSimpleProtocol); err != nil {
+				return fmt.Errorf("table %q: %w", s.table, err)
+			}
 		}
 		if err := within(ctx, tx, schemaOf(c.profile)); err != nil {
 			return err
@@ -173,13 +175,13 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 	if err != nil {
 		return fmt.Errorf("install the capture on %s: %w", c.db.Name(), err)
 	}
-	missing, err := c.missing(ctx, found)
+	missing, err := c.missing(ctx, all, found)
 	if err != nil {
 		return err
 	}
 	for _, s := range missing {
 		err := c.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, triggersSQL(c.side, all[s.table]), pgx.QueryExecModeSimpleProtocol)
+			_, err := tx.Exec(ctx, triggersSQL(all[s.table], triggersOf(c.side, all[s.table], s)), pgx.QueryExecModeSimpleProtocol)
 			return err
 		})
 		if err != nil {
@@ -195,11 +197,11 @@ func (c *Capture) Installed(ctx context.Context) (bool, error) {
 	if err != nil || !there {
 		return false, err
 	}
-	_, found, err := c.plan(ctx)
+	all, found, err := c.plan(ctx)
 	if err != nil {
 		return false, err
 	}
-	missing, err := c.missing(ctx, found)
+	missing, err := c.missing(ctx, all, found)
 	return err == nil && len(missing) == 0, err
 }
 
@@ -211,44 +213,52 @@ func (c *Capture) there(ctx context.Context) (there bool, err error) {
 	return there, nil
 }
 
-// missing are the tables whose triggers are not both there and firing always.
-func (c *Capture) missing(ctx context.Context, found []source) ([]source, error) {
-	const sql = `
-SELECT c.relname FROM pg_catalog.pg_trigger t
+// capturingSQL lists our triggers that fire always, with their functions.
+const capturingSQL = `
+SELECT c.relname, t.tgname, p.proname FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND t.tgname IN ('tideover_capture', 'tideover_capture_truncate') AND t.tgenabled = 'A'
-	AND t.tgfoid = pg_catalog.to_regprocedure('tideover.' || pg_catalog.quote_ident('capture_' || c.relname) || '()')
-GROUP BY c.relname HAVING count(*) = 2`
-	rows, err := c.db.Pool().Query(ctx, sql, schemaOf(c.profile))
+JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace ours ON ours.oid = p.pronamespace
+WHERE n.nspname = $1 AND ours.nspname = 'tideover' AND t.tgname LIKE 'tideover\_capture%' AND t.tgenabled = 'A'`
+
+// missing are the tables whose triggers are not all there and firing always.
+func (c *Capture) missing(ctx context.Context, all map[string]*relation, found []source) ([]source, error) {
+	rows, err := c.db.Pool().Query(ctx, capturingSQL, schemaOf(c.profile))
 	if err != nil {
 		return nil, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
 	}
-	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	there := make(map[[3]string]bool)
+	var table, name, function string
+	_, err = pgx.ForEachRow(rows, []any{&table, &name, &function}, func() error {
+		there[[3]string{table, name, function}] = true
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
 	}
-	var missing []source
-	for _, s := range found {
-		if !slices.Contains(there, s.table) {
-			missing = append(missing, s)
-		}
-	}
-	return missing, nil
+	return slices.DeleteFunc(slices.Clone(found), func(s source) bool {
+		return !slices.ContainsFunc(triggersOf(c.side, all[s.table], s), func(t trigger) bool {
+			return !there[[3]string{s.table, t.name, t.function}]
+		})
+	}), nil
 }
 
 // Remove stops recording and drops the queue. It may be called again, and where Install never finished.
 func (c *Capture) Remove(ctx context.Context, budget postgres.Budget) error {
 	const list = `
-SELECT DISTINCT c.relname FROM pg_catalog.pg_trigger t
+SELECT c.relname, string_agg('DROP TRIGGER IF EXISTS ' || pg_catalog.quote_ident(t.tgname) || ' ON ' || t.tgrelid::regclass, '; ')
+FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND t.tgname IN ('tideover_capture', 'tideover_capture_truncate') AND t.tgparentid = 0`
+WHERE n.nspname = $1 AND t.tgname LIKE 'tideover\_capture%' AND t.tgparentid = 0
+GROUP BY c.relname`
 	rows, err := c.db.Pool().Query(ctx, list, schemaOf(c.profile))
 	if err != nil {
 		return fmt.Errorf("remove the capture from %s: %w", c.db.Name(), err)
 	}
-	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	type captured struct{ Table, Drop string }
+	tables, err := pgx.CollectRows(rows, pgx.RowToStructByPos[captured])
 	if err != nil {
 		return fmt.Errorf("remove the capture from %s: %w", c.db.Name(), err)
 	}
@@ -258,11 +268,9 @@ WHERE n.nspname = $1 AND t.tgname IN ('tideover_capture', 'tideover_capture_trun
 			return err
 		})
 	}
-	for _, table := range tables {
-		name := pgx.Identifier{schemaOf(c.profile), table}.Sanitize()
-		err := drop(`DROP TRIGGER IF EXISTS tideover_capture ON ` + name + `; DROP TRIGGER IF EXISTS tideover_capture_truncate ON ` + name)
-		if err != nil {
-			return fmt.Errorf("remove the capture from table %q of %s: %w", table, c.db.Name(), err)
+	for _, t := range tables {
+		if err := drop(t.Drop); err != nil {
+			return fmt.Errorf("remove the capture from table %q of %s: %w", t.Table, c.db.Name(), err)
 		}
 	}
 	if err := drop(removeSQL); err != nil {

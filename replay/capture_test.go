@@ -183,7 +183,7 @@ func TestCaptureThereAndBack(t *testing.T) {
 		if ok, err := c.Installed(t.Context()); err != nil || !ok {
 			t.Fatalf("installed: %t, %v", ok, err)
 		}
-		exec(t, p.blue, `ALTER TABLE oauth_jwk DISABLE TRIGGER tideover_capture`)
+		exec(t, p.blue, `ALTER TABLE oauth_jwk DISABLE TRIGGER tideover_capture_delete`)
 		if ok, err := c.Installed(t.Context()); err != nil || ok {
 			t.Fatalf("installed in spite of a disabled trigger: %t, %v", ok, err)
 		}

@@ -100,11 +100,15 @@ WHERE applied_at IS NULL AND parked_at IS NULL AND txid IN (` + wholeSQL + `)`
 // claimPartSQL takes a part of the oldest transaction. What it deleted comes last, when all that it wrote is over: a
 // consent that lost its login has made the login's flow its own by the time that the login goes.
 const claimPartSQL = `
-SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, $1::bigint
-FROM tideover.change
-WHERE applied_at IS NULL AND parked_at IS NULL AND txid = (
-	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY txid LIMIT 1)
-ORDER BY (op = 'D'), id LIMIT $1`
+WITH oldest AS MATERIALIZED (
+	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY txid LIMIT 1
+)
+(SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, $1::bigint FROM tideover.change
+	WHERE applied_at IS NULL AND parked_at IS NULL AND txid = (SELECT txid FROM oldest) AND op <> 'D' ORDER BY txid, id LIMIT $1)
+UNION ALL
+(SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, $1::bigint FROM tideover.change
+	WHERE applied_at IS NULL AND parked_at IS NULL AND txid = (SELECT txid FROM oldest) AND op = 'D' ORDER BY txid, id LIMIT $1)
+LIMIT $1`
 
 // wholeFactor is how many times its size a batch may have to keep transactions whole. A larger one, such as a janitor's
 // that deletes a million tokens, comes in parts: it would not fit into memory.
@@ -216,6 +220,9 @@ func eachChange(ctx context.Context, tx pgx.Tx, sql string, args []any, take fun
 
 // texts reads a JSON object's values as ->> would give them; null is nil.
 func texts(object []byte) (map[string]any, error) {
+	if object == nil {
+		return nil, nil
+	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(object, &raw); err != nil {
 		return nil, err

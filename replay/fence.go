@@ -59,17 +59,18 @@ func NewFence(db *postgres.DB, schema string) *Fence {
 }
 
 // fenceSQL makes the fence's state and its trigger function. The function is never planned against a table of the
-// server, and does not look at the clock while the fence is open.
+// server, and does not look at the clock while the fence is open. It has no search_path of its own, which would cost more
+// than all the rest: each name in it is qualified, operators too.
 const fenceSQL = `
 CREATE SCHEMA IF NOT EXISTS tideover;
 CREATE SEQUENCE IF NOT EXISTS tideover.fence MINVALUE 0 START 0;
-CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog AS $$
+CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
-	refused_until CONSTANT bigint := (SELECT last_value FROM tideover.fence);
+	refused_until CONSTANT pg_catalog.int8 := (SELECT last_value FROM tideover.fence);
 BEGIN
-	IF refused_until <> 0 AND refused_until > extract(epoch FROM clock_timestamp()) * 1000000
-			AND current_setting('tideover.pass', true) IS DISTINCT FROM 'on' THEN
+	IF refused_until OPERATOR(pg_catalog.<>) 0
+			AND refused_until OPERATOR(pg_catalog.>) (extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)
+			AND (pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_catalog.=) 'on') IS NOT TRUE THEN
 		RAISE EXCEPTION 'tideover: writes have moved to the other side'
 			USING ERRCODE = 'TD001', HINT = 'send the request to the router again', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
 	END IF;

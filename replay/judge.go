@@ -78,7 +78,7 @@ func (j judges) judge(ctx context.Context, tx pgx.Tx, claimed []change) error {
 		var places []int64
 		var ops, keys, kept []string
 		for i, c := range claimed {
-			if c.kind != "" || c.table != table {
+			if c.kind != "" || c.table != table || c.op == "I" { // what is new took nothing away
 				continue
 			}
 			key, err := json.Marshal(c.key)
@@ -148,7 +148,7 @@ END $tideover$;
 DO $$ BEGIN
 	IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = 'tideover.change'::regclass AND tgname = 'judge') THEN
 		CREATE CONSTRAINT TRIGGER judge AFTER INSERT ON tideover.change DEFERRABLE INITIALLY DEFERRED
-			FOR EACH ROW WHEN (NEW.kind IS NULL) EXECUTE FUNCTION tideover.judge();
+			FOR EACH ROW EXECUTE FUNCTION tideover.judge();
 		ALTER TABLE tideover.change ENABLE ALWAYS TRIGGER judge;
 	END IF;
 END $$`

@@ -1,8 +1,8 @@
 package replay
 
 import (
-	"context"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 
@@ -23,68 +23,87 @@ BEGIN
 	END LOOP;
 END $$`
 
-// installFunctions makes the trigger functions, one a table.
-//
-// They run with the rights of who installs them: the server's role needs none on our schema.
-func installFunctions(ctx context.Context, tx pgx.Tx, side Side, all map[string]*relation, found []source) error {
-	for _, s := range found {
-		if _, err := tx.Exec(ctx, captureFunction(side, all[s.table], s), pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("table %q: %w", s.table, err)
-		}
-	}
-	return nil
+// trigger is one of a table's triggers and its function. There is a function for each kind of statement: what happened is
+// then known, and does not have to be asked for in every call.
+type trigger struct {
+	name, function, body string
+	when                 string // such as "AFTER INSERT"
+	each                 string // ROW or STATEMENT
 }
 
-// captureFunction is the trigger function of one table.
+// passed says whether the session is ours. A session that has never heard of the setting has NULL.
+const passed = `(pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_catalog.=) 'on')`
+
+// triggersOf makes the triggers of one table.
 //
-// A delete, an update and a truncate of a table that the profile judges come without a kind (judge.go). An update that
-// changes the key is a delete and an insert: the old identity is gone.
+// They are the price of capture, paid by every write of a server that is at work, and most of it is for starting: each
+// expression of PL/pgSQL and each statement in it is made ready anew in every transaction. So a function is one
+// statement, which asks by itself whether it is wanted; RETURN names a row that is there, since RETURN NULL would be an
+// expression; and what the replayer can work out (that an insert is no revocation) is not written.
 //
-// The function has no search_path of its own, which would cost more than what it does: so each name in it is qualified,
+// A delete, an update and a truncate come without a kind (judge.go). An update that changes the key is a delete and an
+// insert: the old identity is gone. One that changes nothing is none.
+//
+// A function has no search_path of its own, which would cost more than what it does: so each name in it is qualified,
 // operators too, and it means the same whatever the path of the session that fires it.
-func captureFunction(side Side, r *relation, s source) string {
-	judged := "'written'"
-	if s.judge != "" {
-		judged = "NULL"
+func triggersOf(side Side, r *relation, s source) []trigger {
+	record := func(op, row, kept, where string) string {
+		return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept) SELECT %s, '%s', %s, %s WHERE %s IS NOT TRUE%s;",
+			literal(s.table), op, object(row, s.key), kept, passed, where)
 	}
-	record := func(op, row, kept, kind string) string {
-		return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept, kind) VALUES (%s, '%s', %s, %s, %s);",
-			literal(s.table), op, object(row, s.key), kept, kind)
-	}
-	// What a new row was before, nobody asks.
-	insert := record("I", "NEW", "'{}'", "'written'")
-	moved, old := insert, object("OLD", s.keep)
+	old := kept("OLD", s.keep)
+	insert, deleted := record("I", "NEW", "NULL", ""), record("D", "OLD", old, "")
+	moved := insert
 	if side == Green {
-		insert, moved = "NULL;", "NULL;"
+		moved = ""
 	}
-	return `CREATE OR REPLACE FUNCTION ` + functionName("capture_", s.table) + `() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $tideover$
-BEGIN
-	IF pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_catalog.=) 'on' THEN
+	update := "IF " + moves(r, s.key) + " THEN " + deleted + " " + moved + ` ELSE
+		` + record("U", "OLD", old, " AND NOT OLD OPERATOR(pg_catalog.*=) NEW") + `
+	END IF;`
+	// A truncate removes rows that an old snapshot doesn't see: those can't be recorded.
+	truncate := `IF ` + passed + ` THEN
 		RETURN NULL;
 	END IF;
-	IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-		` + insert + `
-	ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
-		` + record("D", "OLD", old, judged) + `
-	ELSIF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-		IF OLD OPERATOR(pg_catalog.*=) NEW THEN
-			RETURN NULL;
-		ELSIF ` + moves(r, s.key) + ` THEN
-			` + record("D", "OLD", old, judged) + `
-			` + moved + `
-		ELSE
-			` + record("U", "OLD", old, judged) + `
-		END IF;
-	ELSE
-		-- A truncate removes rows that an old snapshot doesn't see: those can't be recorded.
-		IF NOT (pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[])) THEN
-			RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
-		END IF;
-		INSERT INTO tideover.change (table_name, op, key, kept, kind)
-		SELECT ` + literal(s.table) + `, 'D', ` + object("t", s.key) + `, ` + object("t", s.keep) + `, ` + judged + ` FROM ` + r.ident() + ` t;
+	IF NOT (pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[])) THEN
+		RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
 	END IF;
-	RETURN NULL;
-END $tideover$`
+	INSERT INTO tideover.change (table_name, op, key, kept)
+	SELECT ` + literal(s.table) + `, 'D', ` + object("t", s.key) + `, ` + kept("t", s.keep) + ` FROM ` + r.ident() + ` t;`
+
+	name := func(op string) string { return functionName("capture_"+op+"_", s.table) }
+	all := []trigger{
+		{"tideover_capture_update", name("update"), update + " RETURN NEW;", "AFTER UPDATE", "ROW"},
+		{"tideover_capture_delete", name("delete"), deleted + " RETURN OLD;", "AFTER DELETE", "ROW"},
+		{"tideover_capture_truncate", name("truncate"), truncate + " RETURN NULL;", "BEFORE TRUNCATE", "STATEMENT"},
+	}
+	if side == Blue {
+		all = append(all, trigger{"tideover_capture_insert", name("insert"), insert + " RETURN NEW;", "AFTER INSERT", "ROW"})
+	}
+	return all
+}
+
+// functionsSQL makes the functions of a table's triggers. They run with the rights of who installs them: the server's
+// role needs none on our schema.
+func functionsSQL(all []trigger) string {
+	var sql strings.Builder
+	for _, t := range all {
+		fmt.Fprintf(&sql, "CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $tideover$\nBEGIN\n\t%s\nEND $tideover$;\n",
+			qualified(t.function), t.body)
+	}
+	return sql.String()
+}
+
+// triggersSQL puts all triggers on a table, or none. They fire for session_replication_role = replica too.
+func triggersSQL(r *relation, all []trigger) string {
+	var sql, always strings.Builder
+	for i, t := range all {
+		fmt.Fprintf(&sql, "CREATE OR REPLACE TRIGGER %s %s ON %s FOR EACH %s EXECUTE FUNCTION %s();\n", t.name, t.when, r.ident(), t.each, qualified(t.function))
+		if i > 0 {
+			always.WriteString(", ")
+		}
+		always.WriteString("ENABLE ALWAYS TRIGGER " + t.name)
+	}
+	return sql.String() + "ALTER TABLE " + r.ident() + " " + always.String()
 }
 
 // moves says whether an update changes the key. Columns of the primary key are never NULL and can be compared as text,
@@ -101,20 +120,28 @@ func moves(r *relation, key []string) string {
 	return strings.Join(differ, " OR ")
 }
 
-// triggersSQL puts both triggers on a table, or neither. They fire for session_replication_role = replica too.
-func triggersSQL(side Side, r *relation) string {
-	ops := "INSERT OR UPDATE OR DELETE"
-	if side == Green {
-		ops = "UPDATE OR DELETE"
+// functionName is a name in our schema, no longer than Postgres takes: it would cut a longer one off, and two tables
+// would have one function.
+func functionName(prefix, table string) string {
+	const most = 63 // NAMEDATALEN - 1
+	name := prefix + table
+	if len(name) <= most {
+		return name
 	}
-	function := functionName("capture_", r.name)
-	return `CREATE OR REPLACE TRIGGER tideover_capture AFTER ` + ops + ` ON ` + r.ident() + ` FOR EACH ROW EXECUTE FUNCTION ` + function + `();
-CREATE OR REPLACE TRIGGER tideover_capture_truncate BEFORE TRUNCATE ON ` + r.ident() + ` FOR EACH STATEMENT EXECUTE FUNCTION ` + function + `();
-ALTER TABLE ` + r.ident() + ` ENABLE ALWAYS TRIGGER tideover_capture, ENABLE ALWAYS TRIGGER tideover_capture_truncate`
+	sum := fnv.New64a()
+	sum.Write([]byte(table))
+	tail := fmt.Sprintf("_%x", sum.Sum64())
+	return strings.ToValidUTF8(name[:most-len(tail)], "") + tail
 }
 
-func functionName(prefix, table string) string {
-	return pgx.Identifier{"tideover", prefix + table}.Sanitize()
+func qualified(function string) string { return pgx.Identifier{"tideover", function}.Sanitize() }
+
+// kept is the SQL of the columns that are recorded beside the key; NULL where there are none.
+func kept(row string, columns []string) string {
+	if len(columns) == 0 {
+		return "NULL"
+	}
+	return object(row, columns)
 }
 
 // object is the SQL of a JSON object of columns of a row.

@@ -7,8 +7,8 @@ import (
 	"github.com/tideover/tideover/replay"
 )
 
-// captureStep begins to record changes on blue, and puts the fence's triggers in place, lowered, so that no DDL is
-// needed in the hold.
+// captureStep begins to record changes on blue. The fence is not needed before the cutover, which puts it in place right
+// before the hold: until then no statement of the server pays for it.
 type captureStep struct {
 	base
 	env *Env
@@ -35,25 +35,17 @@ func (e *Env) capturedProfile() *plan.Profile {
 func (e *Env) blueFence() *replay.Fence  { return replay.NewFence(e.Blue, e.Profile.Schema) }
 func (e *Env) greenFence() *replay.Fence { return replay.NewFence(e.Green, e.Profile.Schema) }
 
-// Done looks for the triggers of both.
+// Done looks for the triggers.
 func (s *captureStep) Done(ctx context.Context) (bool, error) {
-	installed, err := s.capture().Installed(ctx)
-	if err != nil || !installed {
-		return false, err
-	}
-	missing, err := s.env.blueFence().Missing(ctx)
-	return len(missing) == 0, err
+	return s.capture().Installed(ctx)
 }
 
 // Run installs the triggers; each waits for its lock no longer than the budget.
 func (s *captureStep) Run(ctx context.Context, p *Progress) error {
-	if err := s.capture().Install(ctx, s.env.budget()); err != nil {
-		return err
-	}
-	return s.env.blueFence().Install(ctx, s.env.budget())
+	return s.capture().Install(ctx, s.env.budget())
 }
 
-// Undo removes everything from blue but the journal.
+// Undo removes everything from blue but the journal, the cutover's fence too.
 func (s *captureStep) Undo(ctx context.Context, p *Progress) error {
 	if err := s.env.blueFence().Remove(ctx, s.env.budget()); err != nil {
 		return err
