@@ -11,6 +11,7 @@ package cutover
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
@@ -23,10 +24,13 @@ const (
 )
 
 // Ticket goes with every call to a participant or router. A call with an older Term of the same Run comes from a
-// process that has lost the run. Key is equal for calls that mean the same thing again.
+// process that has lost the run. Calls of one term are numbered: one with a lower number than was seen has been on its
+// way for too long, such as a commit that arrives after the abort. Key is equal for calls that mean the same thing
+// again.
 type Ticket struct {
 	Run  string
 	Term int64
+	Call int64 // 0: not numbered
 	Key  string
 }
 
@@ -78,6 +82,7 @@ type Fencer interface {
 type Switch struct {
 	Ticket       Ticket        // Run and Term; Key is filled in
 	Try          int           // the switches that the run has begun so far; Run adds one
+	Calls        *atomic.Int64 // numbers the calls of the term; shared by all Switches of a process; nil: its own
 	Participants []Participant // committed in this order, aborted in reverse
 	Router       Router
 	Fence        Fencer // blue's
@@ -111,7 +116,10 @@ type Figures struct {
 }
 
 func (s *Switch) ticket(action string) Ticket {
-	return Ticket{Run: s.Ticket.Run, Term: s.Ticket.Term, Key: fmt.Sprintf("%s/%d/%s", s.Ticket.Run, s.Try, action)}
+	if s.Calls == nil {
+		s.Calls = &atomic.Int64{}
+	}
+	return Ticket{Run: s.Ticket.Run, Term: s.Ticket.Term, Call: s.Calls.Add(1), Key: fmt.Sprintf("%s/%d/%s", s.Ticket.Run, s.Try, action)}
 }
 
 func (s *Switch) deadline() time.Duration { return or(s.Deadline, 10*time.Second) }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/plan"
@@ -22,8 +23,8 @@ type fileParticipant struct{ spec plan.ParticipantSpec }
 func (p *fileParticipant) Name() string { return p.spec.Name }
 
 // Prepare wants blue's content, so that nobody's own changes are overwritten, and a folder that can be written to.
-func (p *fileParticipant) Prepare(_ context.Context, t Ticket) error {
-	return p.fenced(t, func() error {
+func (p *fileParticipant) Prepare(ctx context.Context, t Ticket) error {
+	return p.fenced(ctx, t, func() error {
 		content, err := os.ReadFile(p.spec.Path)
 		if err != nil {
 			return err
@@ -35,12 +36,12 @@ func (p *fileParticipant) Prepare(_ context.Context, t Ticket) error {
 	})
 }
 
-func (p *fileParticipant) Commit(_ context.Context, t Ticket) error {
-	return p.fenced(t, func() error { return p.become(p.spec.Green) })
+func (p *fileParticipant) Commit(ctx context.Context, t Ticket) error {
+	return p.fenced(ctx, t, func() error { return p.become(p.spec.Green) })
 }
 
-func (p *fileParticipant) Abort(_ context.Context, t Ticket) error {
-	return p.fenced(t, func() error { return p.become(p.spec.Blue) })
+func (p *fileParticipant) Abort(ctx context.Context, t Ticket) error {
+	return p.fenced(ctx, t, func() error { return p.become(p.spec.Blue) })
 }
 
 func (p *fileParticipant) Side(context.Context, Ticket) (string, error) {
@@ -106,15 +107,15 @@ func replaceFile(path string, content []byte) error {
 }
 
 // fenced does f under a lock, after checking the ticket against the newest term heard and remembering it.
-func (p *fileParticipant) fenced(t Ticket, f func() error) error {
+func (p *fileParticipant) fenced(ctx context.Context, t Ticket, f func() error) error {
 	path := p.spec.Path + ".tideover"
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return fmt.Errorf("%s: another process is changing it: %w", p.spec.Path, err)
+	if err := p.locked(ctx, lock); err != nil {
+		return err
 	}
 	terms := map[string]int64{}
 	raw, err := os.ReadFile(path)
@@ -137,4 +138,24 @@ func (p *fileParticipant) fenced(t Ticket, f func() error) error {
 		}
 	}
 	return f()
+}
+
+// locked waits for the lock. A program that we start shares it for the moment between fork and exec, so that somebody
+// may hold it although no other tideover is there.
+func (p *fileParticipant) locked(ctx context.Context, lock *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	defer cancel()
+	for {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		t := time.NewTimer(5 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("%s: another process is changing it: %w", p.spec.Path, err)
+		}
+	}
 }

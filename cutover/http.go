@@ -18,8 +18,8 @@ import (
 
 // httpParticipant is a service with hooks: POST URL/prepare, /commit and /abort with the ticket as JSON and in headers,
 // GET URL/status, which answers {"side":"blue"} or {"side":"green"}. Any 2xx is a yes. The service refuses a
-// Tideover-Term below the newest that it has seen of a Tideover-Run (409), and treats an Idempotency-Key that it has
-// seen as done.
+// Tideover-Term below the newest that it has seen of a Tideover-Run, and within a term a Tideover-Call below the newest
+// (409); it treats an Idempotency-Key that it has seen as done. With a secret every call is signed (Sign).
 type httpParticipant struct {
 	spec   plan.ParticipantSpec
 	base   string
@@ -81,12 +81,13 @@ func (p *httpParticipant) call(ctx context.Context, method, action string, t Tic
 	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
 	defer cancel()
 	var body io.Reader
+	var sent []byte
 	if method == http.MethodPost {
-		raw, err := json.Marshal(map[string]any{"run": t.Run, "term": t.Term, "action": action})
-		if err != nil {
+		var err error
+		if sent, err = json.Marshal(map[string]any{"run": t.Run, "term": t.Term, "call": t.Call, "action": action}); err != nil {
 			return nil, err
 		}
-		body = bytes.NewReader(raw)
+		body = bytes.NewReader(sent)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, p.base+"/"+action, body)
 	if err != nil {
@@ -95,9 +96,13 @@ func (p *httpParticipant) call(ctx context.Context, method, action string, t Tic
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Tideover-Run", t.Run)
 	req.Header.Set("Tideover-Term", strconv.FormatInt(t.Term, 10))
+	req.Header.Set("Tideover-Call", strconv.FormatInt(t.Call, 10))
 	if method == http.MethodPost {
 		// Per term: what another process has ordered since may have undone what this key stood for.
 		req.Header.Set("Idempotency-Key", fmt.Sprintf("%s/%d", t.Key, t.Term))
+	}
+	if p.spec.Secret != "" {
+		Sign(req, p.spec.Secret, sent, time.Now())
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {

@@ -30,6 +30,7 @@ type service struct {
 	mu      sync.Mutex
 	side    string
 	term    int
+	call    int
 	done    map[string]bool
 	effects []string
 	after   func(action string) // with the effect in place, before the answer
@@ -48,7 +49,12 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "older term", http.StatusConflict)
 		return
 	}
-	s.term = term
+	call, _ := strconv.Atoi(r.Header.Get("Tideover-Call"))
+	if term == s.term && call < s.call {
+		http.Error(w, "older call", http.StatusConflict)
+		return
+	}
+	s.term, s.call = term, call
 	if key := r.Header.Get("Idempotency-Key"); !s.done[key] {
 		s.done[key] = true
 		s.effects = append(s.effects, action)
@@ -174,7 +180,7 @@ func TestBuildRefuses(t *testing.T) {
 		"file no path":   {Kind: "file", Blue: "a", Green: "b"},
 		"file same":      {Kind: "file", Path: "x", Blue: "a", Green: "a"},
 		"sql no status":  {Kind: "sql", DSN: "x", CommitSQL: "x", AbortSQL: "x"},
-		"pgbouncer":      {Kind: "pgbouncer", DSN: "x"},
+		"pgbouncer":      {Kind: "pgbouncer", DSN: "x", Path: "x", Blue: "a = host=b", Green: "a = host=b"},
 	} {
 		if p, err := Build(spec); err == nil || p != nil {
 			t.Errorf("%s: built", name)

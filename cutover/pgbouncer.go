@@ -79,12 +79,12 @@ func (p *pgbouncerParticipant) Prepare(ctx context.Context, t Ticket) error {
 
 // Commit sends the clients to green.
 func (p *pgbouncerParticipant) Commit(ctx context.Context, t Ticket) error {
-	return p.fenced(t, func() error { return p.turn(ctx, Green, p.spec.Green) })
+	return p.fenced(ctx, t, func() error { return p.turn(ctx, Green, p.spec.Green) })
 }
 
 // Abort sends the clients to blue.
 func (p *pgbouncerParticipant) Abort(ctx context.Context, t Ticket) error {
-	return p.fenced(t, func() error { return p.turn(ctx, Blue, p.spec.Blue) })
+	return p.fenced(ctx, t, func() error { return p.turn(ctx, Blue, p.spec.Blue) })
 }
 
 // Side asks PgBouncer. A database that is paused is on neither side: somebody has to let it go on.

@@ -18,17 +18,19 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/plan"
 )
 
 // bouncer is a real PgBouncer in front of two databases.
 type bouncer struct {
-	spec plan.ParticipantSpec
-	app  string // DSN of its clients
-	cmd  *exec.Cmd
-	ini  string
-	port int
+	spec    plan.ParticipantSpec
+	app     string // DSN of its clients
+	cmd     *exec.Cmd
+	program string
+	ini     string
+	port    int
 }
 
 // newBouncer starts a PgBouncer of its own, in front of the databases blue and green, each of which says its name.
@@ -53,7 +55,7 @@ func newBouncer(t *testing.T, mode string) *bouncer {
 		}
 		return fmt.Sprintf("; where the database is\noauth = host=%s port=%d dbname='%s' user=%s password='%s'\n", cfg.Host, cfg.Port, cfg.Database, cfg.User, cfg.Password)
 	}
-	b := &bouncer{ini: filepath.Join(dir, "pgbouncer.ini"), port: freePort(t)}
+	b := &bouncer{program: program, ini: filepath.Join(dir, "pgbouncer.ini"), port: freePort(t)}
 	blue, green := file(named(t, "blue")), file(named(t, "green"))
 	path := filepath.Join(dir, "databases.ini")
 	content := fmt.Sprintf(`[databases]
@@ -79,7 +81,7 @@ logfile = %s
 	}
 	b.app = fmt.Sprintf("postgres://app@127.0.0.1:%d/oauth?default_query_exec_mode=simple_protocol", b.port)
 	own(t, dir)
-	b.start(t, program)
+	b.start(t)
 	t.Cleanup(func() { b.kill() })
 	return b
 }
@@ -133,8 +135,9 @@ func unprivileged(t *testing.T) (uid, gid uint32) {
 	return 0, 0
 }
 
-func (b *bouncer) start(t *testing.T, program string) {
+func (b *bouncer) start(t *testing.T) {
 	t.Helper()
+	program := b.program
 	b.cmd = exec.Command(program, b.ini)
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if os.Geteuid() == 0 {
@@ -389,5 +392,31 @@ func TestPoolsOf(t *testing.T) {
 		if got, err := poolsOf(bad); err == nil {
 			t.Errorf("%q: %v", bad, got)
 		}
+	}
+}
+
+func pgbouncerRig(t *testing.T) *rig {
+	b := newBouncer(t, "transaction")
+	b.spec.Timeout = time.Second
+	signal := func(sig syscall.Signal) func(*testing.T) {
+		return func(t *testing.T) {
+			if err := b.cmd.Process.Signal(sig); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	return &rig{
+		Participant: b.participant(t),
+		kill:        func(*testing.T) { b.kill() }, revive: b.start,
+		hang: func(t *testing.T) func() {
+			signal(syscall.SIGSTOP)(t)
+			return func() { signal(syscall.SIGCONT)(t) }
+		},
+		late: func(t *testing.T, p Participant, call string, old Ticket) { // as a file's
+			old.Term--
+			if err := map[string]func(context.Context, Ticket) error{"prepare": p.Prepare, "commit": p.Commit, "abort": p.Abort}[call](t.Context(), old); !errors.Is(err, router.ErrStale) {
+				t.Errorf("late %s: %v", call, err)
+			}
+		},
 	}
 }

@@ -20,7 +20,7 @@ func (r Routers) each(f func(i int, c *router.Client) error) error {
 	return group.Wait()
 }
 
-func order(t Ticket) router.Order { return router.Order{Run: t.Run, Term: t.Term} }
+func order(t Ticket) router.Order { return router.Order{Run: t.Run, Term: t.Term, Call: t.Call} }
 
 // Drain is Router.Drain; left is the sum over the replicas.
 func (r Routers) Drain(ctx context.Context, t Ticket, wait, deadline time.Duration) (left int, err error) {

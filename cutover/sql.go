@@ -14,7 +14,8 @@ import (
 )
 
 // sqlParticipant is a flag in a table. Each action is one transaction, which may be several statements; it can read
-// current_setting('tideover.run'), 'tideover.term' and 'tideover.action', for instance to refuse an older term.
+// current_setting('tideover.run'), 'tideover.term', 'tideover.call' and 'tideover.action', for instance to refuse an
+// older term.
 type sqlParticipant struct{ spec plan.ParticipantSpec }
 
 func (p *sqlParticipant) Name() string { return p.spec.Name }
@@ -52,11 +53,11 @@ func (p *sqlParticipant) Side(ctx context.Context, _ Ticket) (side string, err e
 }
 
 const tellSQL = `SELECT pg_catalog.set_config('tideover.run', $1, true), pg_catalog.set_config('tideover.term', $2, true),
-	pg_catalog.set_config('tideover.action', $3, true)`
+	pg_catalog.set_config('tideover.action', $3, true), pg_catalog.set_config('tideover.call', $4, true)`
 
 func (p *sqlParticipant) run(ctx context.Context, t Ticket, action, sql string) error {
 	return p.within(ctx, pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, tellSQL, t.Run, strconv.FormatInt(t.Term, 10), action); err != nil {
+		if _, err := tx.Exec(ctx, tellSQL, t.Run, strconv.FormatInt(t.Term, 10), action, strconv.FormatInt(t.Call, 10)); err != nil {
 			return err
 		}
 		// The simple protocol takes several statements at once (Postgres manual 55.2.2).

@@ -69,7 +69,7 @@ func (d *decoder) checkWords(path string, words []string) {
 
 // participantNeeds says which fields a kind must have, and which it may have besides.
 var participantNeeds = map[string]struct{ must, may []string }{
-	"http":      {must: []string{"url"}},
+	"http":      {must: []string{"url"}, may: []string{"secret"}},
 	"exec":      {must: []string{"commit", "abort", "status"}, may: []string{"prepare"}},
 	"file":      {must: []string{"path", "blue", "green"}},
 	"sql":       {must: []string{"dsn", "commit_sql", "abort_sql", "status_sql"}},
@@ -97,6 +97,9 @@ func (d *decoder) checkParticipants(list string, all []ParticipantSpec, kinds []
 			d.checkParticipantField(path, p.Kind, f.name, f.given, needs.must, needs.may)
 		}
 		d.checkURL(join(path, "url"), p.URL)
+		if p.Secret != "" && len(p.Secret) < minSecret {
+			d.add(join(path, "secret"), "take a longer one, such as the output of `openssl rand -hex 32`", "has %d bytes, it needs at least %d", len(p.Secret), minSecret)
+		}
 		if p.Kind == "sql" || p.Kind == "pgbouncer" {
 			d.checkDSN(join(path, "dsn"), p.DSN)
 		}
@@ -118,6 +121,9 @@ func (d *decoder) checkParticipantField(path, kind, name string, given bool, mus
 	}
 }
 
+// minSecret is the shortest secret of a participant, in bytes.
+const minSecret = 16
+
 type setField struct {
 	name  string
 	given bool
@@ -126,7 +132,7 @@ type setField struct {
 // set says which of the fields that depend on the kind are there.
 func (p *ParticipantSpec) set() []setField {
 	return []setField{
-		{"url", p.URL != ""},
+		{"url", p.URL != ""}, {"secret", p.Secret != ""},
 		{"prepare", len(p.Prepare) > 0}, {"commit", len(p.Commit) > 0}, {"abort", len(p.Abort) > 0}, {"status", len(p.Status) > 0},
 		{"path", p.Path != ""}, {"blue", p.Blue != ""}, {"green", p.Green != ""},
 		{"dsn", p.DSN != ""}, {"commit_sql", p.CommitSQL != ""}, {"abort_sql", p.AbortSQL != ""}, {"status_sql", p.StatusSQL != ""},

@@ -84,6 +84,7 @@ var runbookFields = map[string]field{
 	"ParticipantSpec.name":       {Doc: "Its name in the journal, unique in its list.", Required: true},
 	"ParticipantSpec.kind":       {Doc: "How it is spoken to; says which of the other fields count.", Required: true, Enum: participantKinds},
 	"ParticipantSpec.url":        {Doc: "http: POST URL/prepare, /commit and /abort; GET URL/status.", Env: true},
+	"ParticipantSpec.secret":     {Doc: "http: every call is signed with it (docs/cutover.md), so that the service can tell us from others. At least 16 bytes.", Env: true},
 	"ParticipantSpec.prepare":    {Doc: "exec: the command that asks whether it can switch, as a list of words."},
 	"ParticipantSpec.commit":     {Doc: "exec: the command that switches."},
 	"ParticipantSpec.abort":      {Doc: "exec: the command that takes it back."},

@@ -101,6 +101,8 @@ type ParticipantSpec struct {
 	Kind string `yaml:"kind"` // "http", "exec", "file", "sql", "pgbouncer"
 	URL  string `yaml:"url"`  // http: POST URL/prepare, /commit, /abort; GET URL/status
 
+	Secret string `yaml:"secret"` // http: signs each call
+
 	Prepare []string `yaml:"prepare"` // exec: argv
 	Commit  []string `yaml:"commit"`
 	Abort   []string `yaml:"abort"`

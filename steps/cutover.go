@@ -165,7 +165,7 @@ func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
 		return nil, err
 	}
 	sw := &cutover.Switch{
-		Ticket: cutover.Ticket{Run: s.env.Run, Term: s.env.Term}, Try: p.State().Cutover.Tries, Participants: participants, Router: cutover.Routers(s.env.routers()),
+		Ticket: cutover.Ticket{Run: s.env.Run, Term: s.env.Term}, Try: p.State().Cutover.Tries, Calls: &s.env.calls, Participants: participants, Router: cutover.Routers(s.env.routers()),
 		Fence: s.env.blueFence(), Green: s.env.greenFence(), Pin: s.env.Pin,
 		Deadline: s.spec.Deadline, DrainLogins: s.spec.DrainLogins,
 		Record:  func(ctx context.Context, kind journal.Kind, data any) error { return p.Event(ctx, kind, data) },

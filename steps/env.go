@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/cleanup"
@@ -31,6 +32,7 @@ type Env struct {
 	// snapshot of green there, for the oracle. May be nil.
 	Pin func(ctx context.Context) error
 
+	calls      atomic.Int64 // to participants and routers, in this term
 	steps      []Step
 	replayOnce sync.Once
 	replayer   *replay.Replayer

@@ -16,7 +16,7 @@ type pauseJobsStep struct {
 }
 
 func (e *Env) ticket(key string) cutover.Ticket {
-	return cutover.Ticket{Run: e.Run, Term: e.Term, Key: e.Run + "/" + key}
+	return cutover.Ticket{Run: e.Run, Term: e.Term, Call: e.calls.Add(1), Key: e.Run + "/" + key}
 }
 
 // Done is never true: a pause may be asked for again.

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Client gives commands to one router. Its errors are ErrStale, ErrBusy, ErrNotHolding or ErrNotQuiet (by errors.Is)
+// Client gives commands to one router. Its errors are ErrStale, ErrLate, ErrBusy, ErrNotHolding or ErrNotQuiet (by errors.Is)
 // where the router has refused; any other error leaves open whether the command was carried out. Every command can be
 // given again.
 type Client struct {

@@ -61,7 +61,7 @@ type command struct {
 
 // Problem is the body of a refused command.
 type Problem struct {
-	Code    string `json:"error"` // "stale_term", "busy", "not_holding", "not_quiet", "bad_request", "unauthorized" or "internal"
+	Code    string `json:"error"` // "stale_term", "late", "busy", "not_holding", "not_quiet", "bad_request", "unauthorized" or "internal"
 	Message string `json:"message"`
 }
 
@@ -69,7 +69,7 @@ var problems = []struct {
 	code string
 	err  error
 }{
-	{"stale_term", ErrStale}, {"busy", ErrBusy}, {"not_holding", ErrNotHolding}, {"not_quiet", ErrNotQuiet},
+	{"stale_term", ErrStale}, {"late", ErrLate}, {"busy", ErrBusy}, {"not_holding", ErrNotHolding}, {"not_quiet", ErrNotQuiet},
 }
 
 // controlHandler serves the control API. /metrics and /health need no token: they change nothing and hold no secret.

@@ -31,6 +31,7 @@ type gate struct {
 	limits  Limits
 	control sync.Mutex
 	store   *store
+	last    Order // the newest command of the run that was heard last; guarded by control
 
 	mu        sync.Mutex
 	state     stored

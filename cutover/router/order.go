@@ -8,15 +8,18 @@ import (
 )
 
 // Order says in whose name a command is given: the run, and the term of the process that has it. A command with an
-// older term of the same run comes from a process that has lost the run, and is refused.
+// older term of the same run comes from a process that has lost the run, and is refused. So is one with a lower call
+// number than was heard in this term: it was on its way when its sender had given it up and ordered something else.
 type Order struct {
 	Run  string `json:"run"`
 	Term int64  `json:"term"`
+	Call int64  `json:"call,omitempty"` // 0: not numbered
 }
 
 // Conditions for which a command is refused. The control API answers them with 409, and Client gives them back.
 var (
-	ErrStale      = errors.New("an older term")            // another process has taken the run over
+	ErrStale      = errors.New("an older term") // another process has taken the run over
+	ErrLate       = errors.New("a later command was heard")
 	ErrBusy       = errors.New("another run")              // another run drains or holds
 	ErrNotHolding = errors.New("the router does not hold") // the hold was never ordered, or its deadline has passed
 	ErrNotQuiet   = errors.New("writes not answered")      // forwarded writes are still under way
@@ -34,9 +37,13 @@ func (g *gate) claim(o Order) error {
 	if o.Term < known {
 		return fmt.Errorf("router: run %s: term %d, but %d was heard: %w", o.Run, o.Term, known, ErrStale)
 	}
+	if last := g.last; last.Run == o.Run && last.Term == o.Term && o.Call != 0 && o.Call < last.Call {
+		return fmt.Errorf("router: run %s: call %d, but %d was heard: %w", o.Run, o.Call, last.Call, ErrLate)
+	}
 	if phase != Open && owner.Run != o.Run {
 		return fmt.Errorf("router: run %s: %s for run %s: %w", o.Run, phase, owner.Run, ErrBusy)
 	}
+	g.last = o
 	if o.Term == known {
 		return nil
 	}
