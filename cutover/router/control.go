@@ -25,17 +25,18 @@ type State struct {
 
 	Terms map[string]int64 `json:"terms"` // the highest term heard of each run
 
-	Held            int   `json:"held"`             // wait now
-	InFlight        int   `json:"in_flight"`        // writes and logins forwarded and not answered
-	Logins          int   `json:"logins"`           // logins under way
-	HeldTotal       int64 `json:"held_total"`       // have waited
-	LongestHoldMS   int64 `json:"longest_hold_ms"`  // the longest of them
-	Refused         int64 `json:"refused"`          // answered 503 by the router: queue full, or waited too long
-	Gone            int64 `json:"gone"`             // the client left before its request was forwarded
-	ExpiredHolds    int   `json:"expired_holds"`    // holds and drains that ended by their deadline
-	Coalesced       int64 `json:"coalesced"`        // refresh requests answered with another's answer
-	FencedRetries   int64 `json:"fenced_retries"`   // writes sent again after a fence had refused them
-	RestartedLogins int64 `json:"restarted_logins"` // logins begun anew
+	Held              int     `json:"held"`                 // wait now
+	InFlight          int     `json:"in_flight"`            // writes and logins forwarded and not answered
+	Logins            int     `json:"logins"`               // logins under way
+	HeldTotal         int64   `json:"held_total"`           // have waited
+	LongestHoldMS     int64   `json:"longest_hold_ms"`      // the longest of them
+	LongestReadWaitMS float64 `json:"longest_read_wait_ms"` // the longest that introspection, discovery or keys waited in the router
+	Refused           int64   `json:"refused"`              // answered 503 by the router: queue full, or waited too long
+	Gone              int64   `json:"gone"`                 // the client left before its request was forwarded
+	ExpiredHolds      int     `json:"expired_holds"`        // holds and drains that ended by their deadline
+	Coalesced         int64   `json:"coalesced"`            // refresh requests answered with another's answer
+	FencedRetries     int64   `json:"fenced_retries"`       // writes sent again after a fence had refused them
+	RestartedLogins   int64   `json:"restarted_logins"`     // logins begun anew
 
 	Requests int64              `json:"requests"`
 	Errors   int64              `json:"errors"`

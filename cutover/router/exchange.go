@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type exchange struct {
 	in       *http.Request
 	class    Class
 	newLogin bool
+	arrived  time.Time
 	body     []byte // of a request that waits: read whole
 	outcome  outcome
 }
@@ -206,6 +208,11 @@ func (x *exchange) send(out *http.Request, side Side) (*http.Response, error) {
 		}
 	}
 	x.outcome.side, x.outcome.forwarded = side, true
+	if !x.class.waits() {
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { x.outcome.waited = time.Since(x.arrived) },
+		}))
+	}
 	resp, err := x.router.transports[side].RoundTrip(req)
 	if err != nil {
 		x.outcome.answered = false

@@ -112,8 +112,8 @@ func TestDeadlineAfterSwitchReleasesToTheNewSide(t *testing.T) {
 func TestTermsFence(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	b.hold(Order{"r", 3}, 5*time.Second)
-	stale := Order{"r", 2}
+	b.hold(Order{Run: "r", Term: 3}, 5*time.Second)
+	stale := Order{Run: "r", Term: 2}
 	for name, err := range map[string]error{
 		"hold":    b.control.Hold(t.Context(), stale, time.Second, time.Second),
 		"switch":  b.control.Switch(t.Context(), stale, Green),
@@ -124,24 +124,42 @@ func TestTermsFence(t *testing.T) {
 			t.Errorf("%s of an older term: %v", name, err)
 		}
 	}
-	if err := b.control.Release(t.Context(), Order{"other", 9}); !errors.Is(err, ErrBusy) {
+	if err := b.control.Release(t.Context(), Order{Run: "other", Term: 9}); !errors.Is(err, ErrBusy) {
 		t.Errorf("another run: %v", err)
 	}
 	if st := b.router.State(); !st.Holding || st.Side != Blue {
 		t.Errorf("state %+v", st)
 	}
-	next := Order{"r", 4} // a successor takes the hold over
+	next := Order{Run: "r", Term: 4} // a successor takes the hold over
 	b.switchTo(next, Green)
 	b.release(next)
-	if err := b.control.Release(t.Context(), Order{"r", 3}); !errors.Is(err, ErrStale) {
+	if err := b.control.Release(t.Context(), Order{Run: "r", Term: 3}); !errors.Is(err, ErrStale) {
 		t.Errorf("the predecessor: %v", err)
 	}
 	b.stop()
 	b.start() // terms survive
-	if err := b.control.Hold(t.Context(), Order{"r", 3}, time.Second, time.Second); !errors.Is(err, ErrStale) {
+	if err := b.control.Hold(t.Context(), Order{Run: "r", Term: 3}, time.Second, time.Second); !errors.Is(err, ErrStale) {
 		t.Errorf("the predecessor, after a restart: %v", err)
 	}
-	b.hold(Order{"other", 1}, time.Second)
+	b.hold(Order{Run: "other", Term: 1}, time.Second)
+}
+
+// A command that was on its way while its sender ordered something else is not carried out any more.
+func TestLateCommandIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	call := func(n int64) Order { return Order{Run: "r", Term: 1, Call: n} }
+	b.hold(call(3), 5*time.Second)
+	b.hold(call(3), 5*time.Second) // twice
+	b.release(call(5))
+	if err := b.control.Hold(t.Context(), call(4), time.Second, time.Second); !errors.Is(err, ErrLate) {
+		t.Errorf("a late hold: %v", err)
+	}
+	if st := b.router.State(); st.Holding {
+		t.Errorf("state %+v", st)
+	}
+	b.hold(Order{Run: "r", Term: 2, Call: 1}, time.Second) // another process counts anew
+	b.release(Order{Run: "r", Term: 2})                    // a person does not count
 }
 
 func second[A any](_ A, err error) error { return err }

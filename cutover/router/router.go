@@ -222,7 +222,8 @@ func (r *Router) front(l *listener) http.Handler {
 			refuse(w, http.StatusNotFound, "", "not_found", "not a path of this listener")
 			return
 		}
-		x := &exchange{router: r, listener: l, in: in, class: l.classify(in.Method, in.URL)}
+		start := time.Now()
+		x := &exchange{router: r, listener: l, in: in, class: l.classify(in.Method, in.URL), arrived: start}
 		x.outcome.listener, x.outcome.class = l.name, x.class
 		x.newLogin = x.class == Login && l.name == "public" && first(in.URL.Query(), verifiers) == ""
 
@@ -242,7 +243,6 @@ func (r *Router) front(l *listener) http.Handler {
 		} else {
 			in.Body = http.MaxBytesReader(w, in.Body, r.config.Limits.Body)
 		}
-		start := time.Now()
 		defer func() {
 			x.outcome.took = time.Since(start) - x.outcome.held
 			r.stats.record(x.outcome)

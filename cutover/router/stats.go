@@ -22,10 +22,11 @@ type stats struct {
 	bySide  map[Side]*sideStats
 	held    int64
 	longest time.Duration
-	refused int64 // not forwarded: queue full, or waited too long
-	gone    int64 // the client left while it was held
-	again   int64 // attempts that a fence had refused and that were sent again
-	restart int64 // logins begun anew
+	read    time.Duration // the longest that a request which is never held waited for its turn
+	refused int64         // not forwarded: queue full, or waited too long
+	gone    int64         // the client left while it was held
+	again   int64         // attempts that a fence had refused and that were sent again
+	restart int64         // logins begun anew
 }
 
 type sideStats struct {
@@ -82,6 +83,7 @@ func (s *stats) expose(r *Router) {
 	gauge("tideover_router_held", "Requests that wait now.", func(st State) float64 { return float64(st.Held) })
 	gauge("tideover_router_logins", "Logins under way.", func(st State) float64 { return float64(st.Logins) })
 	gauge("tideover_router_hold_max_seconds", "The longest wait of a request since the start.", func(st State) float64 { return float64(st.LongestHoldMS) / 1000 })
+	gauge("tideover_router_read_wait_max_seconds", "The longest time that introspection, discovery or keys waited within the router, since the start.", func(st State) float64 { return st.LongestReadWaitMS / 1000 })
 	counter("tideover_router_coalesced_total", "Refresh requests answered with another's answer.", func(st State) float64 { return float64(st.Coalesced) })
 	counter("tideover_router_refused_total", "Requests that the router answered by 503: queue full, or waited too long.", func(st State) float64 { return float64(st.Refused) })
 	counter("tideover_router_fenced_retries_total", "Writes sent again after a fence had refused them.", func(st State) float64 { return float64(st.FencedRetries) })
@@ -105,9 +107,10 @@ type outcome struct {
 	took      time.Duration // without held
 	wasHeld   bool
 	held      time.Duration
-	forwarded bool // a server was asked
-	answered  bool // and answered
-	gone      bool // the client left before it was forwarded
+	waited    time.Duration // never held: from its arrival to its connection to a server
+	forwarded bool          // a server was asked
+	answered  bool          // and answered
+	gone      bool          // the client left before it was forwarded
 }
 
 func (s *stats) record(o outcome) {
@@ -138,6 +141,7 @@ func (s *stats) record(o outcome) {
 		side.unreachable++
 		return
 	}
+	s.read = max(s.read, o.waited)
 	s.latency.WithLabelValues(string(o.class), string(o.side)).Observe(o.took.Seconds())
 	// Only a value outside the histogram fails, and this one is cut to it.
 	_ = side.latency.RecordValue(min(max(o.took.Microseconds(), 1), time.Minute.Microseconds()))
@@ -159,6 +163,7 @@ func (s *stats) fill(st *State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.LongestHoldMS = s.longest.Milliseconds()
+	st.LongestReadWaitMS = float64(s.read.Microseconds()) / 1000
 	st.HeldTotal, st.Refused, st.Gone = s.held, s.refused, s.gone
 	st.FencedRetries, st.RestartedLogins = s.again, s.restart
 	st.Sides = map[Side]SideState{}

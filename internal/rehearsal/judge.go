@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/postgres"
@@ -26,6 +27,11 @@ func (p *performance) judge(ctx context.Context) error {
 	defer cancel()
 	if err := p.generator.Sweep(sweep); err != nil {
 		return fmt.Errorf("traffic: last questions: %w", err)
+	}
+	if router, err := router.NewClient(p.stage.RouterControl, p.stage.RouterToken).State(sweep); err != nil {
+		return fmt.Errorf("ask the router for its figures: %w", err)
+	} else {
+		p.report.Requests.ReadWaitMSMax = router.LongestReadWaitMS
 	}
 	history := p.generator.History()
 	if err := p.keep.history(history); err != nil {
@@ -84,6 +90,8 @@ func (p *performance) checked(h *traffic.History, v traffic.Verdict) {
 	held := h.Held()
 	r.Requests.Held = held.Count
 	r.Requests.HoldMSP50, r.Requests.HoldMSMax = milliseconds(held.P50), milliseconds(held.Max)
+	reads := h.ReadsInHold()
+	r.Requests.ReadsInHold, r.Requests.ReadMSInHold = reads.Count, milliseconds(reads.Max)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -56,6 +56,10 @@ func Sizes() map[string]Size {
 			Seed:    seed.Options{Clients: 20, Sessions: 2_000, Offending: true},
 			Clients: 24, Rate: 140, Before: 4 * time.Second, After: 3 * time.Second,
 		},
+		"busy": { // as many requests a second as two cores bear
+			Seed:    seed.Options{Clients: 20, Sessions: 2_000, Offending: true},
+			Clients: 64, Rate: 500, Before: 4 * time.Second, After: 3 * time.Second,
+		},
 		"medium": {
 			Seed:    seed.Options{Clients: 200, Sessions: 60_000, Offending: true},
 			Clients: 32, Rate: 200, Before: 10 * time.Second, After: 10 * time.Second,

@@ -28,13 +28,18 @@ type Report struct {
 
 // Requests is what the clients saw.
 type Requests struct {
-	Total       int     `json:"total"`
-	Failed      int     `json:"failed"`
-	Held        int     `json:"held"`
-	HoldMSP50   float64 `json:"hold_ms_p50"`
-	HoldMSMax   float64 `json:"hold_ms_max"`
-	P95MSBefore float64 `json:"p95_ms_before"`
-	P95MSAfter  float64 `json:"p95_ms_after"`
+	Total     int     `json:"total"`
+	Failed    int     `json:"failed"`
+	Held      int     `json:"held"`
+	HoldMSP50 float64 `json:"hold_ms_p50"`
+	HoldMSMax float64 `json:"hold_ms_max"`
+	// Reads are introspection, userinfo, discovery and keys, which nothing holds: those that were asked within the hold,
+	// the longest that one of them took, and the longest that any read of the rehearsal waited in the router for its turn.
+	ReadsInHold   int     `json:"reads_in_hold"`
+	ReadMSInHold  float64 `json:"read_ms_max_in_hold"`
+	ReadWaitMSMax float64 `json:"read_wait_ms_max"`
+	P95MSBefore   float64 `json:"p95_ms_before"`
+	P95MSAfter    float64 `json:"p95_ms_after"`
 }
 
 // Revocations is authority taken away. Captured counts the changes that triggers recorded; Replayed those applied on

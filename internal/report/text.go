@@ -105,8 +105,8 @@ func (t *text) proved(r Report) {
 	} else {
 		row(verdict(q.Failed == 0), "requests", "%s answered, %s failed; p95 %s before, %s after",
 			Thousands(q.Total), Thousands(q.Failed), millis(q.P95MSBefore), millis(q.P95MSAfter))
-		row(unasked, "held", "%s requests waited: half of them %s or less, the longest %s",
-			Thousands(q.Held), millis(q.HoldMSP50), millis(q.HoldMSMax))
+		row(unasked, "held", "%s requests waited: half of them %s or less, the longest %s; no read longer than %s",
+			Thousands(q.Held), millis(q.HoldMSP50), millis(q.HoldMSMax), millis(q.ReadWaitMSMax))
 	}
 	t.revocations(r.Revocations, q.Total > 0, row)
 	if a := r.Authorizations; a.Issued == 0 && a.Lost == 0 {

@@ -50,18 +50,7 @@ func (h *History) Latency(from, to string, kinds ...Kind) Summary {
 // between the last hold before the release and the release, or were sent before and answered only after it.
 func (h *History) Held() Summary {
 	ops, tl, _ := fold(h)
-	hold, released := never, never
-	for _, m := range tl.marks {
-		switch {
-		case m.Mark == MarkHold && (released == never || hold == never):
-			hold, released = m.At, never
-		case (m.Mark == MarkReleased || m.Mark == MarkAborted) && hold != never && released == never:
-			released = m.At
-		}
-	}
-	if hold == never {
-		return Summary{}
-	}
+	hold, released := lastHold(tl.marks)
 	var ds []time.Duration
 	for _, o := range ops {
 		within := o.start >= hold && o.start < released
@@ -71,6 +60,34 @@ func (h *History) Held() Summary {
 		}
 	}
 	return Summarize(ds)
+}
+
+// ReadsInHold summarizes the requests of the kinds that no switch holds, as far as they began within the last hold.
+func (h *History) ReadsInHold() Summary {
+	ops, tl, _ := fold(h)
+	hold, released := lastHold(tl.marks)
+	var ds []time.Duration
+	for _, o := range ops {
+		if o.Target == Router && (o.Kind == Introspect || o.Kind == Userinfo || o.Kind == JWKS || o.Kind == Discovery) &&
+			o.start >= hold && o.start < released && o.end != never {
+			ds = append(ds, o.end-o.start)
+		}
+	}
+	return Summarize(ds)
+}
+
+// lastHold is the last hold before the first release, or twice never.
+func lastHold(marks []Record) (hold, released time.Duration) {
+	hold, released = never, never
+	for _, m := range marks {
+		switch {
+		case m.Mark == MarkHold && (released == never || hold == never):
+			hold, released = m.At, never
+		case (m.Mark == MarkReleased || m.Mark == MarkAborted) && hold != never && released == never:
+			released = m.At
+		}
+	}
+	return hold, released
 }
 
 // waits reports whether a router holds requests of this kind during a switch.
