@@ -48,7 +48,7 @@ func (d *decoder) checkMigrate(path string, c *MigrateSpec) {
 		d.add(join(path, "to"), "the command decides itself how far it goes", "counts with source only")
 	}
 	if c.Target == "offline" {
-		for name, given := range map[string]bool{"from": c.From != 0, "allow": len(c.Allow) > 0, "end_blockers": len(c.EndBlockers) > 0} {
+		for name, given := range map[string]bool{"from": c.From != 0, "allow": len(c.Allow) > 0, "defer": len(c.Defer) > 0, "end_blockers": len(c.EndBlockers) > 0} {
 			if given {
 				d.add(join(path, name), "leave it out: nobody waits for an offline migration", "counts with target: live only")
 			}

@@ -65,6 +65,8 @@ var runbookFields = map[string]field{
 	"MigrateSpec.allow": {Doc: "With `live`: the hazards that you accept, by their names (docs/sqlrewrite.md).", Enum: []string{
 		"blocks-writes", "blocks-reads", "rewrites-table", "holds-lock", "writes-whole-table", "moves-data", "breaks-old-server",
 		"loses-data", "fails-on-rows", "opaque", "unknown", "not-split"}},
+	"MigrateSpec.defer": {Doc: "With `live`: hazards whose statements wait for `retire`, when the old server is gone; the new server finds its version all the same.",
+		Enum: []string{"breaks-old-server", "loses-data"}},
 	"MigrateSpec.end_blockers": {Doc: "With `live`: application names whose sessions may be ended when they hold up a lock of ours. Default: none."},
 
 	"ReplaySpec.batch":      {Doc: "Changes in a batch, at most.", Min: 1, Max: 100_000},

@@ -237,6 +237,28 @@ steps:
 	}
 }
 
+// TestDeferred: what is put off needs a retire that waits for a person.
+func TestDeferred(t *testing.T) {
+	t.Parallel()
+	for retire, ok := range map[string]bool{"": false, "  - step: retire\n": false, "  - step: retire\n    approve: true\n": true} {
+		_, err := plan.ParseRunbook("in-place.yaml", []byte(`
+version: 1
+profile: hydra
+blue: {dsn: "${BLUE}"}
+steps:
+  - step: preflight
+  - step: migrate
+    target: live
+    source: migrations
+    defer: [breaks-old-server]
+  - step: validate
+`+retire), environment)
+		if (err == nil) != ok {
+			t.Errorf("with %q: %v", retire, err)
+		}
+	}
+}
+
 func TestLoadFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -114,6 +114,21 @@ func (d *decoder) checkOrder(rb *Runbook) {
 		d.add(item("steps", i), "make it the last step: it removes what the others need", "retire comes before %s", steps[i+1])
 	}
 	d.checkLive(steps)
+	d.checkDeferred(rb)
+}
+
+// checkDeferred: what a migration puts off is run by retire, which must not come while the old server serves.
+func (d *decoder) checkDeferred(rb *Runbook) {
+	for i, s := range rb.Steps {
+		m, ok := s.Config.(*MigrateSpec)
+		if !ok || len(m.Defer) == 0 {
+			continue
+		}
+		if j := slices.IndexFunc(rb.Steps, func(s StepSpec) bool { return s.Kind == Retire && s.Approve }); j < 0 {
+			d.add(join(item("steps", i), "defer"), "end the runbook with a `retire` that has `approve: true`, and approve it when the old server is gone",
+				"nothing runs what is put off")
+		}
+	}
 }
 
 func (d *decoder) checkNeeds(first map[moment]int) {

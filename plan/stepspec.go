@@ -68,6 +68,8 @@ type MigrateSpec struct {
 	Command []string `yaml:"command"` // the vendor's own; the DSN is in the environment variable DSN
 	// Allow names hazards of live migrations that a person accepts (docs/sqlrewrite.md).
 	Allow []string `yaml:"allow"`
+	// Defer names hazards whose statements wait for retire, when the old server is gone.
+	Defer []string `yaml:"defer"`
 	// EndBlockers are application names whose sessions a live migration may end when they hold up its locks.
 	EndBlockers []string `yaml:"end_blockers"`
 }

@@ -73,7 +73,7 @@ func block(body string) string {
 // backfill gives the batches of a statement that writes a whole table; nil: it stays as it is.
 func (l *live) backfill(st *Statement, sc *scope) []unit {
 	a := analyze(st, sc)
-	if !slices.ContainsFunc(a.Hazards, func(h Hazard) bool { return h.Name == WritesTable || h.Name == MovesData }) {
+	if !st.copied && !slices.ContainsFunc(a.Hazards, func(h Hazard) bool { return h.Name == WritesTable || h.Name == MovesData }) {
 		return nil
 	}
 	b, ok := inBatches(st.node)
@@ -82,6 +82,9 @@ func (l *live) backfill(st *Statement, sc *scope) []unit {
 	}
 	l.jobs++
 	b.job = fmt.Sprintf("%s:%d:%d", l.script, st.Line, l.jobs)
+	if st.copied {
+		b.job += copySuffix
+	}
 	return []unit{{[]*Statement{l.text(st, b.sql())}, outside}, {[]*Statement{l.text(st, b.doneSQL())}, alone}}
 }
 
@@ -115,7 +118,7 @@ func inBatches(n *pg.Node) (b batch, ok bool) {
 	case *pg.Node_InsertStmt:
 		i := v.InsertStmt
 		q := i.GetSelectStmt().GetSelectStmt()
-		if i.WithClause != nil || len(i.ReturningList) > 0 || !rowByRow(q) || len(q.FromClause) != 1 {
+		if i.WithClause != nil || len(i.ReturningList) > 0 || !rowByRow(unlocked(i)) || len(q.FromClause) != 1 {
 			return b, false
 		}
 		if table = leftmost(q.FromClause[0]); table == nil || nameOf(table) == nameOf(i.Relation) {
@@ -138,6 +141,18 @@ func inBatches(n *pg.Node) (b batch, ok bool) {
 	}
 	b.head, b.tail, _ = strings.Cut(sql, placeholder)
 	return b, true
+}
+
+// unlocked is an INSERT's query without the locks that our copies take.
+func unlocked(i *pg.InsertStmt) *pg.SelectStmt {
+	q := i.GetSelectStmt().GetSelectStmt()
+	if i.GetOnConflictClause().GetAction() != pg.OnConflictAction_ONCONFLICT_NOTHING || len(q.GetLockingClause()) != 1 ||
+		q.LockingClause[0].GetLockingClause().GetStrength() != pg.LockClauseStrength_LCS_FORKEYSHARE {
+		return q
+	}
+	q = clone(q)
+	q.LockingClause = nil
+	return q
 }
 
 // rowByRow: each row of the first table gives its rows, whatever the others are.

@@ -15,7 +15,11 @@ func (s *Script) bound() *Hazard {
 		return whole(s.Up[0], "a StatementBegin block has several statements", "one statement in each block")
 	}
 	var written *Statement
+	copied := copies(s.Up)
 	for _, st := range s.Up {
+		if _, ok := copied[st]; ok && !s.NoTransaction {
+			continue
+		}
 		a := Analyze(st)
 		switch v := st.node.GetNode().(type) {
 		case *pg.Node_VariableSetStmt, *pg.Node_DiscardStmt:
@@ -85,6 +89,10 @@ func together(st *Statement, sc *scope) bool {
 		return false // only things of its own
 	}
 	switch v := st.node.GetNode().(type) {
+	case *pg.Node_DoStmt:
+		_, begins := isCopyBegin(st)
+		_, ends := isCopyEnd(st)
+		return !begins && !ends
 	case *pg.Node_DropStmt:
 		return v.DropStmt.RemoveType != pg.ObjectType_OBJECT_INDEX || v.DropStmt.Behavior == pg.DropBehavior_DROP_CASCADE
 	case *pg.Node_AlterTableStmt:

@@ -14,6 +14,7 @@ type File struct {
 	Part, Parts   int   // which of the script's files it is, from 1; after the last the script's version is reached
 	NoTransaction bool  // wait long for locks here: CREATE INDEX CONCURRENTLY waits for transactions, and blocks nobody
 	SQL           string
+	Hazards       []string `json:",omitempty"` // the names of those that this file has, each once
 }
 
 // render writes the files. Down goes into the first: goose takes it back last.

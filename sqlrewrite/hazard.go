@@ -1,5 +1,7 @@
 package sqlrewrite
 
+import "slices"
+
 // The names by which a person allows a hazard.
 const (
 	BlocksWrites    = "blocks-writes"      // writes wait for as long as the statement takes
@@ -20,6 +22,16 @@ const (
 func HazardNames() []string {
 	return []string{BlocksWrites, BlocksReads, RewritesTable, HoldsLock, WritesTable, MovesData, BreaksOldServer, LosesData, FailsOnRows,
 		Opaque, Unknown, NotSplit}
+}
+
+func hazardNames(list []Hazard) []string {
+	var names []string
+	for _, h := range list {
+		if !slices.Contains(names, h.Name) {
+			names = append(names, h.Name)
+		}
+	}
+	return names
 }
 
 // Hazard is what a statement does to live traffic and rewriting doesn't take away.

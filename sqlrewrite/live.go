@@ -43,8 +43,11 @@ func Live(s *Script) (Rewritten, error) {
 		own := *st
 		list[i] = &own
 	}
-	list = indexFirst(list)
 	l := &live{script: s.Name, names: map[string]bool{}}
+	list = indexFirst(list)
+	if !s.NoTransaction {
+		list = l.withCopies(list)
+	}
 	given := part{s.Up, s.NoTransaction}
 	parts := l.settle(part{list, s.NoTransaction}, 0)
 	if l.err != nil {
@@ -58,8 +61,10 @@ func Live(s *Script) (Rewritten, error) {
 		if r.Files, err = s.render(parts); err != nil {
 			return s.whole(given, err)
 		}
-		for _, p := range parts {
-			r.Hazards = append(r.Hazards, p.hazards()...)
+		for i, p := range parts {
+			hazards := p.hazards()
+			r.Files[i].Hazards = hazardNames(hazards)
+			r.Hazards = append(r.Hazards, hazards...)
 		}
 		return r, err
 	}
@@ -71,6 +76,7 @@ func Live(s *Script) (Rewritten, error) {
 	if changed {
 		r.Hazards = append([]Hazard{*cause}, r.Hazards...)
 	}
+	r.Files[0].Hazards = hazardNames(r.Hazards)
 	return r, nil
 }
 
@@ -83,6 +89,7 @@ func (s *Script) whole(given part, cause error) (Rewritten, error) {
 	first := s.Up[0]
 	r.Hazards = append([]Hazard{{Name: NotSplit, File: s.Name, Line: first.Line, Statement: first.SQL, Text: "the script stays as it is: " + cause.Error(),
 		Hint: "split it by hand"}}, given.hazards()...)
+	r.Files[0].Hazards = hazardNames(r.Hazards)
 	return r, nil
 }
 

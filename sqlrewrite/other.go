@@ -2,6 +2,7 @@ package sqlrewrite
 
 import (
 	"slices"
+	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
@@ -110,8 +111,22 @@ func (r *reader) other(n *pg.Node) {
 
 // ours tells of the blocks that rewriting has written, whose effect is known.
 func (r *reader) ours() bool {
-	if _, original, ok := batched(r.st); ok {
+	if t, ok := isCopyBegin(r.st); ok {
+		r.because("triggers are made that write a copy", "sql-createtrigger")
+		r.touch(t, "table", ShareRowExclusive)
+		return true
+	}
+	if t, ok := isCopyEnd(r.st); ok {
+		r.because("the triggers that wrote a copy are taken away", "sql-droptrigger")
+		r.touch(t, "table", AccessExclusive)
+		return true
+	}
+	if b, original, ok := batched(r.st); ok {
 		r.because("rows are written in batches, each in a transaction of its own", "sql-update")
+		if own := *r.st; strings.HasSuffix(b.job, copySuffix) {
+			own.copied = true
+			r.st = &own
+		}
 		r.rows(original)
 		r.a.Hazards = slices.DeleteFunc(r.a.Hazards, func(h Hazard) bool { return h.Name == WritesTable })
 		return true

@@ -17,7 +17,7 @@ func (r *reader) rows(n *pg.Node) {
 		for _, t := range r.scope.targets[nameOf(v.InsertStmt.Relation)] {
 			r.touch(t, "table", RowShare)
 		}
-		if r.reads(n, v.InsertStmt.Relation) {
+		if r.reads(n, v.InsertStmt.Relation) && !r.st.copied {
 			r.moves()
 		}
 	case *pg.Node_UpdateStmt:

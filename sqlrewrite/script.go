@@ -55,9 +55,10 @@ type Statement struct {
 	Column int    // in characters, from 1
 	SQL    string // without the semicolon, and without comments around it
 
-	node  *pg.Node
-	scope *scope // what the script has created before
-	known *known // what the folder's earlier scripts say of tables; nil: nothing
+	node   *pg.Node
+	scope  *scope // what the script has created before
+	known  *known // what the folder's earlier scripts say of tables; nil: nothing
+	copied bool   // ours: it fills what triggers keep up to date
 }
 
 // Target is the name of the goose file that the script becomes, before it is split.

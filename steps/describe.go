@@ -72,7 +72,11 @@ func describeMigrate(c *plan.MigrateSpec) (does, undo string) {
 		what = strings.Join(c.Command, " ")
 	}
 	if c.Target == "live" {
-		return what + " on blue, in place, under the lock budget", "none: a point of no return"
+		what += " on blue, in place, under the lock budget"
+		if len(c.Defer) > 0 {
+			what += "; " + strings.Join(c.Defer, " and ") + " wait for retire"
+		}
+		return what, "none: a point of no return"
 	}
 	return what + " on green, which serves nobody yet", "green emptied"
 }

@@ -89,7 +89,7 @@ func (e *Env) migratorOf(m *plan.MigrateSpec) migrator {
 func (e *Env) gooseOf(m *plan.MigrateSpec, tell func(migrate.Notice)) *migrate.Goose {
 	options := []migrate.Option{migrate.InSchema(e.Profile.Schema), migrate.InFormat(m.Format)}
 	if m.Target == "live" {
-		options = append(options, migrate.Live(e.budget()), migrate.Allow(m.Allow...), migrate.EndBlockers(m.EndBlockers...), migrate.Told(tell))
+		options = append(options, migrate.Live(e.budget()), migrate.Allow(m.Allow...), migrate.Defer(m.Defer...), migrate.EndBlockers(m.EndBlockers...), migrate.Told(tell))
 	}
 	if m.Source == "bundled" {
 		return migrate.NewGoose(schema.Files(), m.To, options...)

@@ -93,6 +93,20 @@ func CheckMigrations(rb *plan.Runbook, profile *plan.Profile) error {
 // liveMigrateStep is migrate with target: live. It has no Undo: blue's own schema has changed, and is served so.
 type liveMigrateStep struct{ migrateStep }
 
+// finish runs what was put off until the old server is gone.
+func (s *liveMigrateStep) finish(ctx context.Context, p *Progress) error {
+	g := s.env.gooseOf(s.spec, s.tell(ctx, p))
+	left, err := g.Late(ctx, s.database())
+	if err != nil || left == 0 {
+		return err
+	}
+	var done int64
+	return g.Finish(ctx, s.database(), func(_ int64, file string, _ time.Duration) {
+		done++
+		p.Report(done, int64(left), "steps", file)
+	})
+}
+
 // offlineMigrateStep is migrate with target: offline, taken back by emptying green.
 type offlineMigrateStep struct{ migrateStep }
 

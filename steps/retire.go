@@ -19,12 +19,7 @@ func (s *retireStep) Done(context.Context) (bool, error) { return false, nil }
 // Run removes triggers, scratch databases and green's fence, restores token lifetimes on green, and lets jobs go on.
 func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 	if s.env.Runbook.InPlace() {
-		for _, step := range s.env.steps {
-			if views, ok := step.(*compatViewsStep); ok {
-				return views.Undo(ctx, p)
-			}
-		}
-		return p.Note(ctx, "info", "blue was upgraded in place: there is nothing to remove, and no other side")
+		return s.inPlace(ctx, p)
 	}
 	if r, err := s.env.Replayer(); err == nil {
 		if err := r.Close(ctx); err != nil {
@@ -56,4 +51,31 @@ func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 		}
 	}
 	return p.Note(ctx, "info", "blue is kept and refuses writes; drop its database when you no longer need the way back's evidence")
+}
+
+// inPlace takes away what stood in for the old server's sake: the views, then what the migrations put off.
+func (s *retireStep) inPlace(ctx context.Context, p *Progress) error {
+	did := false
+	for _, step := range s.env.steps {
+		if views, ok := step.(*compatViewsStep); ok {
+			did = true
+			if err := views.Undo(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	for _, step := range s.env.steps {
+		m, ok := step.(*liveMigrateStep)
+		if !ok || len(m.spec.Defer) == 0 {
+			continue
+		}
+		did = true
+		if err := m.finish(ctx, p); err != nil {
+			return err
+		}
+	}
+	if did {
+		return nil
+	}
+	return p.Note(ctx, "info", "blue was upgraded in place: there is nothing to remove, and no other side")
 }

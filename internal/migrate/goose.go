@@ -25,9 +25,9 @@ type Goose struct {
 	budget *postgres.Budget
 	format sqlrewrite.Format
 	// What Live needs besides.
-	allow, endBlockers []string
-	tell               func(Notice)
-	patience           time.Duration
+	allow, deferred, endBlockers []string
+	tell                         func(Notice)
+	patience                     time.Duration
 	// scripts is the folder as read, where it isn't goose's; readErr says why it can't be read.
 	scripts *sqlrewrite.Source
 	readErr error

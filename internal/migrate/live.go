@@ -78,38 +78,45 @@ func (g *Goose) LiveHazards(from int64) error {
 			pending = append(pending, f)
 		}
 	}
-	_, hazards, err := g.rewrite(pending)
+	rewritten, hazards, scripts, err := g.rewrite(pending)
 	if err != nil {
 		return err
 	}
-	return Refused(hazards, g.allow)
+	if err := Refused(hazards, g.accepted()); err != nil {
+		return err
+	}
+	return g.checkLate(pending, rewritten, scripts)
 }
 
+// accepted are the hazards that a person has allowed now or for later.
+func (g *Goose) accepted() []string { return slices.Concat(g.allow, g.deferred) }
+
 // rewrite makes the files lock-safe. The scripts before them are read too: they say what types columns have.
-func (g *Goose) rewrite(pending []file) (map[int64]sqlrewrite.Rewritten, []sqlrewrite.Hazard, error) {
+func (g *Goose) rewrite(pending []file) (_ map[int64]sqlrewrite.Rewritten, _ []sqlrewrite.Hazard, scripts map[int64]*sqlrewrite.Script, _ error) {
 	s := g.scripts
 	if s == nil {
 		var err error
 		if s, err = sqlrewrite.ReadFolder(sqlOnly{g.fsys}, sqlrewrite.GooseFormat); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	all, hazards := map[int64]sqlrewrite.Rewritten{}, []sqlrewrite.Hazard(nil)
+	scripts = map[int64]*sqlrewrite.Script{}
 	for _, script := range s.Scripts {
 		v, err := sqlrewrite.Version(script.Target())
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if !slices.ContainsFunc(pending, func(f file) bool { return f.version == v }) {
 			continue
 		}
 		r, err := sqlrewrite.Live(script)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		all[v], hazards = r, append(hazards, r.Hazards...)
+		all[v], scripts[v], hazards = r, script, append(hazards, r.Hazards...)
 	}
-	return all, hazards, nil
+	return all, hazards, scripts, nil
 }
 
 // sqlOnly leaves out the .go files that may stand beside migrations.
@@ -118,31 +125,22 @@ type sqlOnly struct{ fs.FS }
 // migrateLive runs the pending files rewritten. A version counts as reached when its last part is done; until then the
 // rewritten parts are kept in the database, so that a later process goes on with exactly the same.
 func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, applied Applied) error {
-	conn, err := g.connect(ctx, dsn)
+	e, closed, err := g.executor(ctx, dsn)
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, conn)
-	watch, err := g.connect(ctx, dsn)
-	if err != nil {
-		return err
-	}
-	defer hang(ctx, watch)
-	e := &Executor{Conn: conn, Watch: watch, Budget: *g.budget, Patience: g.patience, EndBlockers: g.endBlockers, Tell: g.tell}
-	if err := e.alone(ctx); err != nil {
-		return err
-	}
-	ledger, err := openLedger(ctx, conn)
+	defer closed()
+	ledger, err := openLedger(ctx, e.Conn)
 	if err != nil {
 		return err
 	}
 	// What another process has finished while we waited for it is done.
-	done, err := g.recorded(ctx, conn)
+	done, err := g.recorded(ctx, e.Conn)
 	if err != nil {
 		return err
 	}
 	files = slices.DeleteFunc(slices.Clone(files), func(f file) bool { return done[f.version] })
-	rewritten, _, err := g.rewrite(files)
+	rewritten, _, scripts, err := g.rewrite(files)
 	if err != nil {
 		return err
 	}
@@ -152,34 +150,73 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 			hazards = append(hazards, rewritten[f.version].Hazards...)
 		}
 	}
-	if err := Refused(hazards, g.allow); err != nil {
+	if err := Refused(hazards, g.accepted()); err != nil {
+		return err
+	}
+	if err := g.checkLate(files, rewritten, scripts); err != nil {
 		return err
 	}
 	for _, f := range files {
-		began := time.Now()
-		r := rewritten[f.version]
-		entry, err := ledger.entry(ctx, f, r.Files)
-		if err == nil {
-			err = e.parts(ctx, ledger, entry)
-		}
-		if err != nil {
-			var hinted *Error
-			if errors.As(err, &hinted) {
+		if err := timed(applied, f.version, f.name, func() error {
+			entry, err := ledger.entry(ctx, f, rewritten[f.version].Files)
+			if err != nil {
 				return err
 			}
-			return &Error{Version: f.version, File: f.name, Err: err, Live: true}
-		}
-		if applied != nil {
-			applied(f.version, f.name, time.Since(began))
+			return e.parts(ctx, ledger, entry, g.deferred)
+		}); err != nil {
+			return err
 		}
 	}
 	return ledger.drop(ctx)
 }
 
-// parts runs what is left of one migration.
-func (e *Executor) parts(ctx context.Context, l *ledger, m *entry) error {
+// executor is alone at the database until closed is called.
+func (g *Goose) executor(ctx context.Context, dsn string) (_ *Executor, closed func(), err error) {
+	conn, err := g.connect(ctx, dsn)
+	if err != nil {
+		return nil, nil, err
+	}
+	watch, err := g.connect(ctx, dsn)
+	if err != nil {
+		hang(ctx, conn)
+		return nil, nil, err
+	}
+	closed = func() {
+		hang(ctx, watch)
+		hang(ctx, conn)
+	}
+	e := &Executor{Conn: conn, Watch: watch, Budget: *g.budget, Patience: g.patience, EndBlockers: g.endBlockers, Tell: g.tell}
+	if err := e.alone(ctx); err != nil {
+		closed()
+		return nil, nil, err
+	}
+	return e, closed, nil
+}
+
+// timed runs one migration and tells how long it took; its error says which it was.
+func timed(applied Applied, version int64, name string, run func() error) error {
+	began := time.Now()
+	if err := run(); err != nil {
+		var hinted *Error
+		if errors.As(err, &hinted) {
+			return err
+		}
+		return &Error{Version: version, File: name, Err: err, Live: true}
+	}
+	if applied != nil {
+		applied(version, name, time.Since(began))
+	}
+	return nil
+}
+
+// parts runs what is left of one migration, up to the first part that has a deferred hazard.
+func (e *Executor) parts(ctx context.Context, l *ledger, m *entry, deferred []string) error {
 	for m.Part < len(m.Files) {
 		f := m.Files[m.Part]
+		if m.Step == 0 && f.Has(deferred) {
+			e.tell(Notice{Text: fmt.Sprintf("%s: what only the old server needs is removed by retire", m.Name)})
+			return l.putOff(ctx, l.conn, m)
+		}
 		if err := e.Run(ctx, f, m.Step, func(ctx context.Context, db postgres.Execer, step, steps int) error {
 			return l.done(ctx, db, m, step == steps)
 		}); err != nil {
