@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -71,18 +72,58 @@ func (l *listener) classify(method string, u *url.URL) Class {
 }
 
 // refused reports whether the public listener must not pass the path on, because it means something on the admin
-// listener and nothing, or less, on the public one. The public listener of a server does not serve such paths; this
-// holds also where somebody has pointed both targets at one port.
+// listener and nothing, or less, on the public one, in any way in which a server may read it. The public listener of a
+// server does not serve such paths; this holds also where somebody has pointed both targets at one port.
 func (l *listener) refused(u *url.URL) bool {
 	if l.foreign == nil {
 		return false
 	}
-	clean, _ := canonical(u)
-	if p := l.foreign.GreenPrefix; p != "" && matches(p, clean) > 0 {
-		return true
+	for _, clean := range readings(u) {
+		if p := l.foreign.GreenPrefix; p != "" && matches(p, clean) > 0 {
+			return true
+		}
+		if longest(l.foreign.Routes, clean) > longest(l.spec.Routes, clean) {
+			return true
+		}
 	}
-	return longest(l.foreign.Routes, clean) > longest(l.spec.Routes, clean)
+	return false
 }
+
+// readings are the ways in which servers may read a path: decoded once or again, with dot segments before or after
+// that, without parameters (;v=1) and control characters, and in small letters.
+func readings(u *url.URL) []string {
+	var all []string
+	add := func(p string) {
+		p = path.Clean("/" + strings.ReplaceAll(p, `\`, "/"))
+		if !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	p := u.Path
+	for range 4 { // four times encoded is nobody's mistake
+		add(p)
+		bare := strings.Map(func(r rune) rune {
+			if r <= ' ' || r == 0x7f {
+				return -1
+			}
+			return r
+		}, parameters.ReplaceAllString(strings.ReplaceAll(p, `\`, "/"), ""))
+		add(bare)
+		add(strings.ToLower(bare))
+		if cut := strings.IndexAny(bare, "?#"); cut >= 0 { // encoded, so that they ended nothing
+			add(strings.ToLower(bare[:cut]))
+		}
+		decoded, err := url.PathUnescape(p)
+		if err != nil || decoded == p {
+			break
+		}
+		p = decoded
+	}
+	return all
+}
+
+// parameters are what RFC 3986 section 3.3 lets a path segment carry.
+var parameters = regexp.MustCompile(`;[^/]*`)
 
 func longest(routes []plan.Route, clean string) int {
 	n := 0

@@ -47,6 +47,9 @@ type Limits struct {
 	Queue       int           // requests that wait at once; default 10000
 	QueueBytes  int64         // their bodies together; default 64 MiB
 	Body        int64         // one request's body; default 1 MiB
+	Large       int           // bodies above 64 KiB that are read or wait at once; default 64
+	Header      time.Duration // for a client to send its header; default 10s
+	BodyTime    time.Duration // for a client to send the body of a request; default 30s
 	Wait        time.Duration // longest that one request is held, all in all; default 30s
 	Hold        time.Duration // longest deadline that a hold or drain may ask for; default 60s
 	Fenced      time.Duration // how long a write refused by a fence is tried again while nothing is held; default 5s
@@ -63,6 +66,9 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Queue, 10_000)
 	set(&l.QueueBytes, 64<<20)
 	set(&l.Body, 1<<20)
+	set(&l.Large, 64)
+	set(&l.Header, 10*time.Second)
+	set(&l.BodyTime, 30*time.Second)
 	set(&l.Wait, 30*time.Second)
 	set(&l.Hold, time.Minute)
 	set(&l.Fenced, 5*time.Second)

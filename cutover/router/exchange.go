@@ -23,7 +23,7 @@ type exchange struct {
 	class    Class
 	newLogin bool
 	arrived  time.Time
-	body     []byte // of a request that waits: read whole
+	body     []byte // read whole
 	outcome  outcome
 }
 
@@ -198,14 +198,11 @@ func (s *streamed) Close() error {
 func (x *exchange) send(out *http.Request, side Side) (*http.Response, error) {
 	req := out.Clone(out.Context())
 	x.listener.aim(req.URL, side)
-	if x.class.waits() {
-		body := x.body
+	body := x.body
+	req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, int64(len(body))
+	if len(body) > 0 {
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		req.Body, _ = req.GetBody()
-		req.ContentLength = int64(len(body))
-		if len(body) == 0 {
-			req.Body, req.GetBody = http.NoBody, nil
-		}
 	}
 	x.outcome.side, x.outcome.forwarded = side, true
 	if !x.class.waits() {
@@ -266,6 +263,17 @@ func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	x.router.log.Warn("request not answered by a server", "listener", x.listener.name, "class", string(x.class), "error", err)
 	x.outcome.status = status
 	refuse(w, status, retry, code, what)
+}
+
+// refuse answers a request whose body is not taken.
+func (x *exchange) refuse(w http.ResponseWriter, status int) {
+	x.outcome.status = status
+	x.router.stats.record(x.outcome)
+	if status == http.StatusServiceUnavailable {
+		refuse(w, status, "1", "temporarily_unavailable", "please try again")
+		return
+	}
+	refuse(w, status, "", "invalid_request", http.StatusText(status))
 }
 
 func refuse(w http.ResponseWriter, status int, retry, code, what string) {

@@ -43,6 +43,13 @@ var profile = plan.HTTP{
 	Health: "/health/ready", RefreshPath: "/oauth2/token",
 }
 
+func routes(paths ...string) (all []plan.Route) {
+	for _, p := range paths {
+		all = append(all, plan.Route{Path: p, Class: "write"})
+	}
+	return all
+}
+
 // seen is a request as an upstream server got it.
 type seen struct {
 	Side, Listener, Method, URI, Host, Body string
@@ -59,13 +66,13 @@ type upstream struct {
 	seen   []seen
 }
 
-func newUpstream(t *testing.T, side string) *upstream {
+func newUpstream(t testing.TB, side string) *upstream {
 	u := &upstream{side: side}
 	u.public, u.admin = u.listen(t, "public"), u.listen(t, "admin")
 	return u
 }
 
-func (u *upstream) listen(t *testing.T, name string) *httptest.Server {
+func (u *upstream) listen(t testing.TB, name string) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		got := seen{u.side, name, r.Method, r.RequestURI, r.Host, string(body), r.Header.Clone()}
@@ -96,7 +103,7 @@ func (u *upstream) requests() []seen {
 }
 
 type bundle struct {
-	t           *testing.T
+	t           testing.TB
 	blue, green *upstream
 	config      Config
 	router      *Router
@@ -106,7 +113,7 @@ type bundle struct {
 	stop        func()
 }
 
-func setup(t *testing.T, change func(*Config)) *bundle {
+func setup(t testing.TB, change func(*Config)) *bundle {
 	t.Helper()
 	b := &bundle{t: t, blue: newUpstream(t, "blue"), green: newUpstream(t, "green")}
 	b.config = Config{
@@ -186,7 +193,7 @@ func later(ctx context.Context, method, target, body string, header ...string) <
 }
 
 // eventually waits for a condition of another process' making.
-func eventually(t *testing.T, what string, f func() bool) {
+func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !f(); {
 		if time.Now().After(end) {

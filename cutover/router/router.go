@@ -13,11 +13,9 @@
 package router
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,6 +39,7 @@ type Router struct {
 	transports map[Side]*http.Transport
 	listeners  map[string]net.Listener
 	fronts     map[string]*listener
+	large      chan struct{} // a place for each large body
 }
 
 // Addresses are where the router listens, as host:port.
@@ -60,6 +59,7 @@ func New(config Config) (*Router, error) {
 	r := &Router{
 		config: config, log: config.Log, stats: newStats(),
 		logins:    newLogins(config.Limits),
+		large:     make(chan struct{}, config.Limits.Large),
 		coalescer: newCoalescer(config.Limits.Window, config.Limits.Coalesced),
 	}
 	if r.log == nil {
@@ -190,7 +190,7 @@ func (r *Router) Run(ctx context.Context) error {
 func (r *Router) server(h http.Handler, write time.Duration) *http.Server {
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: r.config.Limits.Header,
 		IdleTimeout:       2 * time.Minute,
 		WriteTimeout:      write,
 		MaxHeaderBytes:    64 << 10,
@@ -222,27 +222,28 @@ func (r *Router) front(l *listener) http.Handler {
 			refuse(w, http.StatusNotFound, "", "not_found", "not a path of this listener")
 			return
 		}
-		start := time.Now()
-		x := &exchange{router: r, listener: l, in: in, class: l.classify(in.Method, in.URL), arrived: start}
+		x := &exchange{router: r, listener: l, in: in, class: l.classify(in.Method, in.URL), arrived: time.Now()}
 		x.outcome.listener, x.outcome.class = l.name, x.class
 		x.newLogin = x.class == Login && l.name == "public" && first(in.URL.Query(), verifiers) == ""
 
-		pass := in
+		// Bodies are read whole before anything is forwarded: a slow client must keep neither a hold from becoming
+		// quiet nor a connection to a server from others.
+		body, done, status := r.readBody(w, in)
+		defer done()
+		if status != 0 {
+			x.refuse(w, status)
+			return
+		}
+		x.body = body
+		pass := in.WithContext(in.Context())
 		if x.class.waits() {
-			body, status := r.readBody(w, in)
-			if status != 0 {
-				refuse(w, status, "", "invalid_request", http.StatusText(status))
-				return
-			}
-			x.body = body
 			// A write that has been forwarded comes to its end, also when its client leaves: half of it could be done.
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(in.Context()), r.config.Limits.Wait+2*r.config.Limits.Upstream)
 			defer cancel()
 			pass = in.WithContext(ctx)
-			pass.Body, pass.ContentLength, pass.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
-		} else {
-			in.Body = http.MaxBytesReader(w, in.Body, r.config.Limits.Body)
 		}
+		pass.Body, pass.ContentLength, pass.TransferEncoding = http.NoBody, int64(len(body)), nil
+		start := time.Now() // what a slow client takes for its body is not the server's time
 		defer func() {
 			x.outcome.took = time.Since(start) - x.outcome.held
 			r.stats.record(x.outcome)
@@ -253,22 +254,4 @@ func (r *Router) front(l *listener) http.Handler {
 		}
 		proxy.ServeHTTP(w, pass)
 	})
-}
-
-// bodyTime is how long a client may take to send the body of a request that waits.
-const bodyTime = 30 * time.Second
-
-func (r *Router) readBody(w http.ResponseWriter, in *http.Request) (body []byte, status int) {
-	control := http.NewResponseController(w)
-	// Every server connection has a read deadline; on one that has broken, the read below says so.
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-	body, err := io.ReadAll(http.MaxBytesReader(w, in.Body, r.config.Limits.Body))
-	_ = control.SetReadDeadline(time.Time{})
-	switch {
-	case errors.As(err, new(*http.MaxBytesError)):
-		return nil, http.StatusRequestEntityTooLarge
-	case err != nil:
-		return nil, http.StatusBadRequest
-	}
-	return body, 0
 }
