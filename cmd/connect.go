@@ -22,8 +22,12 @@ func lookAtBoth(ctx context.Context, std *IO, rb *plan.Runbook, profile *plan.Pr
 			failed++
 		}
 	}
+	proposed, err := preflight.Proposed(findings)
+	if err != nil {
+		return err
+	}
 	if asJSON {
-		if err := json.NewEncoder(std.Out).Encode(map[string]any{"findings": findings}); err != nil {
+		if err := json.NewEncoder(std.Out).Encode(map[string]any{"findings": findings, "proposed_rules": proposed}); err != nil {
 			return err
 		}
 	} else {
@@ -33,6 +37,9 @@ func lookAtBoth(ctx context.Context, std *IO, rb *plan.Runbook, profile *plan.Pr
 			if f.Hint != "" && f.Level != preflight.OK {
 				fmt.Fprintf(std.Out, "        %s\n", f.Hint)
 			}
+		}
+		if proposed != "" {
+			fmt.Fprintf(std.Out, "\nrules for the rows that no rule of the profile sees to; read them, then put them into your profile:\n\n%s", proposed)
 		}
 	}
 	if failed > 0 {

@@ -14,6 +14,8 @@ import (
 // question for "is this JSON?" that raises no exception only from 16 on (pg_input_is_valid).
 //
 //   - pg_temp.tideover_is_json(x text) boolean: whether x can be cast to jsonb.
+//   - pg_temp.tideover_is(x text, type text) boolean: whether x can be cast to a type, such as 'integer', 'numeric(10,2)' or
+//     a domain.
 //   - pg_temp.tideover_json(x text, empty text) text: x where it can be cast; else x without \u0000, which jsonb can't
 //     hold; else empty where x is blank; else x as text within JSON: an array where empty is '[]', an object with the
 //     field "text" otherwise.
@@ -22,6 +24,13 @@ CREATE OR REPLACE FUNCTION pg_temp.tideover_is_json(x text) RETURNS boolean LANG
 BEGIN
 	RETURN x::pg_catalog.jsonb IS NOT NULL OR x IS NULL;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+	RETURN false;
+END $$;
+CREATE OR REPLACE FUNCTION pg_temp.tideover_is(x text, type text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	EXECUTE 'SELECT $1::' || type USING x;
+	RETURN true;
+EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR invalid_text_representation THEN
 	RETURN false;
 END $$;
 CREATE OR REPLACE FUNCTION pg_temp.tideover_json(x text, empty text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$

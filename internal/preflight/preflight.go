@@ -35,6 +35,8 @@ type Finding struct {
 	Text  string `json:"text"`
 	Hint  string `json:"hint,omitempty"`
 	Rows  int64  `json:"rows,omitempty"` // of blue that the finding is about
+	// Rule would see to the rows; nil where there is none to propose.
+	Rule *plan.Rule `json:"-"`
 }
 
 // Migrator migrates the database at dsn.
@@ -50,10 +52,8 @@ type Options struct {
 	BinDir         string
 	MaxTransaction time.Duration // default 5m
 	MaxClockSkew   time.Duration // default 2s
+	MaxQuery       time.Duration // of one question to blue: a count of a huge table must not run for hours; default 1m
 }
-
-// statementTimeout bounds every question to blue: a count of a huge table must not run for hours.
-const statementTimeout = time.Minute
 
 // Check runs all checks. The error is for what kept it from looking (a connection lost, ctx ended); what it saw is in
 // the findings, and one of Level Fail means that the run must not begin.
@@ -61,10 +61,13 @@ func Check(ctx context.Context, o Options) ([]Finding, error) {
 	if o.MaxTransaction <= 0 {
 		o.MaxTransaction = 5 * time.Minute
 	}
+	if o.MaxQuery <= 0 {
+		o.MaxQuery = time.Minute
+	}
 	if o.MaxClockSkew <= 0 {
 		o.MaxClockSkew = 2 * time.Second
 	}
-	c := &check{Options: o, schema: o.Profile.Schema}
+	c := &check{Options: o, schema: o.Profile.Schema, broken: map[string]bool{}}
 	if c.schema == "" {
 		c.schema = "public"
 	}
@@ -96,10 +99,11 @@ type check struct {
 	schema      string
 	blue, green *pgx.Conn
 	findings    []Finding
+	broken      map[string]bool // rules that blue does not understand
 }
 
 func (c *check) add(level Level, name, text, hint string, rows int64) {
-	c.findings = append(c.findings, Finding{level, name, text, hint, rows})
+	c.findings = append(c.findings, Finding{Level: level, Check: name, Text: text, Hint: hint, Rows: rows})
 }
 
 func (c *check) session(ctx context.Context, db *postgres.DB) (*pgx.Conn, error) {
@@ -108,7 +112,7 @@ func (c *check) session(ctx context.Context, db *postgres.DB) (*pgx.Conn, error)
 		return nil, err
 	}
 	setup := fmt.Sprintf("SET statement_timeout = %d; SET default_transaction_read_only = on; SET lock_timeout = 1000; SET search_path = %s",
-		statementTimeout.Milliseconds(), pgx.Identifier{c.schema}.Sanitize())
+		c.MaxQuery.Milliseconds(), pgx.Identifier{c.schema}.Sanitize())
 	if _, err := conn.PgConn().Exec(ctx, setup).ReadAll(); err != nil {
 		hang(ctx, conn)
 		return nil, fmt.Errorf("%s: %w", db.Name(), err)

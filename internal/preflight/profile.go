@@ -155,6 +155,7 @@ func (c *check) rules(ctx context.Context) error {
 			return fmt.Errorf("blue: %w", err)
 		}
 		if err != nil {
+			c.broken[rule.Name] = true
 			c.add(Fail, name, err.Error(), "mend its where in the profile", 0)
 			continue
 		}

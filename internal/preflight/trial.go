@@ -1,15 +1,19 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/snapshot"
+	"github.com/tideover/tideover/plan"
 )
 
 // trial migrates an empty copy of blue's schema in a scratch database on green's server, and asks blue for the rows
@@ -59,91 +63,49 @@ func (c *check) failed(ctx context.Context, text string, err error) error {
 	return nil
 }
 
-// demand is something that a table's rows must meet, and the query that counts those of blue that do not.
-type demand struct {
-	Kind, Table, Name string
-	Columns           []string // of blue's table that the query needs; where one is new, blue cannot be asked
-	Offending         string   // without schema: search_path is set
-	Needs             []string // tables that the query needs besides
-}
-
-const demandsQuery = `
-WITH rel AS (SELECT c.oid, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'p'))
-SELECT 'not null' AS kind, r.relname AS "table", a.attname::text AS name, ARRAY[a.attname::text] AS columns,
-	pg_catalog.format('SELECT count(*) FROM %I t WHERE t.%I IS NULL', r.relname, a.attname) AS offending, '{}'::text[] AS needs
-FROM rel r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull
-UNION ALL
-SELECT 'unique', r.relname, x.relname, k.names,
-	pg_catalog.format('SELECT coalesce(sum(n - 1), 0)::bigint FROM (SELECT count(*) AS n FROM %I t WHERE (%s) IS NOT NULL%s GROUP BY %s HAVING count(*) > 1) q', r.relname, k.list,
-		coalesce(' AND ' || pg_catalog.pg_get_expr(i.indpred, i.indrelid), ''), k.list), '{}'
-FROM rel r JOIN pg_catalog.pg_index i ON i.indrelid = r.oid AND i.indisunique AND i.indexprs IS NULL JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid,
-LATERAL (SELECT array_agg(a.attname::text) AS names, string_agg(pg_catalog.quote_ident(a.attname), ', ') AS list FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)
-	JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = k.attnum WHERE k.n <= i.indnkeyatts) k
-UNION ALL
-SELECT 'foreign key', r.relname, c.conname, k.names,
-	pg_catalog.format('SELECT count(*) FROM %I t WHERE %s AND NOT EXISTS (SELECT FROM %I p WHERE %s)', r.relname, k.present, p.relname, k.matched), ARRAY[p.relname::text]
-FROM rel r JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid AND c.contype = 'f' JOIN rel p ON p.oid = c.confrelid,
-LATERAL (SELECT array_agg(a.attname::text) AS names, string_agg(pg_catalog.format('t.%I IS NOT NULL', a.attname), ' AND ') AS present,
-	string_agg(pg_catalog.format('p.%I = t.%I', b.attname, a.attname), ' AND ') AS matched
-	FROM unnest(c.conkey, c.confkey) k(child, parent) JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.child
-	JOIN pg_catalog.pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = k.parent) k
-UNION ALL
-SELECT 'check', r.relname, c.conname, coalesce((SELECT array_agg(a.attname::text) FROM pg_catalog.pg_attribute a WHERE a.attrelid = r.oid AND a.attnum = ANY(c.conkey)), '{}'),
-	pg_catalog.format('SELECT count(*) FROM %I t WHERE NOT (%s)', r.relname, pg_catalog.pg_get_expr(c.conbin, c.conrelid)), '{}'
-FROM rel r JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid AND c.contype = 'c'
-UNION ALL
-SELECT 'type', r.relname, a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod), ARRAY[a.attname::text],
-	pg_catalog.format('SELECT count(*) FROM %I t WHERE pg_catalog.length((t.%I::text::%s)::text) < 0', r.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)), '{}'
-FROM rel r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped`
-
-func (c *check) catalog(ctx context.Context, dsn string) ([]demand, error) {
-	conn, err := postgres.Connect(ctx, "preflight", dsn)
-	if err != nil {
-		return nil, err
-	}
-	defer hang(ctx, conn)
-	if _, err := conn.Exec(ctx, "SET search_path = "+pgx.Identifier{c.schema}.Sanitize()); err != nil {
-		return nil, err
-	}
-	rows, err := conn.Query(ctx, demandsQuery, c.schema)
-	if err != nil {
-		return nil, fmt.Errorf("read the migrated catalog: %w", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByName[demand])
-}
-
 // offenders asks blue about the demands that are new. One on a table or column that the migrations make cannot be asked
-// there: the rules and the oracle are for those.
+// there, but for JSON that moves to a column of the same name: the rules and a rehearsal are for those.
 func (c *check) offenders(ctx context.Context, before, after []demand) error {
 	old, columns := map[string]bool{}, map[[2]string]bool{}
-	tables := map[string]bool{}
+	tables, left := map[string]bool{}, map[string]bool{}
 	for _, d := range before {
-		old[d.Kind+"\x00"+d.Table+"\x00"+d.Offending] = true
-		tables[d.Table] = true
+		old[d.key()], tables[d.Table] = true, true
 		for _, col := range d.Columns {
 			columns[[2]string{d.Table, col}] = true
 		}
 	}
-	unasked := 0
-next:
 	for _, d := range after {
-		if old[d.Kind+"\x00"+d.Table+"\x00"+d.Offending] {
+		left[d.Table] = true
+	}
+	if err := cleanup.Provide(ctx, c.blue); err != nil {
+		return err
+	}
+	// Foreign keys last: what the rules before them set aside leaves more rows without a parent.
+	slices.SortStableFunc(after, func(a, b demand) int {
+		return cmp.Compare(len(a.Needs), len(b.Needs))
+	})
+	unasked, asked := 0, map[string]bool{}
+	for _, d := range after {
+		if old[d.key()] {
 			continue
 		}
-		for _, n := range d.Needs {
-			if !tables[n] {
-				unasked++
-				continue next
-			}
+		there := !slices.ContainsFunc(d.Needs, func(n string) bool { return !tables[n] }) &&
+			!slices.ContainsFunc(d.Columns, func(col string) bool { return !columns[[2]string{d.Table, col}] })
+		these := []demand{d}
+		if !there {
+			these = moved(d, before, left)
 		}
-		for _, col := range d.Columns {
-			if !columns[[2]string{d.Table, col}] {
-				unasked++
-				continue next
-			}
+		if len(these) == 0 {
+			unasked++
 		}
-		if err := c.ask(ctx, d); err != nil {
-			return err
+		for _, d := range these {
+			if asked[d.key()] {
+				continue
+			}
+			asked[d.key()] = true
+			if err := c.ask(ctx, d); err != nil {
+				return err
+			}
 		}
 	}
 	if unasked > 0 {
@@ -152,25 +114,87 @@ next:
 	return nil
 }
 
-// SQLSTATE classes of what a value's text is not of the new type: 22 (data exception).
-const dataException = "22"
+// moved puts a demand for JSON on a column of a new table to the columns of that name, no JSON yet, of tables that the migrations
+// drop: that is where its values must come from.
+func moved(d demand, before []demand, left map[string]bool) []demand {
+	var found []demand
+	for _, b := range before {
+		if d.Kind == "json" && b.Kind == "type" && !left[b.Table] && len(b.Columns) == 1 && b.Columns[0] == d.Column {
+			from := d
+			from.Table, from.Columns = b.Table, b.Columns
+			found = append(found, from)
+		}
+	}
+	return found
+}
 
+// ask counts the rows of blue that do not meet d, and those of them that no rule of the profile takes.
 func (c *check) ask(ctx context.Context, d demand) error {
-	name := "constraints"
-	var n int64
-	err := pgx.BeginTxFunc(ctx, c.blue, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error { return tx.QueryRow(ctx, d.Offending).Scan(&n) })
+	const name = "constraints"
+	all, uncovered, orphaned, err := c.count(ctx, d)
 	if err := lost(ctx, err); err != nil {
 		return fmt.Errorf("blue: %w", err)
 	}
-	what := fmt.Sprintf("%s of table %q (%s)", d.Kind, d.Table, d.Name)
-	hint := "a rule of phase before should repair or quarantine them (count them again with the rule's where)"
 	switch {
-	case err != nil && d.Kind == "type" && strings.HasPrefix(postgres.Code(err), dataException):
-		c.add(Warn, name, "the new "+what+": blue has rows whose text is not of it", hint, 0)
+	case postgres.Code(err) == tookTooLong:
+		c.add(Warn, name, fmt.Sprintf("the new %s: blue's rows could not be counted within %s", d, c.MaxQuery),
+			"raise max_query of the preflight step, or count them on a replica", 0)
 	case err != nil:
-		c.add(Warn, name, fmt.Sprintf("the new %s: blue could not be asked (SQLSTATE %s)", what, postgres.Code(err)), "look by hand", 0)
-	case n > 0:
-		c.add(Warn, name, fmt.Sprintf("the new %s: %d rows of blue do not meet it", what, n), hint, n)
+		c.add(Warn, name, fmt.Sprintf("the new %s: blue could not be asked (SQLSTATE %s)", d, postgres.Code(err)), "look by hand", 0)
+	case all == 0 && orphaned == 0, all == 0 && c.ruled(d):
+	case uncovered == 0 && all > 0: // a rule that takes rows without a parent takes those that lose it, too
+		c.add(OK, name, fmt.Sprintf("the new %s: %d rows of blue do not meet it, and the profile's rules see to all of them", d, all), "", all)
+	default:
+		text := fmt.Sprintf("the new %s: %d rows of blue do not meet it", d, uncovered)
+		if orphaned > 0 {
+			text += fmt.Sprintf(", and %d more will not when the rules have set their parents aside", orphaned)
+		}
+		rule := d.rule(uncovered + orphaned)
+		c.findings = append(c.findings, Finding{Level: Warn, Check: name, Text: text,
+			Hint: fmt.Sprintf("give the profile a rule for them; tideover plan --connect proposes one, %q", rule.Name), Rows: uncovered, Rule: &rule})
 	}
 	return nil
+}
+
+// tookTooLong is the SQLSTATE of a statement that the timeout ended (query_canceled).
+const tookTooLong = "57014"
+
+// count counts the rows that do not meet d, those of them that no rule of the profile takes, and those others that will not
+// meet it, a foreign key, once the rules that are there or proposed have set their parents aside.
+func (c *check) count(ctx context.Context, d demand) (all, uncovered, orphaned int64, err error) {
+	parents := "false"
+	if d.Orphaned != "" {
+		if taken := c.conditions(d.Needs[0], true); len(taken) > 0 {
+			parents = fmt.Sprintf(d.Orphaned, strings.Join(taken, " OR "))
+		}
+	}
+	covered := append(c.conditions(d.Table, false), "false")
+	sql := fmt.Sprintf("SELECT count(*) FILTER (WHERE bad), count(*) FILTER (WHERE bad AND NOT covered), count(*) FILTER (WHERE orphaned AND NOT covered AND NOT bad) "+
+		"FROM (SELECT coalesce(%s, false) AS bad, coalesce(%s, false) AS covered, coalesce(%s, false) AS orphaned FROM %s t) q",
+		d.Where, strings.Join(covered, " OR "), parents, pgx.Identifier{d.Table}.Sanitize())
+	err = pgx.BeginTxFunc(ctx, c.blue, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, sql).Scan(&all, &uncovered, &orphaned)
+	})
+	return all, uncovered, orphaned, err
+}
+
+// ruled says whether the profile has the rule for d that would be proposed, whatever rows there are now.
+func (c *check) ruled(d demand) bool {
+	return slices.ContainsFunc(c.Profile.Rules, func(r plan.Rule) bool { return r.Table == d.Table && strings.TrimSpace(r.Where) == d.Where })
+}
+
+// conditions are those of the profile's rules for a table and, with away, of those alone that set rows aside, together with the
+// rules proposed so far.
+func (c *check) conditions(table string, away bool) []string {
+	rules := c.Profile.Rules
+	if away {
+		rules = slices.Concat(rules, Rules(c.findings))
+	}
+	var found []string
+	for _, r := range rules {
+		if r.Phase == "before" && r.Table == table && !c.broken[r.Name] && strings.TrimSpace(r.Where) != "" && (!away || r.Quarantine) {
+			found = append(found, "(("+r.Where+"\n) IS TRUE)")
+		}
+	}
+	return found
 }
