@@ -44,6 +44,8 @@ var runbookFields = map[string]field{
 	"PreflightSpec.max_transaction": {Doc: "A transaction older than this on blue stops the run.", Min: 1},
 	"PreflightSpec.max_clock_skew":  {Doc: "How far the clocks of the two servers may differ.", Min: 1},
 
+	"PreflightSpec.max_query": {Doc: "How long one question to blue may take, such as a count of rows that a new constraint would refuse.", Min: int64(time.Second)},
+
 	"TokenLifetimesSpec.access_token": {Doc: "The lifetime that access tokens are raised to.", Required: true, Min: int64(time.Second)},
 
 	"PauseJobsSpec.jobs": {Doc: "The jobs, each a participant of kind http, exec, file or sql. An empty list says that there are none."},
@@ -51,7 +53,11 @@ var runbookFields = map[string]field{
 	"CompatViewsSpec.role":    {Doc: "The role that the OAuth server connects as. Default: `blue.server_role`.", Env: true},
 	"CompatViewsSpec.timeout": {Doc: "How long to wait until no session of the server is older than the views, and again when they are taken away.", Min: 1},
 
-	"SnapshotSpec.jobs": {Doc: "How many tables are copied at a time.", Min: 1, Max: 64},
+	"SnapshotSpec.jobs":       {Doc: "How many tables, or pieces of big ones, are copied at a time, and how many indexes are built besides.", Min: 1, Max: 64},
+	"SnapshotSpec.max_rate":   {Doc: "Megabytes a second that are taken from blue at most, by all jobs together. 0: no limit.", Max: 1_000_000},
+	"SnapshotSpec.max_lag":    {Doc: "The copy holds while a replica of blue is further behind than this (`replay_lag`). 0s: it never does."},
+	"SnapshotSpec.max_active": {Doc: "The copy holds while more sessions than this, ours not counted, are at work on blue's database. 0: it never does.", Max: 100_000},
+	"SnapshotSpec.privileges": {Doc: "Owners and grants are copied, too. Their roles must exist on green."},
 
 	"CleanupSpec.phase":        {Doc: "Which rules run: those before or after the migrations.", Required: true, Enum: []string{"before", "after"}},
 	"CleanupSpec.approve_rows": {Doc: "Rule → rows that a person has approved, above the rule's `expect_at_most`."},

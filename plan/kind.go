@@ -54,7 +54,7 @@ func setDefaults(v any) {
 	case *LockBudget:
 		s.Timeout, s.Retry = 500*time.Millisecond, 5*time.Minute
 	case *PreflightSpec:
-		s.MaxTransaction, s.MaxClockSkew = 5*time.Minute, 2*time.Second
+		s.MaxTransaction, s.MaxClockSkew, s.MaxQuery = 5*time.Minute, 2*time.Second, time.Minute
 	case *CompatViewsSpec:
 		s.Timeout = 2 * time.Hour
 	case *SnapshotSpec:

@@ -26,6 +26,7 @@ const (
 type PreflightSpec struct {
 	MaxTransaction time.Duration `yaml:"max_transaction"` // a transaction older than this on blue stops the run; default 5m
 	MaxClockSkew   time.Duration `yaml:"max_clock_skew"`  // default 2s
+	MaxQuery       time.Duration `yaml:"max_query"`       // one question to blue; default 1m
 }
 
 // TokenLifetimesSpec raises access-token lifetimes while the run is on.
@@ -49,7 +50,11 @@ type CaptureSpec struct{}
 
 // SnapshotSpec copies blue into green.
 type SnapshotSpec struct {
-	Jobs int `yaml:"jobs"` // parallel tables; default 2
+	Jobs       int           `yaml:"jobs"`       // parallel readers of blue, and as many index builders on green; default 2
+	MaxRate    int           `yaml:"max_rate"`   // megabytes a second taken from blue; 0: no limit
+	MaxLag     time.Duration `yaml:"max_lag"`    // of blue's replicas: above it the copy holds; 0: no limit
+	MaxActive  int           `yaml:"max_active"` // sessions of others at work on blue: above it the copy holds; 0: no limit
+	Privileges bool          `yaml:"privileges"` // owners and grants too
 }
 
 // CleanupSpec runs the profile's rules of one phase.

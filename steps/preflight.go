@@ -106,7 +106,7 @@ func Look(ctx context.Context, rb *plan.Runbook, profile *plan.Profile) ([]prefl
 }
 
 func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]preflight.Finding, error) {
-	o := preflight.Options{Blue: e.Blue, Profile: e.Profile, MaxTransaction: spec.MaxTransaction, MaxClockSkew: spec.MaxClockSkew}
+	o := preflight.Options{Blue: e.Blue, Profile: e.Profile, MaxTransaction: spec.MaxTransaction, MaxClockSkew: spec.MaxClockSkew, MaxQuery: spec.MaxQuery}
 	if !e.Runbook.InPlace() {
 		migrator, err := e.migrator()
 		if err != nil {

@@ -36,15 +36,20 @@ func (p *Progress) State() journal.State { return p.rec.snapshot() }
 // Report shows how far the step is. It is not stored; more than ten a second are dropped, but never the last one
 // (done = total).
 func (p *Progress) Report(done, total int64, unit, note string) {
+	p.show(journal.ProgressData{Done: done, Total: total, Unit: unit, Note: note})
+}
+
+// show is Report for a step that can say more.
+func (p *Progress) show(d journal.ProgressData) {
 	p.mu.Lock()
 	now := time.Now()
-	skip := now.Sub(p.last) < reportEvery && (total == 0 || done < total)
+	skip := now.Sub(p.last) < reportEvery && (d.Total == 0 || d.Done < d.Total)
 	if !skip {
 		p.last = now
 	}
 	p.mu.Unlock()
 	if !skip {
-		p.rec.progress(p.step, journal.ProgressData{Done: done, Total: total, Unit: unit, Note: note})
+		p.rec.progress(p.step, d)
 	}
 }
 

@@ -3,8 +3,8 @@ package steps
 import (
 	"context"
 	"fmt"
-	"sync"
 
+	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 )
@@ -17,15 +17,16 @@ type snapshotStep struct {
 	spec *plan.SnapshotSpec
 }
 
+// copiedKey is the checkpoint that green's content is ours; with a part's name behind it, that the part is copied.
 const copiedKey = "copied"
 
 // Done can't tell a whole copy from a half: the checkpoints can, and Run goes by them.
 func (s *snapshotStep) Done(context.Context) (bool, error) { return false, nil }
 
-// Run copies what no checkpoint names yet.
+// Run copies what green itself does not record as copied yet.
 func (s *snapshotStep) Run(ctx context.Context, p *Progress) error {
-	copied := map[string]int64{}
-	resumed, err := p.Load(copiedKey, &copied)
+	var begun bool
+	resumed, err := p.Load(copiedKey, &begun)
 	if err != nil {
 		return err
 	}
@@ -38,34 +39,31 @@ func (s *snapshotStep) Run(ctx context.Context, p *Progress) error {
 			return &greenNotEmptyError{s.env.Green.String()}
 		}
 		// From here on green's content is ours, and a crash may leave half of it behind.
-		if err := p.Checkpoint(ctx, copiedKey, copied); err != nil {
+		if err := p.Checkpoint(ctx, copiedKey, true); err != nil {
 			return err
 		}
 	}
-	done := make(map[string]bool, len(copied))
-	for table := range copied {
-		done[table] = true
-	}
-	var mu sync.Mutex
-	rows, err := snapshot.Copy(ctx, snapshot.Options{
-		Blue: s.env.Blue, Green: s.env.Green, Profile: s.env.Profile, Jobs: s.spec.Jobs, Done: done,
-		Progress: func(done, total int64, note string) { p.Report(done, total, "bytes", note) },
-		TableDone: func(ctx context.Context, table string, rows int64) error {
-			mu.Lock()
-			defer mu.Unlock()
-			copied[table] = rows
-			return p.Checkpoint(ctx, copiedKey, copied)
+	result, err := snapshot.Copy(ctx, snapshot.Options{
+		Blue: s.env.Blue, Green: s.env.Green, Profile: s.env.Profile, Jobs: s.spec.Jobs, Privileges: s.spec.Privileges,
+		Pace:     snapshot.Pace{MaxRate: int64(s.spec.MaxRate) * 1_000_000, MaxLag: s.spec.MaxLag, MaxActive: s.spec.MaxActive},
+		Progress: func(c snapshot.Progress) { p.show(copyProgress(c)) },
+		PartDone: func(ctx context.Context, part string, rows int64) error {
+			return p.Checkpoint(ctx, copiedKey+" "+part, rows)
 		},
 	})
 	if err != nil {
 		return err
 	}
-	_ = rows // of this attempt alone; the checkpoints know them all
-	var total int64
-	for _, n := range copied {
-		total += n
+	return p.Figure(ctx, "rows.copied", result.Total)
+}
+
+// copyProgress is how far a copy is, as events say it.
+func copyProgress(c snapshot.Progress) journal.ProgressData {
+	d := journal.ProgressData{Done: c.Done, Total: c.Total, Unit: "bytes", Note: c.Note, Rows: c.Rows, LeftS: int64(c.Left.Seconds())}
+	for _, t := range c.Tables {
+		d.Parts = append(d.Parts, journal.PartProgress{Name: t.Table, Done: t.Done, Total: t.Total, Rows: t.Rows, LeftS: int64(t.Left.Seconds())})
 	}
-	return p.Figure(ctx, "rows.copied", total)
+	return d
 }
 
 // Undo empties green, unless green has served: then it is evidence, and stays. A green that this run refused because it
@@ -74,8 +72,8 @@ func (s *snapshotStep) Undo(ctx context.Context, p *Progress) error {
 	if s.env.pastPointOfNoReturn() {
 		return p.Note(ctx, "info", "green is kept as it is: it has served")
 	}
-	var copied map[string]int64
-	if ours, err := p.Load(copiedKey, &copied); err != nil || !ours {
+	var begun bool
+	if ours, err := p.Load(copiedKey, &begun); err != nil || !ours {
 		return err
 	}
 	return snapshot.Clear(ctx, s.env.Green, s.env.Profile.Schema)

@@ -111,6 +111,19 @@ type ProgressData struct {
 	Total int64  `json:"total,omitempty"`
 	Unit  string `json:"unit,omitempty"`
 	Note  string `json:"note,omitempty"`
+
+	Rows  int64          `json:"rows,omitempty"`   // that are behind Done, where Unit is "bytes"
+	LeftS int64          `json:"left_s,omitempty"` // seconds until Total, at the pace so far
+	Parts []PartProgress `json:"parts,omitempty"`  // what is under way: tables
+}
+
+// PartProgress is how far a part of a step is, in the step's unit.
+type PartProgress struct {
+	Name  string `json:"name"`
+	Done  int64  `json:"done"`
+	Total int64  `json:"total,omitempty"`
+	Rows  int64  `json:"rows,omitempty"`
+	LeftS int64  `json:"left_s,omitempty"`
 }
 
 // NoteData is a line for people. Level is "info" or "warn".

@@ -11,6 +11,7 @@ package postgres
 
 import (
 	"context"
+	"net"
 	"strings"
 	"time"
 
@@ -101,11 +102,20 @@ func (d *DB) ConnectAs(ctx context.Context, purpose string) (*pgx.Conn, error) {
 
 // Connect opens one connection to a database that has no DB, such as a scratch database. The caller closes it.
 func Connect(ctx context.Context, name, dsn string) (*pgx.Conn, error) {
+	return ConnectThrough(ctx, name, dsn, nil)
+}
+
+// ConnectThrough is Connect for a caller that reads some of the server's messages itself: the messages of the session,
+// its start included, go through what through makes of the network connection (of each that is tried). nil: nothing.
+func ConnectThrough(ctx context.Context, name, dsn string, through func(net.Conn) net.Conn) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, &ConnectError{Name: name, Reason: Unreadable}
 	}
 	configure(cfg, name)
+	if through != nil {
+		cfg.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) { return through(conn), nil }
+	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, newConnectError(name, cfg, err)

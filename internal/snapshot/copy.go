@@ -2,11 +2,9 @@ package snapshot
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,197 +18,197 @@ import (
 type Options struct {
 	Blue, Green *postgres.DB
 	Profile     *plan.Profile // may be nil: all tables are copied, whatever the profile names
-	Jobs        int           // parallel tables and indexes; default 2
+	Jobs        int           // sessions on blue that read, and as many on green that build indexes; default 2
 	BinDir      string        // folder of pg_dump and pg_restore; "": PATH, then the usual places
 	Privileges  bool          // owners and grants too; their roles must exist on green
+	Chunk       int64         // bytes: a table is copied in pieces of it; default 2 GiB
+	Pace        Pace          // what blue may feel of it
 
-	// Progress is told how many bytes of how many are over, as blue's disk counts them. Calls come one at a time.
-	Progress func(done, total int64, note string)
-	// Done names the tables ("schema.table") that the caller's journal has as copied. Green itself records every table in the
-	// transaction that filled it, and that record decides: a table in Done that green does not confirm is copied
-	// again (green was replaced meanwhile), one that green confirms is skipped even if it is not in Done.
-	Done map[string]bool
-	// TableDone is called after a table is committed on green, from the worker that copied it.
-	TableDone func(ctx context.Context, table string, rows int64) error
+	// Progress is told how far the copy is, several times a second at most. Calls come one at a time.
+	Progress func(Progress)
+	// PartDone is called after a table, or a piece of one, is committed on green, from the worker that copied it. Its error
+	// ends the copy. It is for the caller's journal: Copy itself goes by green's own records, which are written in the
+	// transaction of what they record, and are gone when green is another database.
+	PartDone func(ctx context.Context, part string, rows int64) error
 }
 
-// ErrNotEmpty says that green has tables that no copy of ours put there.
-var ErrNotEmpty = errors.New("green is not empty")
-
-type notEmptyError struct{ name string }
-
-func (e *notEmptyError) Error() string {
-	return fmt.Sprintf("%s has objects that no copy of ours put there", e.name)
-}
-func (e *notEmptyError) Is(target error) bool { return target == ErrNotEmpty }
-func (e *notEmptyError) Hint() string {
-	return "give green an empty database: what is in this one would be mixed up with the copy"
+// Result is what a copy did.
+type Result struct {
+	Rows  int64 // copied by this call
+	Total int64 // on green, by this call and those before it
 }
 
-// ErrSchemaChanged says that blue's schema is another than when the copy began.
-var ErrSchemaChanged = errors.New("blue's schema changed since the copy began: clear green and start over")
-
-// Copy copies blue into green, or goes on with a copy that was cut off, and returns how many rows this call copied.
-// Afterwards green has everything that the package comment names. Errors: ErrNotEmpty, ErrSchemaChanged, [*ProgramError].
+// Copy copies blue into green, or goes on with a copy that was cut off. Afterwards green has everything that the package
+// comment names. Errors: ErrNotEmpty, ErrSchemaChanged, [*NotCapturedError], [*RewrittenError], [*ProgramError].
 //
 // Calling it again after it is complete copies nothing.
-func Copy(ctx context.Context, o Options) (rows int64, err error) {
+func Copy(ctx context.Context, o Options) (result Result, err error) {
 	if o.Jobs <= 0 {
 		o.Jobs = 2
 	}
-	blue, snapshot, err := export(ctx, o.Blue.DSN())
-	if err != nil {
-		return 0, err
+	if o.Chunk <= 0 {
+		o.Chunk = chunkDefault
 	}
-	defer hang(ctx, blue)
-	green, err := connect(ctx, o.Green.Name(), o.Green.DSN())
+	c := &copying{Options: o, meter: newMeter(o.Progress)}
+	green, err := c.connectGreen(ctx)
 	if err != nil {
-		return 0, err
+		return result, err
 	}
-	defer hang(ctx, green)
-	unlock, err := lock(ctx, green)
+	defer hang(ctx, green.Conn)
+	unlock, err := lock(ctx, green.Conn)
 	if err != nil {
-		return 0, err
+		return result, err
 	}
 	defer unlock()
-	c := &copying{Options: o, snapshot: snapshot}
-	if c.marks, err = begin(ctx, green, o.Green.Name()); err != nil {
-		return 0, err
+	if c.marks, err = readMarks(ctx, green.Conn, o.Green.Name()); err != nil {
+		return result, err
 	}
-	a, err := dump(ctx, blue, o.Blue.DSN(), snapshot, o.BinDir, o.Privileges)
+	if c.marks.names[finished] {
+		return Result{Total: c.marks.rows}, nil
+	}
+	result.Rows, err = c.run(ctx, green)
 	if err != nil {
-		return 0, err
+		return result, explain(ctx, err)
 	}
-	defer a.remove()
-	if err := c.preData(ctx, green, a); err != nil {
-		return 0, err
+	m, err := readMarks(ctx, green.Conn, o.Green.Name())
+	if err != nil {
+		return result, err
 	}
-	if rows, err = c.tables(ctx, blue); err != nil {
-		return rows, err
-	}
-	if err := c.largeObjects(ctx, blue, green); err != nil {
-		return rows, err
-	}
-	if err := c.postData(ctx, green, a); err != nil {
-		return rows, err
-	}
-	if !c.marks["finished"] {
-		if err := setSequences(ctx, blue, green); err != nil {
-			return rows, err
-		}
-		if err := refresh(ctx, blue, green); err != nil {
-			return rows, err
-		}
-		c.note("analyze")
-		if _, err := green.Exec(ctx, `ANALYZE`); err != nil {
-			return rows, fmt.Errorf("analyze green: %w", err)
-		}
-		if _, err := green.Exec(ctx, mark, "finished", 0); err != nil {
-			return rows, fmt.Errorf("record the copy: %w", err)
-		}
-	}
-	return rows, nil
+	result.Total = m.rows
+	return result, nil
 }
+
+// finished is the mark of a copy that is complete.
+const finished = "finished"
 
 // copying is one call of Copy.
 type copying struct {
 	Options
-	snapshot string
-	marks    map[string]bool // what green records as done
-
-	mu          sync.Mutex
-	done, total int64
+	meter    *meter
+	snapshot string // the exported snapshot's name
+	taken    string // what it sees, as a pg_snapshot
+	marks    *marks
+	settled  bool // all rows were on green before, and of one moment
+	pace     *pace
 }
 
-// add counts bytes and tells the caller.
-func (c *copying) add(n int64, note string) {
-	if c.Progress == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.done += n
-	c.Progress(min(c.done, c.total), c.total, note)
-}
-
-func (c *copying) note(text string) { c.add(0, text) }
-
-func (c *copying) preData(ctx context.Context, green *pgx.Conn, a *archive) error {
-	entries, err := a.entries(ctx, "pre-data")
-	if err != nil {
-		return err
-	}
-	sql, err := a.sql(ctx, entries)
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256([]byte(withoutComments(sql)))
-	name := "schema " + hex.EncodeToString(sum[:])
-	if c.marks[name] {
-		return nil
-	}
-	if c.marks["schema"] {
-		return ErrSchemaChanged
-	}
-	c.note("schema")
-	return pgx.BeginFunc(ctx, green, func(tx pgx.Tx) error {
-		if err := script(ctx, green, sql); err != nil {
-			return fmt.Errorf("restore blue's tables on green: %w", err)
-		}
-		for _, part := range []string{"schema", name} {
-			if _, err := tx.Exec(ctx, mark, part, 0); err != nil {
-				return fmt.Errorf("record the schema: %w", err)
-			}
-		}
-		return nil
-	})
-}
-
-// tables copies what is not over yet, on c.Jobs pairs of sessions that share the snapshot.
-func (c *copying) tables(ctx context.Context, leader *pgx.Conn) (int64, error) {
-	all, err := relations(ctx, leader)
+func (c *copying) run(ctx context.Context, green *session) (rows int64, err error) {
+	blue, name, err := export(ctx, c.Blue.DSN())
 	if err != nil {
 		return 0, err
 	}
-	queue := make(chan relation, len(all))
-	for _, r := range all {
-		c.total += r.bytes
-		if c.marks["table "+r.String()] {
-			c.done += r.bytes
-			continue
+	defer func() { hang(ctx, blue.Conn) }()
+	c.snapshot = name
+	if err := blue.QueryRow(ctx, `SELECT pg_catalog.pg_current_snapshot()::text`).Scan(&c.taken); err != nil {
+		return 0, fmt.Errorf("look at blue's snapshot: %w", err)
+	}
+	a, err := dump(ctx, blue.Conn, c.Blue.DSN(), name, c.BinDir, c.Privileges)
+	if err != nil {
+		return 0, err
+	}
+	defer a.remove()
+	sum, err := c.preData(ctx, green.Conn, a)
+	if err != nil {
+		return 0, err
+	}
+	all, err := relations(ctx, blue.Conn)
+	if err != nil {
+		return 0, err
+	}
+	build, err := c.newBuilder(ctx, blue.Conn, a, all)
+	if err != nil {
+		return 0, err
+	}
+	todo := c.todo(blue.Conn, all)
+	c.settled = len(todo) == 0 && c.oneMoment()
+	if !c.settled {
+		if err := c.catchUp(ctx, blue, green, all); err != nil {
+			return 0, err
 		}
-		queue <- r
+		todo = c.todo(blue.Conn, all)
+	}
+	if rows, err = c.data(ctx, blue, green, build, all, todo); err != nil {
+		return rows, err
+	}
+	if err := build.rest(ctx, green.Conn); err != nil {
+		return rows, err
+	}
+	if err := setSequences(ctx, blue.Conn, green.Conn); err != nil {
+		return rows, err
+	}
+	if err := refresh(ctx, blue.Conn, green.Conn); err != nil {
+		return rows, err
+	}
+	if err := c.sameSchema(ctx, sum); err != nil {
+		return rows, err
+	}
+	return rows, c.finish(ctx, green.Conn)
+}
+
+// oneMoment says whether all that is on green was read from one snapshot of blue.
+func (c *copying) oneMoment() bool {
+	taken := map[string]bool{}
+	for _, parts := range c.marks.parts {
+		for _, p := range parts {
+			taken[p.taken] = true
+		}
+	}
+	if t := c.marks.taken[largeObjects]; t != "" {
+		taken[t] = true
+	}
+	return len(taken) <= 1
+}
+
+// todo lists the parts that are not on green yet, largest first.
+func (c *copying) todo(blue *pgx.Conn, all []relation) []part {
+	v := blue.PgConn().ParameterStatus("server_version")
+	canSeek := len(v) > 1 && v[:2] >= "14" // TID range scans
+	var todo []part
+	for _, r := range all {
+		todo = append(todo, split(r, partsOf(r, c.marks.parts[r.String()]), c.Chunk, canSeek)...)
+	}
+	slices.SortStableFunc(todo, func(a, b part) int { return int(min(max(b.size()-a.size(), -1), 1)) })
+	return todo
+}
+
+// data copies the parts and large objects on c.Jobs pairs of sessions that share the snapshot. Indexes are built meanwhile,
+// on c.Jobs more sessions, each as soon as its table is there.
+func (c *copying) data(ctx context.Context, blue, green *session, build *builder, all []relation, todo []part) (int64, error) {
+	c.meter.expect(all, todo)
+	queue := make(chan part, len(todo))
+	waiting := map[uint32]int{}
+	for _, p := range todo {
+		queue <- p
+		waiting[p.oid]++
 	}
 	close(queue)
-	workers := min(c.Jobs, len(queue))
-	counts := make([]int64, workers)
+	build.start(all, waiting)
+	c.pace = newPace(c.Pace)
+	if err := c.pace.adjust(ctx, c.Blue, c.meter.hold); err != nil { // before the first row
+		return 0, err
+	}
 	group, ctx := errgroup.WithContext(ctx)
+	copied, over := context.WithCancel(ctx)
+	defer over()
+	group.Go(func() error { return c.pace.watch(copied, c.Blue, c.meter.hold) })
+	copiers, sub := errgroup.WithContext(ctx)
+	workers := min(c.Jobs, len(todo))
+	counts := make([]int64, workers)
 	for i := range workers {
-		group.Go(func() error {
-			blue, err := c.follow(ctx)
-			if err != nil {
-				return err
-			}
-			defer hang(ctx, blue)
-			green, err := connect(ctx, c.Green.Name(), c.Green.DSN())
-			if err != nil {
-				return err
-			}
-			defer hang(ctx, green)
-			for r := range queue {
-				if err := ctx.Err(); err != nil {
-					return context.Cause(ctx)
-				}
-				n, err := c.table(ctx, blue, green, r)
-				if err != nil {
-					return err
-				}
-				counts[i] += n
-			}
-			return nil
+		copiers.Go(func() (err error) {
+			counts[i], err = c.work(sub, queue, build)
+			return err
 		})
 	}
-	err = group.Wait()
+	copiers.Go(func() error { return c.largeObjects(sub, blue.Conn, green.Conn) })
+	group.Go(func() error {
+		defer over()
+		return copiers.Wait()
+	})
+	for range c.Jobs {
+		group.Go(func() error { return build.work(ctx) })
+	}
+	err := group.Wait()
 	var rows int64
 	for _, n := range counts {
 		rows += n
@@ -218,50 +216,96 @@ func (c *copying) tables(ctx context.Context, leader *pgx.Conn) (int64, error) {
 	return rows, err
 }
 
-// follow opens a session on blue that reads the leader's snapshot.
-func (c *copying) follow(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := connect(ctx, c.Blue.Name(), c.Blue.DSN())
-	if err != nil {
-		return nil, err
-	}
-	// SET TRANSACTION takes no parameters; the name is the server's own and has no quotes.
-	if err := script(ctx, conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '"+c.snapshot+"'"); err != nil {
-		hang(ctx, conn)
-		return nil, fmt.Errorf("take over the snapshot: %w", err)
-	}
-	return conn, nil
-}
-
-// table empties, fills and records one table in one transaction.
-func (c *copying) table(ctx context.Context, blue, green *pgx.Conn, r relation) (rows int64, err error) {
-	var counted int64
-	moved := func(n int64) {
-		n = min(n, r.bytes-counted)
-		counted += n
-		c.add(n, r.String())
-	}
-	err = pgx.BeginFunc(ctx, green, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "TRUNCATE "+r.identifier().Sanitize()); err != nil {
-			return fmt.Errorf("table %s: empty it on green: %w", r, err)
-		}
-		if rows, err = stream(ctx, blue, green, r, true, moved); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, mark, "table "+r.String(), rows); err != nil {
-			return fmt.Errorf("table %s: record it: %w", r, err)
-		}
-		return nil
-	})
+// work copies parts for as long as there are some. Between two it lets go of blue's tables: an ALTER TABLE that
+// waits for a part to end has all of the server's queries wait behind it.
+func (c *copying) work(ctx context.Context, queue <-chan part, build *builder) (rows int64, err error) {
+	blue, err := connect(ctx, c.Blue.Name(), c.Blue.DSN())
 	if err != nil {
 		return 0, err
 	}
-	c.add(r.bytes-counted, r.String())
-	if c.TableDone != nil {
-		if err := c.TableDone(ctx, r.String(), rows); err != nil {
+	defer hang(ctx, blue.Conn)
+	green, err := c.connectGreen(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer hang(ctx, green.Conn)
+	for p := range queue {
+		if ctx.Err() != nil {
+			return rows, context.Cause(ctx)
+		}
+		// SET TRANSACTION takes no parameters; the name is the server's own and has no quotes.
+		if err := script(ctx, blue.Conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '"+c.snapshot+"'"); err != nil {
+			return rows, fmt.Errorf("take over the snapshot: %w", err)
+		}
+		n, err := c.copyPart(ctx, blue, green, p)
+		if err != nil {
 			return rows, err
 		}
+		rows += n
+		if err := script(ctx, blue.Conn, "COMMIT"); err != nil {
+			return rows, fmt.Errorf("let go of table %s: %w", p.relation, err)
+		}
+		if c.PartDone != nil {
+			if err := c.PartDone(ctx, p.String(), n); err != nil {
+				return rows, err
+			}
+		}
+		build.copied(p.oid)
 	}
 	return rows, nil
+}
+
+// copyPart copies and records one part in one transaction of green.
+func (c *copying) copyPart(ctx context.Context, blue, green *session, p part) (rows int64, err error) {
+	c.meter.begin(p)
+	err = pgx.BeginFunc(ctx, green.Conn, func(tx pgx.Tx) error {
+		if !p.pieces {
+			if _, err := tx.Exec(ctx, "TRUNCATE "+p.identifier().Sanitize()); err != nil {
+				return fmt.Errorf("table %s: empty it on green: %w", p, err)
+			}
+		}
+		t := p.transfer(p.condition(), !p.pieces)
+		t.moved = func(bytes, rows int64) error {
+			c.meter.moved(p, bytes, rows)
+			return c.pace.wait(ctx, bytes)
+		}
+		if rows, err = stream(ctx, blue, green, t); err != nil {
+			return err
+		}
+		// COPY has left a lock on the table behind, so that what is seen now was so while it read.
+		var file *uint32
+		if err := blue.QueryRow(ctx, `SELECT pg_catalog.pg_relation_filenode($1::oid)`, p.oid).Scan(&file); err != nil {
+			return fmt.Errorf("table %s: look at it on blue: %w", p, err)
+		}
+		if !p.root && (file == nil || *file != p.file) {
+			return &RewrittenError{p.relation.String()}
+		}
+		_, err := tx.Exec(ctx, markPart, "table "+p.String(), rows, c.taken, p.relation.String(), p.pieces, p.from, p.to, p.file, p.capture)
+		if err != nil {
+			return fmt.Errorf("table %s: record it: %w", p, err)
+		}
+		return nil
+	})
+	if err == nil {
+		c.meter.end(p)
+	}
+	return rows, err
+}
+
+// finish records that the copy is complete. The sessions before it did not wait for green's disk: this one does, and so
+// for all of them.
+func (c *copying) finish(ctx context.Context, green *pgx.Conn) error {
+	err := pgx.BeginFunc(ctx, green, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = on`); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, mark, finished, 0)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("record the copy: %w", err)
+	}
+	return nil
 }
 
 // patience is how long lock waits: the server needs a moment to see that a process was killed, and to end its sessions.

@@ -10,67 +10,14 @@ import (
 	"github.com/tideover/tideover/internal/postgres"
 )
 
-// markTable records on green what of the copy is done. Every record is written in the transaction of what it records.
-const markTable = `
-CREATE SCHEMA IF NOT EXISTS tideover;
-CREATE TABLE IF NOT EXISTS tideover.snapshot (
-	part text PRIMARY KEY,
-	rows bigint NOT NULL,
-	at timestamptz NOT NULL DEFAULT pg_catalog.now()
-)`
-
-const mark = `INSERT INTO tideover.snapshot (part, rows) VALUES ($1, $2)`
-
-// begin reads the records of an earlier copy, or makes their table where green is empty.
-func begin(ctx context.Context, green *pgx.Conn, name string) (map[string]bool, error) {
-	begun, err := marked(ctx, green)
-	if err != nil {
-		return nil, err
-	}
-	marks := map[string]bool{}
-	if !begun {
-		empty, err := isEmpty(ctx, green)
-		if err != nil {
-			return nil, err
-		}
-		if !empty {
-			return nil, &notEmptyError{name}
-		}
-		if _, err := green.Exec(ctx, markTable, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return nil, fmt.Errorf("prepare green: %w", err)
-		}
-		return marks, nil
-	}
-	rows, err := green.Query(ctx, `SELECT part FROM tideover.snapshot`)
-	if err != nil {
-		return nil, fmt.Errorf("read what is copied: %w", err)
-	}
-	parts, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("read what is copied: %w", err)
-	}
-	for _, p := range parts {
-		marks[p] = true
-	}
-	return marks, nil
-}
-
-// marked says whether a copy of ours began in this database.
-func marked(ctx context.Context, conn *pgx.Conn) (there bool, err error) {
-	if err := conn.QueryRow(ctx, `SELECT pg_catalog.to_regclass('tideover.snapshot') IS NOT NULL`).Scan(&there); err != nil {
-		return false, fmt.Errorf("look for an earlier copy: %w", err)
-	}
-	return there, nil
-}
-
 // Finished says whether a copy is complete on green. It changes nothing.
 func Finished(ctx context.Context, green *postgres.DB) (bool, error) {
 	conn, err := connect(ctx, green.Name(), green.DSN())
 	if err != nil {
 		return false, err
 	}
-	defer hang(ctx, conn)
-	begun, err := marked(ctx, conn)
+	defer hang(ctx, conn.Conn)
+	begun, err := marked(ctx, conn.Conn)
 	if err != nil || !begun {
 		return false, err
 	}
@@ -107,8 +54,8 @@ func Empty(ctx context.Context, green *postgres.DB) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer hang(ctx, conn)
-	return isEmpty(ctx, conn)
+	defer hang(ctx, conn.Conn)
+	return isEmpty(ctx, conn.Conn)
 }
 
 // schemasQuery lists all schemas that are not the system's, ours among them.
@@ -124,12 +71,12 @@ func Clear(ctx context.Context, green *postgres.DB, schema string) error {
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, conn)
-	begun, err := marked(ctx, conn)
+	defer hang(ctx, conn.Conn)
+	begun, err := marked(ctx, conn.Conn)
 	if err != nil || !begun {
 		return err
 	}
-	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, conn.Conn, func(tx pgx.Tx) error {
 		var sql strings.Builder
 		for _, q := range []struct{ query, drop string }{{extensionsQuery, "DROP EXTENSION IF EXISTS "}, {schemasQuery, "DROP SCHEMA IF EXISTS "}} {
 			rows, err := tx.Query(ctx, q.query)
@@ -153,7 +100,7 @@ func Clear(ctx context.Context, green *postgres.DB, schema string) error {
 		if schema != "public" && schema != "" && schema != own {
 			sql.WriteString("CREATE SCHEMA " + pgx.Identifier{schema}.Sanitize() + ";\n")
 		}
-		return script(ctx, conn, sql.String())
+		return script(ctx, conn.Conn, sql.String())
 	})
 	if err != nil {
 		return fmt.Errorf("clear %s: %w", green.Name(), err)

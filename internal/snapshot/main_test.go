@@ -2,6 +2,8 @@ package snapshot_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +17,16 @@ import (
 	"github.com/tideover/tideover/internal/postgres"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
+func TestMain(m *testing.M) {
+	if args, ok := os.LookupEnv(childVariable); ok {
+		if err := child(context.Background(), args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(pgtest.RunTests(m))
+}
 
 func connect(t *testing.T, dsn string) *pgx.Conn {
 	t.Helper()

@@ -19,14 +19,14 @@ import (
 // the other. It shares with [Copy] which definitions come along, and nothing of how rows, large objects and sequences
 // do: what compares a copy by Copy with one by Reference notices a row that Copy has lost.
 //
-// It has no progress and is not resumed. Of o, Jobs, Progress, Done and TableDone do not count.
+// It has no progress and is not resumed. Of o, Jobs, Chunk, Pace, Progress and PartDone do not count.
 func Reference(ctx context.Context, o Options) error {
 	blue, snapshot, err := export(ctx, o.Blue.DSN())
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, blue)
-	a, err := dump(ctx, blue, o.Blue.DSN(), snapshot, o.BinDir, o.Privileges)
+	defer hang(ctx, blue.Conn)
+	a, err := dump(ctx, blue.Conn, o.Blue.DSN(), snapshot, o.BinDir, o.Privileges)
 	if err != nil {
 		return err
 	}
@@ -35,17 +35,17 @@ func Reference(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, green)
-	if err := restoreSection(ctx, green, a, "pre-data"); err != nil {
+	defer hang(ctx, green.Conn)
+	if err := restoreSection(ctx, green.Conn, a, "pre-data"); err != nil {
 		return err
 	}
 	if err := pipe(ctx, a.bin, o.Blue, o.Green, snapshot); err != nil {
 		return fmt.Errorf("bring the rows over: %w", err)
 	}
-	if err := restoreSection(ctx, green, a, "post-data"); err != nil {
+	if err := restoreSection(ctx, green.Conn, a, "post-data"); err != nil {
 		return err
 	}
-	if err := refresh(ctx, blue, green); err != nil {
+	if err := refresh(ctx, blue.Conn, green.Conn); err != nil {
 		return err
 	}
 	if _, err := green.Exec(ctx, `ANALYZE`); err != nil {

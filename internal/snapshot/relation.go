@@ -3,19 +3,28 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// relation is a unit of copying: a table, a partition, or a whole partitioned table whose rows blue and green may
-// spread differently over its partitions.
+// relation is a table, a partition, or a whole partitioned table whose rows blue and green may spread differently over
+// its partitions.
 type relation struct {
+	oid          uint32
 	schema, name string
 	columns      []string // those that hold data of their own: not the generated ones
 	bytes        int64    // on blue's disk
+	pages        int64    // of its heap alone
+	rows         int64    // as blue's planner believes
+	file         uint32   // blue's file of it: another one after all that moves its rows at once
 	root         bool     // a partitioned table, copied through its root
 	binary       bool     // COPY's binary format means the same on both sides
+	leaves       []uint32 // with root: its partitions' oids
+	primary      []string // columns of the primary key
+	capture      uint32   // oid of the newest trigger that records its changes; 0: nobody does
+	captured     string   // what the records call it: a partition has the name of its root
 }
 
 func (r relation) identifier() pgx.Identifier { return pgx.Identifier{r.schema, r.name} }
@@ -25,22 +34,32 @@ func (r relation) String() string { return r.schema + "." + r.name }
 
 // relationsQuery lists what has rows to copy, largest first. Members of extensions come with their extension.
 // Below a hash-partitioned table the rows go through the root: a hash can depend on oids (those of enum values), which
-// differ between two databases.
+// differ between two databases. A table is captured where triggers of ours see INSERT, UPDATE and DELETE (the bits 4, 16 and 8
+// of tgtype); the newest of them names the capture, since one that is installed anew has newer ones.
 const relationsQuery = `
 WITH RECURSIVE tree AS (
-	SELECT c.oid, c.oid AS root, p.partstrat = 'h' AS hash
+	SELECT c.oid, c.oid AS root, c.relname AS rootname, p.partstrat = 'h' AS hash
 	FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid
 	WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
 	UNION ALL
-	SELECT c.oid, t.root, p.partstrat = 'h'
+	SELECT c.oid, t.root, t.rootname, p.partstrat = 'h'
 	FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid
 	JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition
 	LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid
 ), roots AS (
-	SELECT root, coalesce(bool_or(hash), false) AS hashed, sum(pg_catalog.pg_table_size(oid)) AS bytes FROM tree GROUP BY root
+	SELECT root, coalesce(bool_or(hash), false) AS hashed, sum(pg_catalog.pg_table_size(oid)) AS bytes, array_agg(oid) AS leaves FROM tree GROUP BY root
 )
-SELECT n.nspname, c.relname, c.relkind = 'p' AS root,
-	CASE WHEN c.relkind = 'p' THEN r.bytes::bigint ELSE pg_catalog.pg_table_size(c.oid) END AS bytes,
+SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' AS root,
+	coalesce(CASE WHEN c.relkind = 'p' THEN r.bytes::bigint ELSE pg_catalog.pg_table_size(c.oid) END, 0) AS bytes,
+	coalesce(pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint, 0) AS pages,
+	greatest(c.reltuples, 0)::bigint AS rows, c.relfilenode AS file,
+	CASE WHEN c.relkind = 'p' THEN r.leaves ELSE '{}' END AS leaves,
+	coalesce((SELECT array_agg(a.attname::text ORDER BY k.n) FROM pg_catalog.pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)
+		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+		WHERE i.indrelid = c.oid AND i.indisprimary AND k.n <= i.indnkeyatts), '{}') AS primary,
+	coalesce((SELECT CASE WHEN bit_or(g.tgtype) & 28 = 28 THEN max(g.oid) END FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid
+		WHERE g.tgrelid = c.oid AND f.pronamespace = pg_catalog.to_regnamespace($1) AND f.proname LIKE 'capture\_%' AND g.tgenabled IN ('A', 'O')), 0) AS capture,
+	t.rootname,
 	coalesce((SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
 		WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '{}') AS columns,
 	coalesce((SELECT array_agg(a.atttypid ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
@@ -53,7 +72,7 @@ AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog
 	AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY bytes DESC, n.nspname, c.relname`
 
-// relations lists the units of copying of the database that conn is connected to, largest first.
+// relations lists what has rows in the database that conn is connected to, largest first.
 func relations(ctx context.Context, conn *pgx.Conn) ([]relation, error) {
 	types, err := loadTypes(ctx, conn)
 	if err != nil {
@@ -68,11 +87,9 @@ func relations(ctx context.Context, conn *pgx.Conn) ([]relation, error) {
 			r    relation
 			oids []uint32
 		)
-		err := row.Scan(&r.schema, &r.name, &r.root, &r.bytes, &r.columns, &oids)
-		r.binary = true
-		for _, oid := range oids {
-			r.binary = r.binary && types.portable(oid)
-		}
+		err := row.Scan(&r.oid, &r.schema, &r.name, &r.root, &r.bytes, &r.pages, &r.rows, &r.file, &r.leaves, &r.primary,
+			&r.capture, &r.captured, &r.columns, &oids)
+		r.binary = !slices.ContainsFunc(oids, func(oid uint32) bool { return !types.portable(oid) })
 		return r, err
 	})
 	if err != nil {
@@ -81,77 +98,51 @@ func relations(ctx context.Context, conn *pgx.Conn) ([]relation, error) {
 	return list, nil
 }
 
-// pgType is what portable needs of pg_type.
-type pgType struct {
-	kind       string // typtype
-	base, elem uint32
-	io         bool // has functions for the binary format
-	namesOID   bool // reg* types: their binary form is an oid
+func (r relation) format() string {
+	if r.binary {
+		return "binary"
+	}
+	return "text"
 }
 
-type typeSet map[uint32]pgType
-
-const typesQuery = `
-SELECT oid, typtype::text, typbasetype, CASE WHEN typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc THEN typelem ELSE 0 END,
-	typsend <> 0 AND typreceive <> 0, typtype = 'b' AND typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND typname LIKE 'reg%'
-FROM pg_catalog.pg_type`
-
-// typesQuery13 is for servers before 14, which have no typsubscript: there an array has a typlen of -1 and an element.
-const typesQuery13 = `
-SELECT oid, typtype::text, typbasetype, CASE WHEN typlen = -1 THEN typelem ELSE 0 END,
-	typsend <> 0 AND typreceive <> 0, typtype = 'b' AND typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND typname LIKE 'reg%'
-FROM pg_catalog.pg_type`
-
-func loadTypes(ctx context.Context, conn *pgx.Conn) (typeSet, error) {
-	query := typesQuery
-	if v := conn.PgConn().ParameterStatus("server_version"); len(v) > 2 && v[:2] < "14" {
-		query = typesQuery13
+// selection is the SQL of the rows of r that meet a condition ("": all), of which t is the row.
+func (r relation) selection(condition string) string {
+	only, where := "ONLY ", ""
+	if r.root {
+		only = ""
 	}
-	rows, err := conn.Query(ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("list the types: %w", err)
+	if condition != "" {
+		where = " WHERE " + condition
 	}
-	types := typeSet{}
-	var (
-		oid uint32
-		t   pgType
-	)
-	_, err = pgx.ForEachRow(rows, []any{&oid, &t.kind, &t.base, &t.elem, &t.io, &t.namesOID}, func() error { types[oid] = t; return nil })
-	if err != nil {
-		return nil, fmt.Errorf("list the types: %w", err)
-	}
-	return types, nil
+	return fmt.Sprintf("SELECT %s FROM %s%s t%s", list("t", r.columns), only, r.identifier().Sanitize(), where)
 }
 
-// firstNormal is the first oid of an object that is not built in (FirstNormalObjectId); built-in ones are equal in
-// every database.
-const firstNormal = 16384
-
-// portable says whether a type's binary form means the same in another database. The binary forms of arrays and
-// composites carry the oids of their elements' types, which differ for all that is not built in, and the reg* types are
-// oids of objects: such tables go as text.
-func (s typeSet) portable(oid uint32) bool {
-	t, ok := s[oid]
-	switch {
-	case !ok || !t.io || t.namesOID:
-		return false
-	case t.kind == "d":
-		return s.portable(t.base)
-	case t.kind == "e":
-		return true // its label
-	case t.elem != 0:
-		return t.elem < firstNormal && s.portable(t.elem)
-	case t.kind == "b":
-		return oid < firstNormal
+// transfer is the COPY of the rows that meet a condition; "": of all. With freeze green's table was created or emptied in
+// the transaction under way, so that its rows need no later visit by vacuum (manual, COPY, FREEZE).
+func (r relation) transfer(condition string, freeze bool) transfer {
+	columns := "(" + list("", r.columns) + ")"
+	if len(r.columns) == 0 {
+		columns = "" // a table without columns has rows all the same
 	}
-	return (t.kind == "r" || t.kind == "m") && oid < firstNormal
+	from := r.identifier().Sanitize() + " " + columns
+	if r.root || condition != "" { // COPY reads no partitioned table by its name
+		from = "(" + r.selection(condition) + ")"
+	}
+	return transfer{
+		name: "table " + r.String(),
+		out:  fmt.Sprintf("COPY %s TO STDOUT (FORMAT %s)", from, r.format()),
+		in:   fmt.Sprintf("COPY %s %s FROM STDIN (FORMAT %s, FREEZE %t)", r.identifier().Sanitize(), columns, r.format(), freeze && !r.root),
+	}
 }
 
-// list joins names as an SQL list of columns.
-func list(names []string) string {
+// list joins names as an SQL list of columns of a row; row "": none is named.
+func list(row string, names []string) string {
 	quoted := make([]string, len(names))
 	for i, n := range names {
 		quoted[i] = pgx.Identifier{n}.Sanitize()
+		if row != "" {
+			quoted[i] = row + "." + quoted[i]
+		}
 	}
 	return strings.Join(quoted, ", ")
 }

@@ -2,8 +2,11 @@ package snapshot
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,8 +28,8 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, blue)
-	a, err := dump(ctx, blue, blueDSN, snapshot, o.BinDir, o.Privileges)
+	defer func() { hang(ctx, blue.Conn) }()
+	a, err := dump(ctx, blue.Conn, blueDSN, snapshot, o.BinDir, o.Privileges)
 	if err != nil {
 		return err
 	}
@@ -35,8 +38,8 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, into)
-	tables, err := relations(ctx, blue)
+	defer hang(ctx, into.Conn)
+	tables, err := relations(ctx, blue.Conn)
 	if err != nil {
 		return err
 	}
@@ -44,27 +47,104 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 	if err != nil {
 		return fmt.Errorf("the copy: %w", err)
 	}
-	if err := restoreSection(ctx, into, a, "pre-data"); err != nil {
+	if err := restoreSection(ctx, into.Conn, a, "pre-data"); err != nil {
 		return err
 	}
 	for _, t := range tables {
 		if o.Profile == nil || t.schema != schemaOf(o.Profile) || !slices.Contains(o.Profile.Bookkeeping, t.name) {
 			continue
 		}
-		if _, err := stream(ctx, blue, into, t, false, nil); err != nil {
+		if _, err := stream(ctx, blue, into, t.transfer("", false)); err != nil {
 			return err
 		}
 	}
-	if err := restoreSection(ctx, into, a, "post-data"); err != nil {
+	if err := restoreSection(ctx, into.Conn, a, "post-data"); err != nil {
 		return err
 	}
-	if err := setSequences(ctx, blue, into); err != nil {
+	if err := setSequences(ctx, blue.Conn, into.Conn); err != nil {
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("the copy: %w", err)
 	}
 	return nil
+}
+
+// preData restores types, functions and bare tables, and returns a sum of blue's whole schema.
+func (c *copying) preData(ctx context.Context, green *pgx.Conn, a *archive) (sum string, err error) {
+	sum, pre, err := a.sum(ctx)
+	if err != nil {
+		return "", err
+	}
+	name := "schema " + sum
+	if c.marks.names[name] {
+		return sum, nil
+	}
+	if c.marks.names["schema"] {
+		return "", schemaChangedError{}
+	}
+	c.meter.say("schema")
+	return sum, pgx.BeginFunc(ctx, green, func(tx pgx.Tx) error {
+		if err := script(ctx, green, pre); err != nil {
+			return fmt.Errorf("restore blue's tables on green: %w", err)
+		}
+		for _, part := range []string{"schema", name} {
+			if _, err := tx.Exec(ctx, mark, part, 0); err != nil {
+				return fmt.Errorf("record the schema: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// sameSchema looks whether blue's schema is still the one of the copy: no lock of ours has kept it so.
+func (c *copying) sameSchema(ctx context.Context, sum string) error {
+	blue, snapshot, err := export(ctx, c.Blue.DSN())
+	if err != nil {
+		return err
+	}
+	defer hang(ctx, blue.Conn)
+	a, err := dump(ctx, blue.Conn, c.Blue.DSN(), snapshot, c.BinDir, c.Privileges)
+	if err != nil {
+		return err
+	}
+	defer a.remove()
+	now, _, err := a.sum(ctx)
+	if err == nil && now != sum {
+		err = schemaChangedError{}
+	}
+	return err
+}
+
+// sum is a hash of the archive's SQL, and the SQL of its pre-data section.
+func (a *archive) sum(ctx context.Context) (sum, pre string, err error) {
+	hash := sha256.New()
+	for _, section := range []string{"pre-data", "post-data"} {
+		entries, err := a.entries(ctx, section)
+		if err != nil {
+			return "", "", err
+		}
+		sql, err := a.sql(ctx, entries)
+		if err != nil {
+			return "", "", err
+		}
+		if section == "pre-data" {
+			pre = sql
+		}
+		hash.Write([]byte(withoutComments(sql)))
+	}
+	return hex.EncodeToString(hash.Sum(nil)), pre, nil
+}
+
+// withoutComments takes out the comment lines of a script, which name the dump's time and version.
+func withoutComments(sql string) string {
+	var b strings.Builder
+	for line := range strings.Lines(sql) {
+		if !strings.HasPrefix(line, "--") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 func schemaOf(p *plan.Profile) string {
@@ -76,7 +156,7 @@ func schemaOf(p *plan.Profile) string {
 
 // export opens a session on blue whose transaction exports its snapshot. The snapshot can be taken over by others for
 // as long as the session lives.
-func export(ctx context.Context, dsn string) (*pgx.Conn, string, error) {
+func export(ctx context.Context, dsn string) (*session, string, error) {
 	conn, err := connect(ctx, "blue", dsn)
 	if err != nil {
 		return nil, "", err
@@ -87,7 +167,7 @@ func export(ctx context.Context, dsn string) (*pgx.Conn, string, error) {
 		err = conn.QueryRow(ctx, `SELECT pg_catalog.pg_export_snapshot()`).Scan(&snapshot)
 	}
 	if err != nil {
-		hang(ctx, conn)
+		hang(ctx, conn.Conn)
 		return nil, "", fmt.Errorf("export a snapshot of blue: %w", err)
 	}
 	return conn, snapshot, nil

@@ -36,6 +36,10 @@ INSERT INTO "Select" VALUES (1, 'one');
 CREATE TABLE "Other Schema"."a.b; --" (v text);
 INSERT INTO "Other Schema"."a.b; --" VALUES ('v'), ('v');
 CREATE TABLE empty_one (id integer PRIMARY KEY);
+DO $$BEGIN EXECUTE (SELECT 'CREATE TABLE wide (' || string_agg('c' || i || CASE i % 4 WHEN 0 THEN ' int' WHEN 1 THEN ' text' WHEN 2 THEN ' timestamptz' ELSE ' numeric' END, ', ') || ')'
+	FROM generate_series(1, 200) i); END$$;
+INSERT INTO wide (c4, c5, c6, c7, c200, c197) SELECT i, 'five', now(), i / 7.0, i, NULL FROM generate_series(1, 50) i;
+COMMENT ON TABLE wide IS 'two hundred columns'; COMMENT ON COLUMN wide.c200 IS 'the last'; COMMENT ON TYPE mood IS 'how it is';
 CREATE TABLE no_columns ();
 INSERT INTO no_columns DEFAULT VALUES;
 CREATE TABLE ranged (id integer, at date NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);

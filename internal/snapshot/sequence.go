@@ -69,17 +69,17 @@ func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int,
 	if err != nil {
 		return 0, err
 	}
-	defer hang(ctx, from)
+	defer hang(ctx, from.Conn)
 	to, err := connect(ctx, "green", green.DSN())
 	if err != nil {
 		return 0, err
 	}
-	defer hang(ctx, to)
-	theirs, err := sequences(ctx, from)
+	defer hang(ctx, to.Conn)
+	theirs, err := sequences(ctx, from.Conn)
 	if err != nil {
 		return 0, err
 	}
-	list, err := sequences(ctx, to)
+	list, err := sequences(ctx, to.Conn)
 	if err != nil {
 		return 0, err
 	}
