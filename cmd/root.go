@@ -42,6 +42,7 @@ func NewRootCmd(std *IO) *cobra.Command {
 		NewRunCmd(std),
 		NewStatusCmd(std),
 		NewVerifyCmd(std),
+		NewCleanupCmd(std),
 		NewQuarantineCmd(std),
 		NewResumeCmd(std),
 		NewRollbackCmd(std),

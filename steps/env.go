@@ -31,6 +31,8 @@ type Env struct {
 	// Pin is called in the hold, when green is complete and nothing has been served by it yet. A rehearsal keeps a
 	// snapshot of green there, for the oracle. May be nil.
 	Pin func(ctx context.Context) error
+	// ApprovedRows are the rows that persons have approved during the run, by rule, above what it expects.
+	ApprovedRows map[string]int64
 
 	calls      atomic.Int64 // to participants and routers, in this term
 	steps      []Step
@@ -46,7 +48,7 @@ func (e *Env) budget() postgres.Budget {
 // pastPointOfNoReturn says whether green has served: from then on it is not emptied by an undo.
 func (e *Env) pastPointOfNoReturn() bool { return e.State().PastPointOfNoReturn }
 
-// rules runs the profile's clean-up and repair rules, with the approvals of the runbook. With collect, quarantined rows
+// rules runs the profile's clean-up and repair rules, with the approvals of the runbook and the run. With collect, quarantined rows
 // come back to the caller: a delta puts them into green's quarantine in the transaction that applies it.
 func (e *Env) rules(collect bool) *cleanup.Runner {
 	approved := map[string]int64{}
@@ -56,6 +58,9 @@ func (e *Env) rules(collect bool) *cleanup.Runner {
 				approved[rule] = rows
 			}
 		}
+	}
+	for rule, rows := range e.ApprovedRows {
+		approved[rule] = max(approved[rule], rows)
 	}
 	return cleanup.New(e.Profile.Rules, cleanup.Options{Schema: e.Profile.Schema, Approved: approved, Collect: collect, SkipRepair: e.Faults.NoRepair})
 }

@@ -95,6 +95,9 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 	if err != nil {
 		return nil, err
 	}
+	if s.env.ApprovedRows, err = j.ApprovedRows(ctx, s.lease.Run()); err != nil {
+		return nil, err
+	}
 	gates := Any{Poll{Approved: func(ctx context.Context, step string) (string, error) { return j.Approved(ctx, s.lease.Run(), step) }}}
 	if o.Gate != nil {
 		gates = append(gates, o.Gate)

@@ -58,7 +58,7 @@ func (e *TooMany) Error() string {
 
 // Hint says how to approve them.
 func (e *TooMany) Hint() string {
-	return fmt.Sprintf("look at the rows; if the rule may have them, write approve_rows: {%s: %d} in the clean-up step", e.Rule, e.Rows)
+	return fmt.Sprintf("look at the rows; if the rule may have them: \"tideover approve RUNBOOK --rule %s --rows %d\" (before a run: approve_rows: {%s: %d} in the clean-up step)", e.Rule, e.Rows, e.Rule, e.Rows)
 }
 
 // Runner runs rules in their order.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -196,6 +197,37 @@ func (j *Journal) Approved(ctx context.Context, run, step string) (by string, er
 		return "", j.wrap("look for an approval", err)
 	}
 	return by, nil
+}
+
+// rowsKey is what an approval of a rule's rows has in place of a step's id, which has no colon.
+const rowsKey = "rule:"
+
+// ApproveRows lets a clean-up rule of a run have so many rows, where that is more than the rule expects.
+func (j *Journal) ApproveRows(ctx context.Context, run, rule string, rows int64, by string) error {
+	return j.Approve(ctx, run, fmt.Sprintf("%s%d:%s", rowsKey, rows, rule), by)
+}
+
+// ApprovedRows are the rows that persons have approved, by rule.
+func (j *Journal) ApprovedRows(ctx context.Context, run string) (map[string]int64, error) {
+	const sql = `SELECT step FROM tideover.approval WHERE run = $1 AND starts_with(step, $2)`
+	rows, err := j.db.pool.Query(ctx, sql, run, rowsKey)
+	if err != nil {
+		return nil, j.wrap("look for approvals", err)
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, j.wrap("look for approvals", err)
+	}
+	approved := map[string]int64{}
+	for _, key := range keys {
+		number, rule, _ := strings.Cut(strings.TrimPrefix(key, rowsKey), ":")
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("the approval %q in %s is not ours: %w", key, j.db, err)
+		}
+		approved[rule] = max(approved[rule], n)
+	}
+	return approved, nil
 }
 
 const foreignKeyViolation = "23503"

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/journal/journaltest"
@@ -220,6 +221,31 @@ func TestApprove(t *testing.T) {
 	}
 	if err := s.Approve(t.Context(), "nonsense", "two", "ann"); !errors.Is(err, postgres.ErrNoRun) {
 		t.Errorf("got %v, want ErrNoRun", err)
+	}
+}
+
+func TestApproveRows(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	l, err := s.Journal.Create(t.Context(), journaltest.Started("a"), journaltest.Who(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	for _, a := range []struct {
+		rule string
+		rows int64
+	}{{"one", 12}, {"one", 7}, {"two:three", 3}} {
+		if err := s.ApproveRows(t.Context(), l.Run(), a.rule, a.rows, "ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Approve(t.Context(), l.Run(), "a-step", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.ApprovedRows(t.Context(), l.Run())
+	if diff := cmp.Diff(map[string]int64{"one": 12, "two:three": 3}, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
 }
 
