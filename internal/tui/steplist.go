@@ -69,6 +69,9 @@ func (m model) step(st journal.StepState, wide int) group {
 		if note := report.Plain(st.Progress.Note); note != "" {
 			g.lines = append(g.lines, styled(m.paint.dim, below+note))
 		}
+		for _, part := range st.Progress.Parts {
+			g.lines = append(g.lines, styled(m.paint.dim, below+report.Plain(part.Name)+"  "+report.HowFar(part.Done, part.Total, part.Rows, part.LeftS)))
+		}
 	case journal.StepIsWaiting:
 		g.focus = true
 		row = row.and(styled(m.paint.warn, "waits for approval"))
@@ -150,6 +153,9 @@ func (m model) progress(st journal.StepState, room int) line {
 		}
 	}
 	figures = append(figures, count)
+	if p.Rows > 0 && p.Unit == "bytes" {
+		figures = append(figures, report.Thousands(p.Rows)+" rows")
+	}
 	// The bar's width depends on the room alone: it must not jump when a figure gets longer.
 	cells := min(max(room/4, 8), 30)
 	if p.Total == 0 {
