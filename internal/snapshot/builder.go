@@ -45,17 +45,22 @@ type task struct {
 // constraint is what blue's catalog says of an index or a constraint.
 type constraint struct {
 	table       uint32
-	indexDef    string // of a primary key or unique constraint whose index can be built first; "": it cannot
+	indexDef    string // of an index, or of a constraint's that can be built before it; "": only pg_dump knows
 	using       string // then: the statement that makes the constraint of the index
 	foreignKey  string // the statement that adds a foreign key without a look at the rows; "": it cannot be put so
 	validate    string // then: the statement that looks; "": blue has not looked either
 	constrained string // then: the referencing table
 }
 
-// aboutQuery reads blue's indexes and constraints. An index can become a constraint where the table is not partitioned, the
-// two have one name, and nothing else is said about the index that pg_dump would add to the constraint.
+// aboutQuery reads blue's indexes and constraints. An index can be made without pg_dump's words, which are dear, where there
+// is nothing to say but its definition; and it can become a constraint where besides the table is not partitioned and the two have one name.
 const aboutQuery = `
-SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, i.indexrelid, i.indrelid, '', '', '', '', '' FROM pg_catalog.pg_index i
+SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, i.indexrelid, i.indrelid,
+	CASE WHEN x.relkind = 'i' AND NOT i.indisclustered AND NOT i.indisreplident AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+			WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = x.oid AND d.deptype = 'x')
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0)
+	THEN pg_catalog.pg_get_indexdef(x.oid) ELSE '' END, '', '', '', ''
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 UNION ALL
 SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass::oid, c.oid, c.conrelid,
 	CASE WHEN k.plain THEN pg_catalog.pg_get_indexdef(c.conindid) ELSE '' END,
@@ -208,11 +213,14 @@ func (b *builder) work(ctx context.Context) error {
 
 // index builds an index, or the one that a constraint is to be made of.
 func (b *builder) index(ctx context.Context, green *pgx.Conn, e entry) error {
-	about := b.about[e.what]
-	if about.indexDef != "" {
-		return effect(ctx, green, about.indexDef, builtOf(e))
+	switch def := b.about[e.what].indexDef; {
+	case def == "":
+		return b.restore(ctx, green, e)
+	case e.desc == "INDEX":
+		return effect(ctx, green, def, markOf(e))
+	default:
+		return effect(ctx, green, def, builtOf(e))
 	}
-	return b.restore(ctx, green, e)
 }
 
 // end makes a table's constraints and has it analyzed: its indexes are all there.
