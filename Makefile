@@ -51,8 +51,9 @@ bin/hydra-%: testdata/hydra/%/main.go testdata/hydra/%/go.mod testdata/hydra/%/g
 	cd testdata/hydra/$* && CGO_ENABLED=0 go build -trimpath -o ../../../$@ .
 
 .PHONY: bench
-bench: setup-tests build ## measure against peers, side by side; prints ratios
-	go test -run '^$$' -bench . -benchtime 1x ./...
+bench: setup-tests build ## measure against peers, side by side; prints ratios. An hour and more
+	@scripts/setup.sh --peers
+	go test -run '^$$' -bench . -benchtime 1x -timeout 6h ./...
 
 .PHONY: soak
 soak: setup ## 10,000 random histories of capture and replay: hours

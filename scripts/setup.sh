@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sees to what make demo and make test need: a C compiler for the SQL parser and a Postgres server. What is there is
-# left alone. Usage: scripts/setup.sh [--tests] [--containers]
+# left alone. Usage: scripts/setup.sh [--tests] [--peers] [--containers]
 #   --tests       also what tests and benchmarks meet: PgBouncer, and nginx to be measured against
+#   --peers       also pgcopydb, which the copy is measured against
 #   --containers  also a Docker engine and the image postgres:15
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -39,6 +40,7 @@ for wanted in "$@"; do
 		[ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || install pgbouncer
 		[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || install nginx-light
 		;;
+	--peers) command -v pgcopydb >/dev/null || install pgcopydb ;;
 	--containers)
 		"$here/docker/start-engine.sh" >"${TIDEOVER_DOCKER_ENV:-/dev/null}"
 		eval "$("$here/docker/start-engine.sh")"

@@ -32,7 +32,11 @@ func (s *preflightStep) Run(ctx context.Context, p *Progress) error {
 	for _, f := range findings {
 		switch f.Level {
 		case preflight.Warn:
-			if err := p.Note(ctx, "warn", "%s: %s", f.Check, f.Text); err != nil {
+			text := f.Check + ": " + f.Text
+			if f.Rule != nil {
+				text += "; \"tideover plan --connect\" proposes a rule for them"
+			}
+			if err := p.Note(ctx, "warn", "%s", text); err != nil {
 				return err
 			}
 		case preflight.Fail:
