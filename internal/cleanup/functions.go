@@ -19,6 +19,11 @@ import (
 //   - pg_temp.tideover_json(x text, empty text) text: x where it can be cast; else x without \u0000, which jsonb can't
 //     hold; else empty where x is blank; else x as text within JSON: an array where empty is '[]', an object with the
 //     field "text" otherwise.
+//   - pg_temp.tideover_is_escaped(x text) boolean: whether x, put between two quotes, is a JSON string, of which every
+//     backslash begins an escape of tideover_escape's.
+//   - pg_temp.tideover_escape(x text) text: x with quotes, backslashes and control characters as \u00.., so that it can be
+//     put between two quotes. Escaping twice changes nothing: a backslash that begins such an escape already is left
+//     alone, and an x that had one from the start is read as what it stands for.
 const functionsSQL = `
 CREATE OR REPLACE FUNCTION pg_temp.tideover_is_json(x text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
@@ -47,7 +52,16 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
 		RETURN pg_catalog.jsonb_build_array(x)::text;
 	END IF;
 	RETURN pg_catalog.jsonb_build_object('text', x)::text;
-END $$`
+END $$;
+CREATE OR REPLACE FUNCTION pg_temp.tideover_is_escaped(x text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+	SELECT x IS NULL OR x !~ '["\u0001-\u001f]' AND x !~ '\\(?!u00(?:22|5c|0[1-9a-f]|1[0-9a-f]))'
+$$;
+CREATE OR REPLACE FUNCTION pg_temp.tideover_escape(x text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT pg_catalog.string_agg(CASE WHEN c = '"' OR pg_catalog.ascii(c) < 32 AND c <> ''
+		THEN '\u' || pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.ascii(c)), 4, '0') ELSE c END, '' ORDER BY n)
+	FROM pg_catalog.regexp_split_to_table(pg_catalog.regexp_replace(x, '\\(?!u00(?:22|5c|0[1-9a-f]|1[0-9a-f]))', '\\u005c', 'g'), '')
+		WITH ORDINALITY r(c, n)
+$$`
 
 // provide makes the functions on conn where a rule calls one.
 func (r *Runner) provide(ctx context.Context, conn *pgx.Conn, rules []plan.Rule) error {
