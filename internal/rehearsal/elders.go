@@ -18,8 +18,8 @@ import (
 // elders are sessions that are older than the rehearsal: seeded into blue before it began, some by every kind of row that
 // the new schema refuses or corrupts. The traffic has never seen them, so that the checker knows nothing of them. They
 // must be after the run what they were before it: of a living one the access token means the same, the consent is listed,
-// the refresh token refreshes, and the refresh token that was used up long ago is refused. Of one that has expired, or
-// was revoked before the run, nothing may live.
+// the refresh token refreshes, the refresh token that was used up long ago is refused, and the consent can be revoked. Of
+// one that has expired, or was revoked before the run, nothing may live.
 type elders struct {
 	router stage.Endpoint
 	client *http.Client
@@ -81,21 +81,29 @@ func meet(ctx context.Context, router stage.Endpoint, seeded seed.Result) (*elde
 
 // lost asks again, and says in how many sessions something was lost: authorizations, revocations, with what it found.
 // What cannot be asked, or is no answer, counts as lost. The error says that ctx has ended.
+//
+// The last thing that is done with a session ends it, rightly. So the first of each kind is asked for its used refresh
+// token, and the second is revoked.
 func (e *elders) lost(ctx context.Context) (authorizations, revocations int, findings []string, err error) {
+	living := map[string]int{}
 	for _, c := range e.known {
 		lives := e.living
 		count := &authorizations
 		if c.death != "" {
 			lives, count = e.dead, &revocations
 		}
-		found := lives(ctx, c)
+		found := lives(ctx, &c)
 		if len(found) > 0 {
 			*count++
 		}
-		// Last: a server may take it for theft, and end the session.
-		status, _, err := e.refresh(ctx, c.Credential, c.Spent)
-		if err != nil || status != http.StatusBadRequest && status != http.StatusUnauthorized {
-			found = append(found, fmt.Sprintf("its used refresh token is not refused (%s)", answered(status, err)))
+		last := e.spent
+		if c.death == "" {
+			if living[c.Kind]++; living[c.Kind] == 2 {
+				last = e.revoked
+			}
+		}
+		if wrong := last(ctx, c); wrong != "" {
+			found = append(found, wrong)
 			revocations++
 		}
 		if ctx.Err() != nil {
@@ -109,23 +117,51 @@ func (e *elders) lost(ctx context.Context) (authorizations, revocations int, fin
 	return authorizations, revocations, findings, nil
 }
 
-// living says what is wrong with a session that lives.
-func (e *elders) living(ctx context.Context, c elder) (found []string) {
+// spent says what is wrong with the refresh token that was used long ago. A server may take the question for theft.
+func (e *elders) spent(ctx context.Context, c elder) string {
+	status, _, err := e.refresh(ctx, c.Credential, c.Spent)
+	if err != nil || status != http.StatusBadRequest && status != http.StatusUnauthorized {
+		return fmt.Sprintf("its used refresh token is not refused (%s)", answered(status, err))
+	}
+	return ""
+}
+
+// revoked revokes a session's consent, by its subject as a person does who looks at a list, and says what lives on.
+func (e *elders) revoked(ctx context.Context, c elder) string {
+	consents := e.router.Admin + "/oauth2/auth/sessions/consent?" + url.Values{"subject": {c.Subject}, "client": {c.Client}}.Encode()
+	status, err := e.call(ctx, c.Credential, http.MethodDelete, consents, nil, nil)
+	if err != nil || status != http.StatusNoContent {
+		return fmt.Sprintf("its consent can't be revoked (%s)", answered(status, err))
+	}
+	after, err := e.ask(ctx, c.Credential)
+	if err != nil {
+		return err.Error()
+	}
+	if after.Active || after.Consents > 0 {
+		return fmt.Sprintf("its consent was revoked by subject, and it is %+v", after)
+	}
+	if status, _, err := e.refresh(ctx, c.Credential, c.Refresh); err != nil || status != http.StatusBadRequest && status != http.StatusUnauthorized {
+		return fmt.Sprintf("its consent was revoked by subject, and its refresh token is not refused (%s)", answered(status, err))
+	}
+	return ""
+}
+
+// living says what is wrong with a session that lives. It has new tokens then.
+func (e *elders) living(ctx context.Context, c *elder) (found []string) {
 	found = e.same(ctx, c)
-	status, access, err := e.refresh(ctx, c.Credential, c.Refresh)
-	if err != nil || status != http.StatusOK || access == "" || access == c.Access {
+	status, fresh, err := e.refresh(ctx, c.Credential, c.Refresh)
+	if err != nil || status != http.StatusOK || fresh.Access == "" || fresh.Access == c.Access {
 		return append(found, fmt.Sprintf("its refresh token gives no new tokens (%s)", answered(status, err)))
 	}
-	renewed := c
-	renewed.Access = access
-	for _, f := range e.same(ctx, renewed) {
+	c.Access, c.Refresh = fresh.Access, fresh.Refresh
+	for _, f := range e.same(ctx, c) {
 		found = append(found, "after a refresh: "+f)
 	}
 	return found
 }
 
 // dead says what is wrong with a session that has ended.
-func (e *elders) dead(ctx context.Context, c elder) (found []string) {
+func (e *elders) dead(ctx context.Context, c *elder) (found []string) {
 	found = e.same(ctx, c)
 	status, _, err := e.refresh(ctx, c.Credential, c.Refresh)
 	if err != nil || status != http.StatusBadRequest && status != http.StatusUnauthorized {
@@ -135,7 +171,7 @@ func (e *elders) dead(ctx context.Context, c elder) (found []string) {
 }
 
 // same compares what the server says with what the old side said before the run.
-func (e *elders) same(ctx context.Context, c elder) []string {
+func (e *elders) same(ctx context.Context, c *elder) []string {
 	after, err := e.ask(ctx, c.Credential)
 	if err != nil {
 		return []string{err.Error()}
@@ -185,13 +221,16 @@ func (e *elders) ask(ctx context.Context, c seed.Credential) (meaning, error) {
 	return m, nil
 }
 
-func (e *elders) refresh(ctx context.Context, c seed.Credential, token string) (status int, access string, err error) {
-	var answer struct {
-		Access string `json:"access_token"`
-	}
+// pair is what a refresh gives.
+type pair struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+}
+
+func (e *elders) refresh(ctx context.Context, c seed.Credential, token string) (status int, fresh pair, err error) {
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}
-	status, err = e.call(ctx, c, http.MethodPost, e.router.Public+"/oauth2/token", form, &answer)
-	return status, answer.Access, err
+	status, err = e.call(ctx, c, http.MethodPost, e.router.Public+"/oauth2/token", form, &fresh)
+	return status, fresh, err
 }
 
 // call sends one request. The error never has the URL or the body, which may hold a token.

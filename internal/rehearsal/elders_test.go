@@ -44,20 +44,19 @@ func (s *oldServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		say(http.StatusOK, map[string]any{"active": true, "sub": person, "client_id": s.client, "scope": "openid"})
 	case "/oauth2/auth/sessions/consent":
+		if r.Method == http.MethodDelete {
+			s.end(r.FormValue("subject"))
+			delete(s.consents, r.FormValue("subject"))
+			say(http.StatusNoContent, nil)
+			return
+		}
 		list := []any{}
 		for range s.consents[r.FormValue("subject")] {
 			list = append(list, map[string]any{"consent_request": map[string]any{"client": map[string]any{"client_id": s.client}}})
 		}
 		say(http.StatusOK, list)
 	case "/oauth2/revoke":
-		person := s.access[r.FormValue("token")] + s.refresh[r.FormValue("token")]
-		for _, tokens := range []map[string]string{s.access, s.refresh} {
-			for token, of := range tokens {
-				if of == person {
-					delete(tokens, token)
-				}
-			}
-		}
+		s.end(s.access[r.FormValue("token")] + s.refresh[r.FormValue("token")])
 	case "/oauth2/token":
 		person, ok := s.refresh[r.FormValue("refresh_token")]
 		if !ok {
@@ -66,9 +65,20 @@ func (s *oldServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		s.next++
 		token := "new-" + strings.Repeat("i", s.next)
-		s.access[token] = person
+		s.access[token], s.refresh["re-"+token] = person, person
 		delete(s.refresh, r.FormValue("refresh_token"))
-		say(http.StatusOK, map[string]any{"access_token": token})
+		say(http.StatusOK, map[string]any{"access_token": token, "refresh_token": "re-" + token})
+	}
+}
+
+// end takes all tokens of a person away.
+func (s *oldServer) end(person string) {
+	for _, tokens := range []map[string]string{s.access, s.refresh} {
+		for token, of := range tokens {
+			if of == person {
+				delete(tokens, token)
+			}
+		}
 	}
 }
 
@@ -91,7 +101,7 @@ func TestEldersFindWhatIsLost(t *testing.T) {
 		{"a refresh token is refused", func(s *oldServer) { delete(s.refresh, "refresh-ann") }, 1, 0, "gives no new tokens (status 400)"},
 		{"an access token is another's", func(s *oldServer) { s.access["access-ann"] = "bob" }, 1, 0, "Subject:bob"},
 		{"a refreshed token is another's", func(s *oldServer) { s.refresh["refresh-ann"] = "bob" }, 1, 0, "after a refresh"},
-		{"a client has changed", func(s *oldServer) { s.client = "another" }, 2, 3, "Client:another"},
+		{"a client has changed", func(s *oldServer) { s.client = "another" }, 3, 3, "Client:another"},
 		{"a consent is gone", func(s *oldServer) { s.consents["ann"] = 0 }, 1, 0, "Consents:0"},
 		{"a consent is doubled", func(s *oldServer) { s.consents["ann"] = 2 }, 1, 0, "Consents:2"},
 		{"a revoked access token lives", func(s *oldServer) { s.access["access-cid"] = "cid" }, 0, 1, "(revoked)"},
@@ -108,28 +118,42 @@ func TestEldersFindWhatIsLost(t *testing.T) {
 		}), 1, 0, "gives no new tokens (status 200)"},
 		{"an empty answer", at("/oauth2/token", func(_ http.ResponseWriter, r *http.Request) bool {
 			return strings.HasPrefix(r.FormValue("refresh_token"), "refresh-")
-		}), 2, 3, "the answer is not what it should be"},
+		}), 3, 4, "the answer is not what it should be"},
 		{"an error for every dead token", at("/oauth2/token", func(w http.ResponseWriter, r *http.Request) bool {
-			if r.FormValue("refresh_token") == "refresh-ann" || r.FormValue("refresh_token") == "refresh-bob" {
+			if s := r.FormValue("refresh_token"); s == "refresh-ann" || s == "refresh-bob" || s == "refresh-fay" {
 				return false
 			}
 			w.WriteHeader(http.StatusInternalServerError)
 			return true
-		}), 0, 8, "status 500"},
+		}), 0, 9, "status 500"},
+		{"a revocation does nothing", at("/oauth2/auth/sessions/consent", func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodDelete {
+				return false
+			}
+			w.WriteHeader(http.StatusNoContent)
+			return true
+		}), 0, 1, "was revoked by subject, and it is"},
+		{"a revocation is refused", at("/oauth2/auth/sessions/consent", func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodDelete {
+				return false
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}), 0, 1, "can't be revoked (status 500)"},
 		{"a broken introspection", at("/oauth2/introspect", func(w http.ResponseWriter, _ *http.Request) bool {
 			_, _ = w.Write([]byte("<html>"))
 			return true
-		}), 2, 3, "the answer is not what it should be"},
+		}), 3, 4, "the answer is not what it should be"},
 		{"nobody answers", func(s *oldServer) {
 			s.answer = func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
-		}, 2, 8, "no answer"},
+		}, 3, 9, "no answer"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			old := &oldServer{access: map[string]string{}, refresh: map[string]string{}, consents: map[string]int{}, client: "app"}
 			var seeded seed.Result
-			for _, c := range []struct{ kind, person string }{{"plain", "ann"}, {"plain", "cid"}, {"plain", "dee"}, {"odd", "bob"}, {"plain", "eve"}} {
+			for _, c := range []struct{ kind, person string }{{"plain", "ann"}, {"plain", "cid"}, {"plain", "dee"}, {"odd", "bob"}, {"odd", "fay"}, {"plain", "eve"}} {
 				credential := seed.Credential{Kind: c.kind, Client: "app", Secret: "s", Subject: c.person, Access: "access-" + c.person,
 					Refresh: "refresh-" + c.person, Spent: "spent-" + c.person}
 				old.consents[c.person] = 1

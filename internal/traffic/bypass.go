@@ -44,7 +44,10 @@ func (g *Generator) bypassTurn(ctx context.Context, a ask, turn int) {
 			g.refreshed(s, r)
 		}
 	} else {
-		kinds := []Kind{RevokeAccess, RevokeRefresh, RevokeConsent, RevokeSubject}
+		kinds := []Kind{RevokeConsent, RevokeSubject, RevokeAccess, RevokeRefresh}
+		if g.config.RevokesInVain && a.target == Bypass {
+			kinds = kinds[:2]
+		}
 		r = g.revokeSession(ctx, a, kinds[g.dice.n(len(kinds))], s)
 	}
 	if a.target == Bypass && r.refusedWrite() {

@@ -27,6 +27,7 @@ type reply struct {
 	Answer
 	location string
 	body     []byte
+	refused  bool
 }
 
 // ok reports whether the request was granted.
@@ -35,9 +36,7 @@ func (r reply) ok() bool {
 }
 
 // refusedWrite reports whether the old side's fence refused the request.
-func (r reply) refusedWrite() bool {
-	return r.Status == http.StatusServiceUnavailable && r.Error == "temporarily_unavailable"
-}
+func (r reply) refusedWrite() bool { return r.refused }
 
 const mostBody = 4 << 20
 
@@ -54,6 +53,7 @@ func (c *caller) call(ctx context.Context, q Request, req *http.Request, jar htt
 	if r.Transport == "" && r.Error == "" && r.Status < 400 && read != nil {
 		read(&r)
 	}
+	r.refused = c.config.Refusal.is(r.Answer)
 	c.rec.End(id, r.Answer)
 	return r
 }

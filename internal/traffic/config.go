@@ -29,6 +29,10 @@ type Config struct {
 	SweepTimeout time.Duration // of a whole sweep; 60 s
 	Mix          Mix           // zero: DefaultMix
 
+	Refusal Refusal // see Expect
+	// RevokesInVain: the old server acknowledges the revocation of a token that its database has refused. RFC 7009 section
+	// 2.2 has no answer for it. Nobody revokes tokens past the router then.
+	RevokesInVain   bool
 	FailuresAllowed bool // see Expect
 	NoSwitch        bool // see Expect
 }
@@ -80,5 +84,5 @@ func set[T comparable](v *T, def T) {
 
 func (c Config) expect() Expect {
 	return Expect{Issuer: c.Issuer, CoalescingExpected: c.RetryRefresh, Coalescing: c.Coalescing, Reuse: c.Reuse,
-		FailuresAllowed: c.FailuresAllowed, NoSwitch: c.NoSwitch}
+		Refusal: c.Refusal, FailuresAllowed: c.FailuresAllowed, NoSwitch: c.NoSwitch}
 }

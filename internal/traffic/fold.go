@@ -3,7 +3,6 @@ package traffic
 import (
 	"fmt"
 	"math"
-	"net/http"
 	"time"
 )
 
@@ -43,6 +42,7 @@ type timeline struct {
 	released time.Duration // when it was last settled which side serves: released, aborted or rolled back; else never
 	replay   time.Duration // the first mark of replay or hold; never without one
 	last     time.Duration // of anything
+	refusal  Refusal
 }
 
 // fold turns records into requests in the order of their ids, and finds what is wrong with the record itself.
@@ -52,7 +52,7 @@ func fold(h *History) ([]*op, timeline, []Finding) {
 	broken := func(id int64, format string, args ...any) {
 		bad = append(bad, Finding{BrokenHistory, []int64{id}, fmt.Sprintf(format, args...)})
 	}
-	tl := timeline{started: h.Started, released: never, replay: never}
+	tl := timeline{started: h.Started, released: never, replay: never, refusal: h.Expect.Refusal}
 	byID := map[int64]*op{}
 	for n, r := range h.Records {
 		if r.At < tl.last {
@@ -158,8 +158,7 @@ func (tl *timeline) switching(from, to time.Duration) bool {
 
 // refusedWrite reports whether o is a write that the old side's fence refused, as it should: no failure, and no effect.
 func (tl *timeline) refusedWrite(o *op) bool {
-	return o.Target == Bypass && o.answer != nil && o.answer.Status == http.StatusServiceUnavailable &&
-		o.answer.Error == "temporarily_unavailable" && tl.fenced(o.end)
+	return o.Target == Bypass && o.answer != nil && tl.refusal.is(*o.answer) && tl.fenced(o.end)
 }
 
 // effect says what o may have done.

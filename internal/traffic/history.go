@@ -20,6 +20,8 @@ package traffic
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"net/http"
+	"slices"
 	"time"
 )
 
@@ -59,12 +61,28 @@ type Expect struct {
 	AccessSurvivesRotation bool `json:"access_survives_rotation,omitempty"`
 	// RefreshLifetime bounds the life of a refresh token; 0: unlimited.
 	RefreshLifetime time.Duration `json:"refresh_lifetime,omitempty"`
+	// Refusal is how the old server answers when its database refuses a write.
+	Refusal Refusal `json:"refusal"`
 	// Margin is by how much a server's clock and whole-second lifetimes may differ from ours; 0: two seconds.
 	Margin time.Duration `json:"margin,omitempty"`
 	// NoSwitch: this history has no cutover in it, so that none is asked for.
 	NoSwitch bool `json:"no_switch,omitempty"`
 	// FailuresAllowed: failed requests are counted and are no findings (a test that kills servers). All else is judged.
 	FailuresAllowed bool `json:"failures_allowed,omitempty"`
+}
+
+// Refusal is a server's answer to a write that its database refuses: a status with an OAuth error, or a redirect with that
+// error. The zero value is the answer of servers that know of the fence, 503 temporarily_unavailable.
+type Refusal struct {
+	Status int      `json:"status,omitempty"`
+	Errors []string `json:"errors,omitempty"`
+}
+
+func (r Refusal) is(a Answer) bool {
+	if r.Status == 0 {
+		r = Refusal{Status: http.StatusServiceUnavailable, Errors: []string{"temporarily_unavailable"}}
+	}
+	return slices.Contains(r.Errors, a.Error) && (a.Status == r.Status || a.Status/100 == 3)
 }
 
 // History is what was asked and answered, in the order in which it happened.

@@ -151,7 +151,7 @@ func (a ask) listConsents(ctx context.Context, subject string) reply {
 	})
 }
 
-// logout ends the browser's login session. Hydra takes several redirects for it.
+// logout ends the browser's login session. Hydra takes several redirects for it, and asks the logout page between them.
 func (a ask) logout(ctx context.Context, u *user, idToken string) {
 	v := url.Values{"id_token_hint": {idToken}, "post_logout_redirect_uri": {callback}, "state": {"bye"}}
 	path := "/oauth2/sessions/logout?" + v.Encode()
@@ -159,10 +159,29 @@ func (a ask) logout(ctx context.Context, u *user, idToken string) {
 	q.Subject = u.name
 	for range 4 {
 		r := a.call(ctx, q, get(a.public(a.target)+path), u.jar, nil)
-		if path = pathOf(r.location); !r.ok() || !strings.HasPrefix(path, "/oauth2/sessions/logout") {
+		if !r.ok() {
+			return
+		}
+		to := r.location
+		if challenge := parameter(to, "logout_challenge"); challenge != "" {
+			if to = a.acceptLogout(ctx, q, challenge); to == "" {
+				return
+			}
+		}
+		if path = pathOf(to); !strings.HasPrefix(path, "/oauth2/sessions/logout") {
 			return
 		}
 	}
+}
+
+// acceptLogout is the logout page: it says yes, and where the browser is to go.
+func (a ask) acceptLogout(ctx context.Context, q Request, challenge string) string {
+	var to struct {
+		RedirectTo string `json:"redirect_to"`
+	}
+	u := a.admin(a.target, "/oauth2/auth/requests/logout/accept", url.Values{"logout_challenge": {challenge}})
+	a.call(ctx, q, request(http.MethodPut, u, "", ""), nil, func(r *reply) { r.decode(&to) })
+	return to.RedirectTo
 }
 
 func (a ask) jwks(ctx context.Context) reply {

@@ -30,6 +30,7 @@ type Answers struct {
 	RejectLogin     bool
 	RejectConsent   bool
 	IDToken         map[string]any // claims that the consent page adds
+	AMR             []string       // how the login page says that the person was recognised
 }
 
 // Visit is what a browser went through on its way back to the app.
@@ -152,7 +153,7 @@ func (b *Browser) login(ctx context.Context, challenge string, a Answers) (strin
 		subject = request.Subject
 	}
 	to, err := b.answer(ctx, path+"/accept"+query, map[string]any{"subject": subject, "remember": a.RememberLogin,
-		"remember_for": 3600, "acr": "1", "context": map[string]any{"via": "password"}})
+		"remember_for": 3600, "acr": "1", "context": map[string]any{"via": "password"}, "amr": a.AMR})
 	return to, request.Skip, err
 }
 
@@ -216,6 +217,11 @@ func (t Target) Call(ctx context.Context, method, path string, body, out any) er
 		return err
 	}
 	req.Header.Set("Content-Type", kind)
+	return Do(req, out)
+}
+
+// Do sends a request and reads the JSON that comes into out. A status of 300 and above is a [StatusError].
+func Do(req *http.Request, out any) error {
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
