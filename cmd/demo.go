@@ -39,6 +39,10 @@ ${TIDEOVER_GREEN_PUBLIC}, ${TIDEOVER_GREEN_ADMIN}, ${TIDEOVER_ROUTER_ADMIN} and 
 stage; whatever the runbook says, its sides and its router are replaced by the stage's. Its participants and paused jobs
 are played by files, so that nothing of the real run is switched or stopped; --with-participants calls the real ones.
 
+The bundled OAuth server plays old and new, or, where the profile is of Ory Hydra, the real one: the programs hydra-v1 and
+hydra-v2, which "make hydra" builds, beside tideover, in bin or on the PATH, or those that TIDEOVER_HYDRA_V1 and
+TIDEOVER_HYDRA_V2 name. The command "hydra" of a migrate step is then the new one.
+
 EXIT STATUS
   0 completed, and nothing was lost  1 failed  2 usage  5 the judges found a fault  130 interrupted`
 

@@ -33,7 +33,13 @@ type theatre struct {
 // newTheatre starts a stage with the demo's runbook beside it, and the traffic.
 func newTheatre(t *testing.T, change ...func(*traffic.Config)) *theatre {
 	t.Helper()
-	s, err := stage.Start(t.Context(), stage.Options{Executable: binary, Seed: seed.Options{Clients: 10, Sessions: 300, Offending: true, Secret: "seeded-client-secret-4410"}})
+	return newTheatreOf(t, stage.Bundled, "demo.yaml", change...)
+}
+
+// newTheatreOf is newTheatre with other servers and their runbook.
+func newTheatreOf(t *testing.T, servers stage.Servers, runbook string, change ...func(*traffic.Config)) *theatre {
+	t.Helper()
+	s, err := stage.Start(t.Context(), stage.Options{Executable: binary, Servers: servers, Seed: seed.Options{Clients: 10, Sessions: 300, Offending: true, Secret: "seeded-client-secret-4410"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,18 +48,18 @@ func newTheatre(t *testing.T, change ...func(*traffic.Config)) *theatre {
 			t.Error(err)
 		}
 	})
-	th := &theatre{Stage: s, runbook: filepath.Join(t.TempDir(), "demo.yaml")}
-	data, err := testdata.Runbooks.ReadFile("runbooks/demo.yaml")
+	th := &theatre{Stage: s, runbook: filepath.Join(t.TempDir(), runbook)}
+	data, err := testdata.Runbooks.ReadFile("runbooks/" + runbook)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(th.runbook, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := traffic.Config{
+	config := s.Clients(traffic.Config{
 		Public: s.Router.Public, Admin: s.Router.Admin, BypassPublic: s.BlueServer.Public, BypassAdmin: s.BlueServer.Admin,
 		Issuer: s.Router.Public, Clients: 12, Rate: 60, RetryRefresh: true,
-	}
+	})
 	for _, f := range change {
 		f(&config)
 	}

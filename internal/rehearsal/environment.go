@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/tideover/tideover/internal/stage"
 	"github.com/tideover/tideover/plan"
@@ -22,13 +24,32 @@ func environment(s *stage.Stage) func(string) (string, bool) {
 	}
 }
 
+// anyStage resolves a runbook's references before there is a stage: those of a stage to something of their kind.
+func anyStage(name string) (string, bool) {
+	switch {
+	case !slices.Contains(stage.Variables(), name):
+		return os.LookupEnv(name)
+	case strings.HasSuffix(name, "_DSN"):
+		return "postgres://stage/" + name, true
+	}
+	return "http://stage/" + name, true
+}
+
 // onStage replaces what a runbook says of its sides and its router by the stage's: a rehearsal must never touch the
-// databases of a real run, however they are written there.
+// databases of a real run, however they are written there. A migration command of the stage's new server is run with the
+// program that plays it.
 func onStage(rb *plan.Runbook, s *stage.Stage) {
 	rb.Blue = plan.Side{DSN: s.BlueDSN, Public: s.BlueServer.Public, Admin: s.BlueServer.Admin}
 	rb.Green = plan.Side{DSN: s.GreenDSN, Public: s.GreenServer.Public, Admin: s.GreenServer.Admin}
 	rb.Router = &plan.Router{Admin: []string{s.RouterControl}, Token: s.RouterToken}
 	rb.Control = plan.Control{}
+	for _, step := range rb.Steps {
+		if m, ok := step.Config.(*plan.MigrateSpec); ok && len(m.Command) > 0 {
+			if program := s.Commands()[m.Command[0]]; program != "" {
+				m.Command[0] = program
+			}
+		}
+	}
 }
 
 // standIns puts files of the stage in the place of a runbook's participants and jobs: a rehearsal must not switch a

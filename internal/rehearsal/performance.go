@@ -83,7 +83,7 @@ func (p *performance) upgrade(ctx context.Context) error {
 	defer blue.Close()
 
 	p.generator.Mark(markBefore)
-	before, err := p.watchServer(ctx, p.stage.BlueServer.Admin+"/metrics/prometheus", size.Before)
+	before, err := p.watchServer(ctx, p.stage.BlueServer.Metrics, size.Before)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (p *performance) upgrade(ctx context.Context) error {
 	if runErr != nil {
 		return errors.Join(runErr, probeErr)
 	}
-	after, err := p.watchServer(ctx, p.stage.GreenServer.Admin+"/metrics/prometheus", size.After)
+	after, err := p.watchServer(ctx, p.stage.GreenServer.Metrics, size.After)
 	if err != nil {
 		return err
 	}

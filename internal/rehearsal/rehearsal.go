@@ -67,12 +67,25 @@ func Sizes() map[string]Size {
 	}
 }
 
+// with gives the size with these servers: the real Hydra does twice as much for a request as the bundled server does.
+func (s Size) with(servers stage.Servers) Size {
+	if servers == stage.Hydra {
+		s.Rate, s.Clients = s.Rate/2, s.Clients/2
+	}
+	return s
+}
+
 // Run rehearses. The report is complete also when the run failed; the error says why it did, or that the judges hold
 // something against it.
 func Run(ctx context.Context, o Options) (rep report.Report, err error) {
 	rep.Outcome = "failed"
+	_, profile, err := o.Load(anyStage) // which servers are to play
+	if err != nil {
+		return rep, err
+	}
+	o.Size = o.Size.with(stage.ServersOf(profile))
 	s, err := stage.Start(ctx, stage.Options{Executable: o.Executable, Postgres: o.Postgres, Network: o.Network,
-		Seed: o.Size.Seed, Log: o.Log})
+		Servers: stage.ServersOf(profile), Seed: o.Size.Seed, Log: o.Log})
 	if err != nil {
 		return rep, fmt.Errorf("set the stage: %w", err)
 	}
@@ -105,11 +118,15 @@ func Run(ctx context.Context, o Options) (rep report.Report, err error) {
 // coalescing is how long after a refresh the router promises the same answer to a retry, less a margin.
 const coalescing = 5 * time.Second
 
+// patience is how long a client waits for an answer: longer than a cutover's deadline usually is.
+const patience = 30 * time.Second
+
 // trafficConfig points the clients at the router, and a few of them past it at the old server.
 func trafficConfig(s *stage.Stage, size Size) traffic.Config {
-	return traffic.Config{
+	return s.Clients(traffic.Config{
 		Public: s.Router.Public, Admin: s.Router.Admin,
 		BypassPublic: s.BlueServer.Public, BypassAdmin: s.BlueServer.Admin,
 		Issuer: s.Router.Public, Clients: size.Clients, Rate: size.Rate, RetryRefresh: true, Coalescing: coalescing,
-	}
+		Timeout: patience,
+	})
 }

@@ -23,7 +23,7 @@ const ExitWithStdin = "TIDEOVER_EXIT_WITH_STDIN"
 // stopGrace is how long a process may take to finish its requests after SIGTERM.
 const stopGrace = 5 * time.Second
 
-// process is one tideover child: an OAuth server or the router.
+// process is one child: an OAuth server or the router.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
@@ -35,13 +35,40 @@ type process struct {
 	addresses map[string]string
 }
 
-// startProcess starts executable and waits until it has said where it listens. What it writes on stderr goes to the end
-// of the file log.
-func startProcess(ctx context.Context, name, log, executable string, env []string, args ...string) (*process, error) {
+// guard is the script of a process that does not end with its stdin by itself: it starts a program, ends it when the
+// owner's end of stdin is closed or on SIGTERM, and with TIDEOVER_AGAIN starts it anew when it ends before.
+const guard = `
+exec 3<&0
+(cat <&3 >/dev/null; kill -TERM $$) &
+trap 'ended=yes; kill -TERM "$child" 2>/dev/null' TERM
+while :; do
+	"$@" </dev/null 3<&- &
+	child=$!
+	while :; do
+		wait "$child"
+		code=$?
+		kill -0 "$child" 2>/dev/null || break
+	done
+	[ -z "$TIDEOVER_AGAIN" ] && exit "$code"
+	[ -z "$ended" ] && sleep 0.5
+	[ -z "$ended" ] || exit 0
+done`
+
+// startProcess starts a program; one that announces where it listens has done so when startProcess returns. What it
+// writes on stderr goes to the end of the file log.
+func startProcess(ctx context.Context, name, log string, what program) (*process, error) {
 	p := &process{name: name, tail: &tail{}, done: make(chan struct{})}
+	argv := append([]string{what.executable}, what.args...)
+	env := append(append(os.Environ(), ExitWithStdin+"=1"), what.env...)
+	if !what.announces {
+		argv = append([]string{"/bin/sh", "-c", guard, "tideover-guard"}, argv...)
+		if what.again {
+			env = append(env, "TIDEOVER_AGAIN=1")
+		}
+	}
 	// ctx is for the start: the child lives until stop or kill.
-	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), executable, args...)
-	p.cmd.Env = append(append(os.Environ(), ExitWithStdin+"=1"), env...)
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), argv[0], argv[1:]...)
+	p.cmd.Env = env
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the owner, who stops its children in order
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -59,15 +86,18 @@ func startProcess(ctx context.Context, name, log, executable string, env []strin
 	p.cmd.Stderr = io.MultiWriter(p.tail, logged)
 	if err := p.cmd.Start(); err != nil {
 		logged.Close()
-		return nil, fmt.Errorf("%s: start %s: %w", name, executable, err)
+		return nil, fmt.Errorf("%s: start %s: %w", name, what.executable, err)
 	}
 	first := make(chan error, 1)
 	go func() {
 		defer close(p.done)
 		lines := bufio.NewReader(stdout)
-		line, err := lines.ReadBytes('\n')
-		if err == nil {
-			err = json.Unmarshal(line, &p.addresses)
+		var err error
+		if what.announces {
+			var line []byte
+			if line, err = lines.ReadBytes('\n'); err == nil {
+				err = json.Unmarshal(line, &p.addresses)
+			}
 		}
 		first <- err
 		_, _ = io.Copy(io.Discard, lines) // until it ends, by an error or not
@@ -92,8 +122,7 @@ func (p *process) stop() error {
 	select {
 	case <-p.done:
 	case <-time.After(stopGrace):
-		_ = p.cmd.Process.Kill()
-		<-p.done
+		p.kill()
 	}
 	var exit *exec.ExitError
 	if errors.As(p.err, &exit) && exit.ExitCode() > 0 {
@@ -102,9 +131,9 @@ func (p *process) stop() error {
 	return nil
 }
 
-// kill ends the process with SIGKILL, as a crash would.
+// kill ends the process with SIGKILL, as a crash would, and what it has started.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.done
 }
 

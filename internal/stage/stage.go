@@ -12,14 +12,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
-	"github.com/tideover/tideover/internal/authserver"
 	"github.com/tideover/tideover/internal/authserver/seed"
 	"github.com/tideover/tideover/internal/pgserver"
 	"github.com/tideover/tideover/internal/stage/ports"
+	"github.com/tideover/tideover/internal/traffic"
 )
 
 // Options says what stage is wanted. The zero value of a field is its default.
@@ -29,8 +31,9 @@ type Options struct {
 	Network    string          // containers: "bridge" or "host"
 	Durable    bool            // keep Postgres' durability settings, for tests that crash it
 	Seed       seed.Options
-	Before     string    // generation of the old server; default "1.1"
-	After      string    // generation of the new server; default "2.0"
+	Servers    Servers   // default: Bundled
+	Before     string    // generation of the old bundled server; default "1.1"
+	After      string    // generation of the new bundled server; default "2.0"
 	Log        io.Writer // one line for each thing that is started
 }
 
@@ -47,14 +50,16 @@ type Stage struct {
 	Seeded            seed.Result
 
 	options   Options
+	servers   servers
 	directory string
 	processes map[string]*process
-	starts    map[string][]string
+	starts    map[string]program
 }
 
-// Endpoint is where a server listens: base URLs.
+// Endpoint is where a server listens: base URLs, and the URL of its metrics.
 type Endpoint struct {
 	Public, Admin string
+	Metrics       string
 }
 
 // Names of the stage's processes, for Kill and Restart.
@@ -66,7 +71,7 @@ const (
 
 // Start sets the stage up. On error, or when ctx ends, nothing is left behind.
 func Start(ctx context.Context, o Options) (_ *Stage, err error) {
-	s := &Stage{options: o.withDefaults(), processes: map[string]*process{}, starts: map[string][]string{}}
+	s := &Stage{options: o.withDefaults(), processes: map[string]*process{}, starts: map[string]program{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -76,6 +81,9 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 		if s.options.Executable, err = os.Executable(); err != nil {
 			return nil, err
 		}
+	}
+	if s.servers, err = s.options.company(); err != nil {
+		return nil, err
 	}
 	if s.directory, err = os.MkdirTemp("", "tideover-stage-"); err != nil {
 		return nil, err
@@ -89,16 +97,27 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 	if err := s.startDatabases(ctx); err != nil {
 		return nil, err
 	}
-	if err := authserver.Migrate(ctx, s.BlueDSN, s.options.Before); err != nil {
-		return nil, err
-	}
-	if s.Seeded, err = seed.Seed(ctx, s.BlueDSN, s.options.Seed); err != nil {
+	if err := s.servers.migrate(ctx, s); err != nil {
 		return nil, err
 	}
 	if err := s.startServers(ctx); err != nil {
 		return nil, err
 	}
+	if s.Seeded, err = s.servers.seed(ctx, s); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+// company gives the servers that are asked for.
+func (o Options) company() (servers, error) {
+	switch o.Servers {
+	case Bundled:
+		return bundled{o.Before, o.After}, nil
+	case Hydra:
+		return findHydra(o.Executable)
+	}
+	return nil, fmt.Errorf("there are no servers %q for a stage", o.Servers)
 }
 
 func (o Options) withDefaults() Options {
@@ -107,6 +126,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.After == "" {
 		o.After = "2.0"
+	}
+	if o.Servers == "" {
+		o.Servers = Bundled
 	}
 	if o.Postgres == "" {
 		o.Postgres = pgserver.Auto
@@ -149,17 +171,16 @@ func (s *Stage) startServers(ctx context.Context) error {
 	s.Router = Endpoint{Public: url(4), Admin: url(5)}
 	s.RouterControl = url(6)
 
-	server := func(generation string, public, admin string) []string {
-		return []string{"server", "serve", "--generation", generation, "--public", public, "--admin", admin,
-			"--issuer", s.Router.Public, "--login-url", LoginURL, "--consent-url", ConsentURL}
-	}
-	s.starts[BlueServer] = server(s.options.Before, free[0], free[1])
-	s.starts[GreenServer] = server(s.options.After, free[2], free[3])
-	s.starts[RouterName] = []string{"router", "--profile", "bundled",
-		"--public-listen", free[4], "--admin-listen", free[5], "--control-listen", free[6],
-		"--blue-public", s.BlueServer.Public, "--blue-admin", s.BlueServer.Admin,
-		"--green-public", s.GreenServer.Public, "--green-admin", s.GreenServer.Admin,
-		"--state", filepath.Join(s.directory, "router.json")}
+	s.BlueServer.Metrics = s.servers.metrics(s.BlueServer, BlueServer)
+	s.GreenServer.Metrics = s.servers.metrics(s.GreenServer, GreenServer)
+	s.starts[BlueServer] = s.servers.program(s, BlueServer)
+	s.starts[GreenServer] = s.servers.program(s, GreenServer)
+	s.starts[RouterName] = program{executable: s.options.Executable, announces: true, env: []string{"TIDEOVER_ROUTER_TOKEN=" + s.RouterToken},
+		args: []string{"router", "--profile", string(s.options.Servers),
+			"--public-listen", free[4], "--admin-listen", free[5], "--control-listen", free[6],
+			"--blue-public", s.BlueServer.Public, "--blue-admin", s.BlueServer.Admin,
+			"--green-public", s.GreenServer.Public, "--green-admin", s.GreenServer.Admin,
+			"--state", filepath.Join(s.directory, "router.json")}}
 	for _, name := range []string{BlueServer, GreenServer, RouterName} {
 		if err := s.Restart(ctx, name); err != nil {
 			return err
@@ -168,27 +189,21 @@ func (s *Stage) startServers(ctx context.Context) error {
 	return waitReady(ctx, s.BlueServer.Public+"/health/ready")
 }
 
-// LoginURL and ConsentURL are where browsers are sent. Nothing listens there: the traffic generator plays both pages
-// and only reads the challenge from the redirect.
+// LoginURL, ConsentURL and LogoutURL are where browsers are sent. Nothing listens there: the traffic generator plays these
+// pages and only reads the challenge from the redirect.
 const (
 	LoginURL   = "http://127.0.0.1:1/login"
 	ConsentURL = "http://127.0.0.1:1/consent"
+	LogoutURL  = "http://127.0.0.1:1/logout"
 )
 
 // Restart starts one of the stage's processes again, after Kill.
 func (s *Stage) Restart(ctx context.Context, name string) error {
-	var env []string
-	switch name {
-	case BlueServer:
-		env = []string{"TIDEOVER_SERVER_DSN=" + s.BlueDSN, "TIDEOVER_SYSTEM_SECRET=" + s.SystemSecret}
-	case GreenServer:
-		env = []string{"TIDEOVER_SERVER_DSN=" + s.GreenDSN, "TIDEOVER_SYSTEM_SECRET=" + s.SystemSecret}
-	case RouterName:
-		env = []string{"TIDEOVER_ROUTER_TOKEN=" + s.RouterToken}
-	default:
+	what, ok := s.starts[name]
+	if !ok {
 		return fmt.Errorf("the stage has no process %q", name)
 	}
-	p, err := startProcess(ctx, name, logFile(s.directory, name), s.options.Executable, env, s.starts[name]...)
+	p, err := startProcess(ctx, name, logFile(s.directory, name), what)
 	if err != nil {
 		return err
 	}
@@ -211,6 +226,11 @@ func (s *Stage) Kill(name string) error {
 // Directory is for what belongs to the stage and goes with it.
 func (s *Stage) Directory() string { return s.directory }
 
+// Variables are the names of what Environment gives.
+func Variables() []string {
+	return slices.Sorted(maps.Keys((&Stage{}).Environment()))
+}
+
 // Environment is what a runbook's ${…} references stand for on this stage.
 func (s *Stage) Environment() map[string]string {
 	return map[string]string{
@@ -224,6 +244,15 @@ func (s *Stage) Environment() map[string]string {
 		"TIDEOVER_ROUTER_TOKEN": s.RouterToken,
 	}
 }
+
+// Clients completes a configuration of clients by what is peculiar to the stage's servers.
+func (s *Stage) Clients(c traffic.Config) traffic.Config {
+	s.servers.clients(&c)
+	return c
+}
+
+// Commands are the programs that a runbook's commands stand for on this stage, by name.
+func (s *Stage) Commands() map[string]string { return s.servers.commands() }
 
 // Close ends every process and Postgres and removes their files. It may be called again.
 func (s *Stage) Close() error {
