@@ -34,9 +34,6 @@ func (c *check) blue(ctx context.Context) error {
 			c.columns(field+".to_columns", f.To, f.ToColumns)
 		}
 	}
-	for i, name := range c.profile.Bookkeeping {
-		c.table(fmt.Sprintf("bookkeeping[%d]", i), name)
-	}
 	for i, r := range c.profile.Revocations {
 		if err := c.revocation(ctx, fmt.Sprintf("revocations[%d].blue", i), r, r.Blue); err != nil {
 			return err
