@@ -50,6 +50,10 @@ bin/hydra-%: testdata/hydra/%/main.go testdata/hydra/%/go.mod testdata/hydra/%/g
 	@mkdir -p bin
 	cd testdata/hydra/$* && CGO_ENABLED=0 go build -trimpath -o ../../../$@ .
 
+.PHONY: test-hydra
+test-hydra: setup hydra ## upgrade the real Ory Hydra, there and back, under traffic (a part of make test)
+	TIDEOVER_HYDRA_V1=$(CURDIR)/bin/hydra-v1 TIDEOVER_HYDRA_V2=$(CURDIR)/bin/hydra-v2 go test -timeout 20m -tags hydra -run 'TestHydra' ./cmd
+
 .PHONY: bench
 bench: setup-tests build ## measure against peers, side by side; prints ratios. An hour and more
 	@scripts/setup.sh --peers

@@ -16,4 +16,5 @@ make --no-print-directory lint
 # two packages at a time; each has Postgres servers of its own.
 export TIDEOVER_REQUIRE_CONTAINER=1
 go test -timeout 30m -tags container ./cmd/...
+make --no-print-directory test-hydra
 go test -p 2 -timeout 30m -tags container $(go list -tags container ./... | grep -v "^github.com/tideover/tideover/cmd")
