@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -47,3 +48,13 @@ func (r *Router) readBody(w http.ResponseWriter, in *http.Request) (body []byte,
 	_ = control.SetReadDeadline(time.Time{})
 	return body, done, 0
 }
+
+// buffers are what answers are copied with (httputil.BufferPool).
+type buffers struct{ pool *sync.Pool }
+
+func newBuffers() buffers {
+	return buffers{&sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}}
+}
+
+func (b buffers) Get() []byte    { return *b.pool.Get().(*[]byte) }
+func (b buffers) Put(buf []byte) { b.pool.Put(&buf) }

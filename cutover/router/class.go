@@ -92,6 +92,9 @@ func (l *listener) refused(u *url.URL) bool {
 // readings are the ways in which servers may read a path: decoded once or again, with dot segments before or after
 // that, without parameters (;v=1) and control characters, and in small letters.
 func readings(u *url.URL) []string {
+	if simple(u) {
+		return []string{u.Path}
+	}
 	var all []string
 	add := func(p string) {
 		p = path.Clean("/" + strings.ReplaceAll(p, `\`, "/"))
@@ -120,6 +123,23 @@ func readings(u *url.URL) []string {
 		p = decoded
 	}
 	return all
+}
+
+// simple reports whether there is one way to read a path: small letters, digits and the like, single slashes.
+func simple(u *url.URL) bool {
+	if u.RawPath != "" || u.Path == "" || u.Path[0] != '/' {
+		return false
+	}
+	for i := 0; i < len(u.Path); i++ {
+		switch c := u.Path[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_':
+		case c == '.' && u.Path[i-1] != '/' || c == '.' && i+1 < len(u.Path) && u.Path[i+1] >= 'a' && u.Path[i+1] <= 'z':
+		case c == '/' && (i == 0 || u.Path[i-1] != '/') && (i == 0 || i+1 < len(u.Path)):
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // parameters are what RFC 3986 section 3.3 lets a path segment carry.
@@ -152,6 +172,9 @@ func matches(pattern, clean string) int {
 
 // canonical is the decoded path without dot segments and doubled slashes, and whether it was so already.
 func canonical(u *url.URL) (clean string, plain bool) {
+	if simple(u) {
+		return u.Path, true
+	}
 	p := strings.ReplaceAll(u.Path, `\`, "/")
 	clean = path.Clean("/" + p)
 	if strings.HasSuffix(p, "/") && clean != "/" {

@@ -30,7 +30,7 @@ type State struct {
 	Logins            int     `json:"logins"`               // logins under way
 	HeldTotal         int64   `json:"held_total"`           // have waited
 	LongestHoldMS     int64   `json:"longest_hold_ms"`      // the longest of them
-	LongestReadWaitMS float64 `json:"longest_read_wait_ms"` // the longest that introspection, discovery or keys waited in the router
+	LongestReadWaitMS float64 `json:"longest_read_wait_ms"` // the longest that introspection, discovery or keys waited in the router during a switch
 	Refused           int64   `json:"refused"`              // answered 503 by the router: queue full, or waited too long
 	Gone              int64   `json:"gone"`                 // the client left before its request was forwarded
 	ExpiredHolds      int     `json:"expired_holds"`        // holds and drains that ended by their deadline

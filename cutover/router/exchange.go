@@ -196,7 +196,9 @@ func (s *streamed) Close() error {
 
 // send sends one attempt to a side.
 func (x *exchange) send(out *http.Request, side Side) (*http.Response, error) {
-	req := out.Clone(out.Context())
+	req := out.WithContext(out.Context()) // a copy; transports do not change headers
+	to := *out.URL
+	req.URL = &to
 	x.listener.aim(req.URL, side)
 	body := x.body
 	req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, int64(len(body))
@@ -205,7 +207,7 @@ func (x *exchange) send(out *http.Request, side Side) (*http.Response, error) {
 		req.Body, _ = req.GetBody()
 	}
 	x.outcome.side, x.outcome.forwarded = side, true
-	if !x.class.waits() {
+	if !x.class.waits() && x.router.gate.busy() { // what a switch could do to reads; at other times it is not worth its price
 		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 			GotConn: func(httptrace.GotConnInfo) { x.outcome.waited = time.Since(x.arrived) },
 		}))

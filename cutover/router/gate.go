@@ -68,6 +68,13 @@ func (g *gate) holding() bool {
 	return g.phase == Holding
 }
 
+// busy reports whether it drains or holds.
+func (g *gate) busy() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.phase != Open
+}
+
 // switchedWithin reports whether this process has pointed the router elsewhere within the last d.
 func (g *gate) switchedWithin(d time.Duration) bool {
 	g.mu.Lock()

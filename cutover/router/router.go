@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,6 +32,7 @@ import (
 type Router struct {
 	config     Config
 	log        *slog.Logger
+	warn       *log.Logger // log, for net/http
 	store      *store
 	gate       *gate
 	logins     *logins
@@ -40,6 +42,7 @@ type Router struct {
 	listeners  map[string]net.Listener
 	fronts     map[string]*listener
 	large      chan struct{} // a place for each large body
+	buffers    buffers
 }
 
 // Addresses are where the router listens, as host:port.
@@ -59,12 +62,14 @@ func New(config Config) (*Router, error) {
 	r := &Router{
 		config: config, log: config.Log, stats: newStats(),
 		logins:    newLogins(config.Limits),
+		buffers:   newBuffers(),
 		large:     make(chan struct{}, config.Limits.Large),
 		coalescer: newCoalescer(config.Limits.Window, config.Limits.Coalesced),
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
+	r.warn = slog.NewLogLogger(r.log.Handler(), slog.LevelWarn)
 	if err := r.aimFronts(); err != nil {
 		return nil, err
 	}
@@ -194,7 +199,7 @@ func (r *Router) server(h http.Handler, write time.Duration) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		WriteTimeout:      write,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
+		ErrorLog:          r.warn,
 	}
 }
 
@@ -250,7 +255,7 @@ func (r *Router) front(l *listener) http.Handler {
 		}()
 		proxy := httputil.ReverseProxy{
 			Rewrite: x.rewrite, Transport: x, ModifyResponse: x.inspect, ErrorHandler: x.fail,
-			ErrorLog: slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
+			ErrorLog: r.warn, BufferPool: r.buffers,
 		}
 		proxy.ServeHTTP(w, pass)
 	})

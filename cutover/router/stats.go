@@ -18,15 +18,17 @@ type stats struct {
 	latency  *prometheus.HistogramVec
 	hold     prometheus.Histogram
 
-	mu      sync.Mutex
-	bySide  map[Side]*sideStats
-	held    int64
-	longest time.Duration
-	read    time.Duration // the longest that a request which is never held waited for its turn
-	refused int64         // not forwarded: queue full, or waited too long
-	gone    int64         // the client left while it was held
-	again   int64         // attempts that a fence had refused and that were sent again
-	restart int64         // logins begun anew
+	mu        sync.Mutex
+	counters  map[series]prometheus.Counter
+	observers map[series]prometheus.Observer
+	bySide    map[Side]*sideStats
+	held      int64
+	longest   time.Duration
+	read      time.Duration // the longest that a request which is never held waited for its turn
+	refused   int64         // not forwarded: queue full, or waited too long
+	gone      int64         // the client left while it was held
+	again     int64         // attempts that a fence had refused and that were sent again
+	restart   int64         // logins begun anew
 }
 
 type sideStats struct {
@@ -59,7 +61,7 @@ func newStats() *stats {
 			Name: "tideover_router_hold_seconds", Help: "Time for which held requests waited.",
 			Buckets: []float64{.01, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60},
 		}),
-		bySide: map[Side]*sideStats{},
+		bySide: map[Side]*sideStats{}, counters: map[series]prometheus.Counter{}, observers: map[series]prometheus.Observer{},
 	}
 	for _, side := range []Side{Blue, Green} {
 		s.bySide[side] = &sideStats{latency: hdrhistogram.New(1, time.Minute.Microseconds(), 3)}
@@ -83,7 +85,7 @@ func (s *stats) expose(r *Router) {
 	gauge("tideover_router_held", "Requests that wait now.", func(st State) float64 { return float64(st.Held) })
 	gauge("tideover_router_logins", "Logins under way.", func(st State) float64 { return float64(st.Logins) })
 	gauge("tideover_router_hold_max_seconds", "The longest wait of a request since the start.", func(st State) float64 { return float64(st.LongestHoldMS) / 1000 })
-	gauge("tideover_router_read_wait_max_seconds", "The longest time that introspection, discovery or keys waited within the router, since the start.", func(st State) float64 { return st.LongestReadWaitMS / 1000 })
+	gauge("tideover_router_read_wait_max_seconds", "The longest time that introspection, discovery or keys waited within the router during a switch, since the start.", func(st State) float64 { return st.LongestReadWaitMS / 1000 })
 	counter("tideover_router_coalesced_total", "Refresh requests answered with another's answer.", func(st State) float64 { return float64(st.Coalesced) })
 	counter("tideover_router_refused_total", "Requests that the router answered by 503: queue full, or waited too long.", func(st State) float64 { return float64(st.Refused) })
 	counter("tideover_router_fenced_retries_total", "Writes sent again after a fence had refused them.", func(st State) float64 { return float64(st.FencedRetries) })
@@ -125,7 +127,7 @@ func (s *stats) record(o outcome) {
 		s.gone++
 		return
 	}
-	s.requests.WithLabelValues(o.listener, string(o.class), string(o.side), strconv.Itoa(o.status)).Inc()
+	s.counter(o).Inc()
 	if !o.forwarded {
 		if o.status == http.StatusServiceUnavailable {
 			s.refused++
@@ -142,9 +144,40 @@ func (s *stats) record(o outcome) {
 		return
 	}
 	s.read = max(s.read, o.waited)
-	s.latency.WithLabelValues(string(o.class), string(o.side)).Observe(o.took.Seconds())
+	s.observer(o).Observe(o.took.Seconds())
 	// Only a value outside the histogram fails, and this one is cut to it.
 	_ = side.latency.RecordValue(min(max(o.took.Microseconds(), 1), time.Minute.Microseconds()))
+}
+
+// series is what a request's own counters and histogram are found by: looking them up by label names costs more than
+// the rest of the bookkeeping.
+type series struct {
+	listener string
+	class    Class
+	side     Side
+	status   int
+}
+
+// counter counts answers. The caller holds mu.
+func (s *stats) counter(o outcome) prometheus.Counter {
+	key := series{o.listener, o.class, o.side, o.status}
+	c := s.counters[key]
+	if c == nil {
+		c = s.requests.WithLabelValues(o.listener, string(o.class), string(o.side), strconv.Itoa(o.status))
+		s.counters[key] = c
+	}
+	return c
+}
+
+// observer takes latencies. The caller holds mu.
+func (s *stats) observer(o outcome) prometheus.Observer {
+	key := series{class: o.class, side: o.side}
+	h := s.observers[key]
+	if h == nil {
+		h = s.latency.WithLabelValues(string(o.class), string(o.side))
+		s.observers[key] = h
+	}
+	return h
 }
 
 func (s *stats) retried() {
