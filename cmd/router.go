@@ -52,7 +52,7 @@ func NewRouterCmd(std *IO) *cobra.Command {
 			config.Log = slog.New(slog.NewJSONHandler(std.Err, &slog.HandlerOptions{Level: level}))
 			// A proxy makes much short-lived garbage on a small heap: collecting it less often costs a few megabytes.
 			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(400)
+				debug.SetGCPercent(200)
 			}
 			r, err := router.New(config)
 			if err != nil {

@@ -3,6 +3,8 @@ package router
 import (
 	"context"
 	"errors"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -150,6 +152,9 @@ func (g *gate) pause(ctx context.Context, pause time.Duration) error {
 
 // set changes phase and side and wakes everything that waits. The caller holds mu.
 func (g *gate) set(phase Phase) {
+	if phase == Open && g.waiting >= crowd {
+		time.AfterFunc(2*time.Second, giveMemoryBack)
+	}
 	g.phase = phase
 	g.quietHold = false
 	if phase == Open {
@@ -159,6 +164,15 @@ func (g *gate) set(phase Phase) {
 	}
 	close(g.changed)
 	g.changed = make(chan struct{})
+}
+
+// crowd is how many requests make a hold that leaves much memory behind: their goroutines' stacks have grown, and
+// nothing shrinks them until a collection, which the quiet after a switch may put off for long.
+const crowd = 1000
+
+func giveMemoryBack() {
+	runtime.GC() // halves the stacks that are mostly unused
+	debug.FreeOSMemory()
 }
 
 func (g *gate) stopTimer() {

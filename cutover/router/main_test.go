@@ -8,18 +8,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/plan"
 )
-
-func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
 
 const token = "0123456789abcdef"
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -23,8 +24,15 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
+func TestMain(m *testing.M) {
+	if config := os.Getenv(childEnv); config != "" {
+		os.Exit(runChild(config))
+	}
+	os.Exit(pgtest.RunTests(m))
+}
+
 // strict is a 1.1 server, which ends a session when a refresh token comes a second time.
-func strict(t *testing.T) thirdparty.Target {
+func strict(t testing.TB) thirdparty.Target {
 	t.Helper()
 	dsn := pgtest.NewDatabase(t)
 	if err := authserver.Migrate(t.Context(), dsn, "1.1"); err != nil {
@@ -59,17 +67,21 @@ func strict(t *testing.T) thirdparty.Target {
 	return thirdparty.Target{Issuer: publicServer.URL, Public: publicServer.URL, Admin: adminServer.URL}
 }
 
-// routed is the server behind a router.
-func routed(t *testing.T, s thirdparty.Target) thirdparty.Target {
-	t.Helper()
+func bundled(t testing.TB) plan.HTTP {
 	profile, err := plan.LoadProfile("bundled", ".")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return profile.HTTP
+}
+
+// routed is the server behind a router.
+func routed(t *testing.T, s thirdparty.Target) thirdparty.Target {
+	t.Helper()
 	side := router.Target{Public: s.Public, Admin: s.Admin}
 	r, err := router.New(router.Config{
 		PublicListen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", ControlListen: "127.0.0.1:0", Token: "0123456789abcdef",
-		StatePath: filepath.Join(t.TempDir(), "state"), Profile: profile.HTTP, Blue: side, Green: side, Coalesce: true,
+		StatePath: filepath.Join(t.TempDir(), "state"), Profile: bundled(t), Blue: side, Green: side, Coalesce: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +113,7 @@ type session struct {
 }
 
 // begin registers a client and logs a person in.
-func begin(t *testing.T, at thirdparty.Target, method, subject string) *session {
+func begin(t testing.TB, at thirdparty.Target, method, subject string) *session {
 	t.Helper()
 	s := &session{at: at, method: method}
 	var app struct {
@@ -134,7 +146,7 @@ type tokens struct {
 	Error   string `json:"error"`
 }
 
-func (s *session) ask(t *testing.T, form url.Values) (got tokens) {
+func (s *session) ask(t testing.TB, form url.Values) (got tokens) {
 	t.Helper()
 	if s.method != "client_secret_basic" {
 		form.Set("client_id", s.id)
