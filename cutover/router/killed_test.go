@@ -1,0 +1,128 @@
+package router_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tideover/tideover/cutover/router"
+)
+
+// counted is a server that counts how often each request comes.
+type counted struct {
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (c *counted) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen[string(body)]++
+}
+
+// sendAnywhere sends a write to one of the replicas, and to the next one where the connection breaks before an answer
+// has begun: what is held has not been forwarded, so that a balancer may do so.
+func sendAnywhere(ctx context.Context, client *http.Client, replicas []child, id int) error {
+	var err error
+	for i := range 2 * len(replicas) {
+		r := replicas[(id+i)%len(replicas)]
+		var req *http.Request
+		if req, err = http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.Public+"/oauth2/token", strings.NewReader(fmt.Sprint("id=", id))); err != nil {
+			return err
+		}
+		var resp *http.Response
+		if resp, err = client.Do(req); err != nil {
+			continue
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("request %d: status %d", id, resp.StatusCode)
+		}
+		return err
+	}
+	return err
+}
+
+// A replica is killed in the hold, and the tool that has ordered it never comes back. Nothing that was held had been
+// forwarded; all of it is answered by blue when the other replica's deadline passes, each request once.
+func TestReplicaIsKilledInTheHold(t *testing.T) {
+	t.Parallel()
+	blue := &counted{seen: map[string]int{}}
+	server := httptest.NewServer(blue)
+	t.Cleanup(server.Close)
+	green := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+	t.Cleanup(green.Close)
+	var replicas []child
+	var configs []router.Config
+	for range 2 {
+		c := configFor(t, server.URL)
+		c.Green = router.Target{Public: green.URL, Admin: green.URL}
+		configs = append(configs, c)
+		replicas = append(replicas, startChild(t, c))
+	}
+	control := func(i int) *router.Client { return router.NewClient("http://"+replicas[i].Control, configs[i].Token) }
+	order := router.Order{Run: "r", Term: 1}
+	const requests = 60
+	for i := range replicas {
+		if err := control(i).Hold(t.Context(), order, 4*time.Second, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: requests}, Timeout: 30 * time.Second}
+	done := make(chan error, requests)
+	for id := range requests {
+		go func() { done <- sendAnywhere(t.Context(), client, replicas, id) }()
+	}
+	heldAt := func(i, n int) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			st, err := control(i).State(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st.Held == n {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d held at replica %d, want %d", st.Held, i, n)
+			}
+		}
+	}
+	heldAt(0, requests/2)
+	heldAt(1, requests/2)
+	if err := syscall.Kill(replicas[1].pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	heldAt(0, requests) // those of the other one have come over
+	if n := len(blue.seen); n != 0 {
+		t.Errorf("%d requests were forwarded in the hold", n)
+	}
+	for range requests { // nobody releases: the deadline does
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	blue.mu.Lock()
+	defer blue.mu.Unlock()
+	for id := range requests {
+		if n := blue.seen[fmt.Sprint("id=", id)]; n != 1 {
+			t.Errorf("request %d reached blue %d times", id, n)
+		}
+	}
+	// The replica comes back: it serves blue, holds nothing, and still knows the term.
+	configs[1].PublicListen, configs[1].AdminListen = replicas[1].Public, replicas[1].Admin
+	replicas[1] = startChild(t, configs[1])
+	st, err := control(1).State(t.Context())
+	if err != nil || st.Side != router.Blue || st.Holding || st.Terms["r"] != 1 {
+		t.Errorf("after its restart: %+v %v", st, err)
+	}
+}
