@@ -1,11 +1,14 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -21,10 +24,40 @@ Clients use --public-listen and --admin-listen in place of the server's own addr
 side by side, each with a state file of its own. The first line on stdout is a JSON object with the three addresses;
 port 0 takes a free one. /metrics on the control address is for Prometheus.
 
-SIGTERM stops it: no new connections, requests under way come to their end.
+SIGHUP reads the profile and the certificate again; no request notices, and what is wrong with them is logged and
+changes nothing. SIGTERM stops it: no new connections, requests under way and held ones come to their end; with
+--stopping /health first says 503 for a while, and answers end their connections, so that balancers go elsewhere.
+
+With --tls-cert and --tls-key the public and admin listeners speak TLS, HTTP/1.1 and HTTP/2; without, HTTP/1.1 and
+HTTP/2 in plain text (h2c) to clients that begin with it.
 
 EXIT STATUS
   0 stopped  1 failed  2 usage`
+
+// reloadOnHangup has a router reload at each SIGHUP, until ctx ends. What it returns gives the signal back.
+func reloadOnHangup(ctx context.Context, r *router.Router, log *slog.Logger, profile func() (plan.HTTP, error)) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-hangup:
+			case <-ctx.Done():
+				return
+			}
+			p, err := profile()
+			if err == nil {
+				err = r.Reload(p)
+			}
+			if err != nil {
+				log.Error("not reloaded: what was in force stays", "error", err)
+				continue
+			}
+			log.Warn("reloaded")
+		}
+	}()
+	return func() { signal.Stop(hangup) }
+}
 
 // NewRouterCmd is tideover router.
 func NewRouterCmd(std *IO) *cobra.Command {
@@ -61,6 +94,14 @@ func NewRouterCmd(std *IO) *cobra.Command {
 			if err := json.NewEncoder(std.Out).Encode(r.Addresses()); err != nil {
 				return fmt.Errorf("the router's addresses could not be written: %w", err)
 			}
+			reloading := reloadOnHangup(c.Context(), r, config.Log, func() (plan.HTTP, error) {
+				p, err := plan.LoadProfile(profile, ".")
+				if err != nil {
+					return plan.HTTP{}, err
+				}
+				return p.HTTP, nil
+			})
+			defer reloading()
 			return r.Run(c.Context())
 		},
 	}
@@ -74,6 +115,10 @@ func NewRouterCmd(std *IO) *cobra.Command {
 	f.StringVar(&config.Green.Public, "green-public", "", "base URL of the new server's public listener")
 	f.StringVar(&config.Green.Admin, "green-admin", "", "base URL of the new server's admin listener")
 	f.StringVar(&config.StatePath, "state", "tideover-router.json", "file that keeps which side serves, over a restart")
+	f.StringVar(&config.Certificate, "tls-cert", "", "certificate for the public and admin listeners, a PEM file")
+	f.StringVar(&config.Key, "tls-key", "", "its key, a PEM file")
+	f.BoolVar(&config.ControlTLS, "control-tls", false, "speak TLS on the control listener, too")
+	f.DurationVar(&config.Stopping, "stopping", 0, "how long to go on serving after SIGTERM, with /health saying 503")
 	f.StringVar(&config.ForwardedProto, "forwarded-proto", "", "X-Forwarded-Proto for the servers, where TLS ends before the router: https")
 	f.BoolVar(&config.Coalesce, "coalesce", true, "answer equal refresh requests with one upstream request")
 	f.DurationVar(&config.Limits.Window, "coalesce-window", 0, "how long a refresh answer is kept (default 10s)")

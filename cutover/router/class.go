@@ -31,6 +31,7 @@ type listener struct {
 	name    string // "public" or "admin"
 	spec    plan.Listener
 	targets map[Side]*url.URL
+	profile plan.HTTP
 	foreign *plan.Listener // the admin listener's paths, which the public one refuses
 }
 

@@ -33,6 +33,15 @@ type Config struct {
 	Blue, Green Target
 	Profile     plan.HTTP
 
+	// Certificate and Key are PEM files. With them the public and the admin listener speak TLS, with ControlTLS the
+	// control listener, too. Without, they speak plain HTTP/1.1, and HTTP/2 to clients that begin with it (h2c).
+	Certificate, Key string
+	ControlTLS       bool
+
+	// Stopping is how long a router that is to stop goes on serving: /health says so, and each answer ends its
+	// connection, so that balancers and clients go elsewhere before the listeners close.
+	Stopping time.Duration
+
 	// ForwardedProto is told to the servers as X-Forwarded-Proto, for a router that stands behind a TLS terminator.
 	// Empty: the scheme of the connection to the router.
 	ForwardedProto string
@@ -97,6 +106,12 @@ func (c Config) check() error {
 	}
 	if c.StatePath == "" {
 		return fmt.Errorf("router: no state path: without it a restart would forget which side serves")
+	}
+	if (c.Certificate == "") != (c.Key == "") {
+		return fmt.Errorf("router: a certificate and its key come together: one of the two files is not named")
+	}
+	if c.ControlTLS && c.Certificate == "" {
+		return fmt.Errorf("router: TLS on the control listener needs a certificate and a key")
 	}
 	switch c.ForwardedProto {
 	case "", "http", "https":

@@ -86,6 +86,10 @@ func (r *Router) controlHandler() http.Handler {
 	mux.Handle("/v1/", r.authenticated(api))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.stats.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		if r.stopping.Load() {
+			reply(w, http.StatusServiceUnavailable, map[string]string{"status": "stopping"})
+			return
+		}
 		reply(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	return mux

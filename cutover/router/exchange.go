@@ -51,7 +51,7 @@ func (x *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 		return x.send(out, r.gate.serving())
 	}
 	if r.config.Coalesce && x.listener.name == "public" && x.in.Method == http.MethodPost &&
-		x.in.URL.Path == r.config.Profile.RefreshPath {
+		x.in.URL.Path == x.listener.profile.RefreshPath {
 		if request, client, ok := r.coalescer.refreshKeys(x.in, x.body); ok {
 			return x.coalesced(out, request, client)
 		}
@@ -69,7 +69,7 @@ func (x *exchange) revokes() func() {
 	method, path := x.in.Method, x.in.URL.Path
 	switch {
 	case x.class == Login, method == http.MethodGet, method == http.MethodHead, method == http.MethodOptions,
-		path == x.router.config.Profile.RefreshPath,
+		path == x.listener.profile.RefreshPath,
 		x.listener.name == "admin" && first(x.in.URL.Query(), challenges) != "":
 		return func() {}
 	case x.listener.name == "public" && method == http.MethodPost:

@@ -20,7 +20,7 @@ func (r *Router) living(ctx context.Context, a *answer) bool {
 		Access  string `json:"access_token"`
 		Refresh string `json:"refresh_token"`
 	}
-	if r.config.Profile.IntrospectPath == "" || json.Unmarshal(a.body, &tokens) != nil {
+	if r.fronts.get("admin").profile.IntrospectPath == "" || json.Unmarshal(a.body, &tokens) != nil {
 		return false
 	}
 	for _, token := range []string{tokens.Refresh, tokens.Access} {
@@ -35,13 +35,14 @@ func (r *Router) active(ctx context.Context, token string) bool {
 	ctx, cancel := context.WithTimeout(ctx, livingTimeout)
 	defer cancel()
 	form := url.Values{"token": {token}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.config.Profile.IntrospectPath, strings.NewReader(form))
+	admin := r.fronts.get("admin")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, admin.profile.IntrospectPath, strings.NewReader(form))
 	if err != nil {
 		return false
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	side := r.gate.serving()
-	r.fronts["admin"].aim(req.URL, side)
+	admin.aim(req.URL, side)
 	resp, err := r.transports[side].RoundTrip(req)
 	if err != nil {
 		return false

@@ -21,8 +21,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,19 +30,21 @@ import (
 
 // Router is one replica.
 type Router struct {
-	config     Config
-	log        *slog.Logger
-	warn       *log.Logger // log, for net/http
-	store      *store
-	gate       *gate
-	logins     *logins
-	coalescer  *coalescer
-	stats      *stats
-	transports map[Side]*http.Transport
-	listeners  map[string]net.Listener
-	fronts     map[string]*listener
-	large      chan struct{} // a place for each large body
-	buffers    buffers
+	config      Config
+	log         *slog.Logger
+	warn        *log.Logger // log, for net/http
+	store       *store
+	gate        *gate
+	logins      *logins
+	coalescer   *coalescer
+	stats       *stats
+	transports  map[Side]*http.Transport
+	listeners   map[string]net.Listener
+	fronts      fronts
+	certificate *certificate // nil: plain
+	stopping    atomic.Bool
+	large       chan struct{} // a place for each large body
+	buffers     buffers
 }
 
 // Addresses are where the router listens, as host:port.
@@ -70,7 +72,11 @@ func New(config Config) (*Router, error) {
 		r.log = slog.New(slog.DiscardHandler)
 	}
 	r.warn = slog.NewLogLogger(r.log.Handler(), slog.LevelWarn)
-	if err := r.aimFronts(); err != nil {
+	if err := r.fronts.aim(config, config.Profile); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.certificate, err = newCertificate(config.Certificate, config.Key); err != nil {
 		return nil, err
 	}
 	store, state, err := openStore(config.StatePath)
@@ -85,31 +91,6 @@ func New(config Config) (*Router, error) {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
-}
-
-func (r *Router) aimFronts() error {
-	r.fronts = map[string]*listener{
-		"public": {name: "public", spec: r.config.Profile.Public, foreign: &r.config.Profile.Admin},
-		"admin":  {name: "admin", spec: r.config.Profile.Admin},
-	}
-	for name, l := range r.fronts {
-		if err := checkRoutes(name, l.spec); err != nil {
-			return err
-		}
-		l.targets = map[Side]*url.URL{}
-		for side, t := range map[Side]Target{Blue: r.config.Blue, Green: r.config.Green} {
-			raw := t.Public
-			if name == "admin" {
-				raw = t.Admin
-			}
-			u, err := base(fmt.Sprintf("%s %s", side, name), raw)
-			if err != nil {
-				return err
-			}
-			l.targets[side] = u
-		}
-	}
-	return nil
 }
 
 // newTransport is one side's connections. No proxy from the environment, and no compression of our own: answers pass
@@ -151,19 +132,24 @@ func (r *Router) Addresses() Addresses {
 // shutdown bounds how long a stopping router waits for requests under way.
 const shutdown = 45 * time.Second
 
-// Run serves until ctx ends. It then takes no new connections, lets the requests under way and those that are held
+// Run serves until ctx ends. After Stopping it then takes no new connections, lets the requests under way and those that are held
 // come to their end (commands are still taken meanwhile), and returns nil when all is done.
 func (r *Router) Run(ctx context.Context) error {
 	defer r.Close()
 	write := r.config.Limits.Wait + 2*r.config.Limits.Upstream + 30*time.Second
-	public := r.server(r.front(r.fronts["public"]), write)
-	admin := r.server(r.front(r.fronts["admin"]), write)
-	control := r.server(r.controlHandler(), 2*r.config.Limits.Hold+30*time.Second)
+	secure := r.certificate != nil
+	public := r.server(r.front("public"), write, secure)
+	admin := r.server(r.front("admin"), write, secure)
+	control := r.server(r.controlHandler(), 2*r.config.Limits.Hold+30*time.Second, r.config.ControlTLS)
 
 	group, ctx := errgroup.WithContext(ctx)
 	serve := func(s *http.Server, name string) {
 		group.Go(func() error {
-			if err := s.Serve(r.listeners[name]); !errors.Is(err, http.ErrServerClosed) {
+			serve := s.Serve
+			if s.TLSConfig != nil {
+				serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+			}
+			if err := serve(r.listeners[name]); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("router: %s listener: %w", name, err)
 			}
 			return nil
@@ -174,6 +160,8 @@ func (r *Router) Run(ctx context.Context) error {
 	serve(control, "control")
 	group.Go(func() error {
 		<-ctx.Done()
+		r.stopping.Store(true)
+		time.Sleep(r.config.Stopping)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
 		defer cancel()
 		both := errgroup.Group{}
@@ -192,8 +180,8 @@ func (r *Router) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (r *Router) server(h http.Handler, write time.Duration) *http.Server {
-	return &http.Server{
+func (r *Router) server(h http.Handler, write time.Duration, secure bool) *http.Server {
+	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: r.config.Limits.Header,
 		IdleTimeout:       2 * time.Minute,
@@ -201,6 +189,8 @@ func (r *Router) server(h http.Handler, write time.Duration) *http.Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          r.warn,
 	}
+	r.speak(s, secure)
+	return s
 }
 
 // Close gives listeners, connections and the state file back, and wipes the kept answers. Run does it at its end.
@@ -217,8 +207,12 @@ func (r *Router) Close() error {
 }
 
 // front handles the requests of one listener.
-func (r *Router) front(l *listener) http.Handler {
+func (r *Router) front(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, in *http.Request) {
+		l := r.fronts.get(name)
+		if r.stopping.Load() {
+			w.Header().Set("Connection", "close") // HTTP/2 clients are told by GOAWAY
+		}
 		switch {
 		case !strings.HasPrefix(in.URL.Path, "/"), in.Method == http.MethodConnect:
 			refuse(w, http.StatusBadRequest, "", "invalid_request", "not a path of this server")
