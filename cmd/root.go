@@ -40,6 +40,7 @@ func NewRootCmd(std *IO) *cobra.Command {
 		NewPlanCmd(std),
 		NewInitCmd(std),
 		NewRunCmd(std),
+		NewCutoverCmd(std),
 		NewStatusCmd(std),
 		NewVerifyCmd(std),
 		NewCleanupCmd(std),

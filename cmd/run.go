@@ -26,17 +26,19 @@ EXIT STATUS
 func NewRunCmd(std *IO) *cobra.Command {
 	var f runFlags
 	var yes bool
+	var override []string
 	c := &cobra.Command{
 		Use:   "run RUNBOOK",
 		Short: "Run the upgrade that a runbook describes",
 		Long:  runLong,
 		Args:  exactArgs(1, "one runbook"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return work(c.Context(), std, f, args[0], yes, steps.Start)
+			return work(c.Context(), std, f, args[0], yes, override, steps.Start)
 		},
 	}
 	f.add(c, false)
 	c.Flags().BoolVar(&yes, "yes", false, "open every gate (approve: true) without asking")
+	addOverride(c, &override)
 	return c
 }
 
@@ -44,6 +46,7 @@ func NewRunCmd(std *IO) *cobra.Command {
 func NewResumeCmd(std *IO) *cobra.Command {
 	var f runFlags
 	var yes bool
+	var override []string
 	c := &cobra.Command{
 		Use:   "resume RUNBOOK",
 		Short: "Go on with a run that stopped or crashed",
@@ -55,13 +58,14 @@ EXIT STATUS
   as tideover run`,
 		Args: exactArgs(1, "one runbook"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return work(c.Context(), std, f, args[0], yes, func(ctx context.Context, o steps.Options) (*steps.Session, error) {
+			return work(c.Context(), std, f, args[0], yes, override, func(ctx context.Context, o steps.Options) (*steps.Session, error) {
 				return takeOver(ctx, o, f.run)
 			})
 		},
 	}
 	f.add(c, true)
 	c.Flags().BoolVar(&yes, "yes", false, "open every gate (approve: true) without asking")
+	addOverride(c, &override)
 	return c
 }
 
@@ -93,7 +97,16 @@ EXIT STATUS
 type begin func(context.Context, steps.Options) (*steps.Session, error)
 
 // work runs or resumes.
-func work(ctx context.Context, std *IO, f runFlags, path string, yes bool, take begin) error {
+func work(ctx context.Context, std *IO, f runFlags, path string, yes bool, override []string, take begin) error {
+	override, err := steps.ParseOverride(override)
+	if err != nil {
+		return usageError{err}
+	}
+	within := take
+	take = func(ctx context.Context, o steps.Options) (*steps.Session, error) {
+		o.Override = override
+		return within(ctx, o)
+	}
 	return perform(ctx, std, f, path, yes, take, func(ctx context.Context, s *steps.Session) error { return s.Run(ctx) })
 }
 

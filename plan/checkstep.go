@@ -29,6 +29,14 @@ func (d *decoder) checkSteps(rb *Runbook) {
 			}
 		case *CutoverSpec:
 			d.checkParticipants(join(path, "participants"), c.Participants, participantKinds)
+			if c.Window != "" {
+				if _, err := ParseWindow(c.Window); err != nil {
+					d.add(join(path, "window"), "such as Sat,Sun 01:00-05:00 Europe/Berlin", "%v", err)
+				}
+			}
+			if c.Canary > 0 && rb.Router == nil {
+				d.add(join(path, "canary"), "name the `router:` at the top", "there is no router that could ask green")
+			}
 			if rb.Router == nil && len(c.Participants) == 0 {
 				d.add(path, "name the `router:` at the top, or `participants:` here", "nothing would switch: there is neither a router nor a participant")
 			}

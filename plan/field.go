@@ -83,11 +83,16 @@ var runbookFields = map[string]field{
 
 	"ValidateSpec.repair": {Doc: "Repair differences from blue, then ask again."},
 
-	"CutoverSpec.deadline":     {Doc: "From the first hold to the release. Past it the cutover is aborted and blue goes on.", Min: int64(100 * time.Millisecond)},
-	"CutoverSpec.drain_logins": {Doc: "How long logins under way may finish before the hold. 0s: not at all."},
-	"CutoverSpec.tries":        {Doc: "How often the switch is tried when its deadline calls it off or a long write is in its way. Replay catches up in between.", Min: 1, Max: 100},
-	"CutoverSpec.max_lag":      {Doc: "The hold waits until no more changes than this are left to replay; after a minute the run stops."},
-	"CutoverSpec.participants": {Doc: "What must switch together with the router, committed in this order before it."},
+	"CutoverSpec.deadline":        {Doc: "From the first hold to the release. Past it the cutover is aborted and blue goes on.", Min: int64(100 * time.Millisecond)},
+	"CutoverSpec.drain_logins":    {Doc: "How long logins under way may finish before the hold. 0s: not at all."},
+	"CutoverSpec.tries":           {Doc: "How often the switch is tried when its deadline calls it off or a long write is in its way. Replay catches up in between.", Min: 1, Max: 100},
+	"CutoverSpec.max_lag":         {Doc: "The hold waits until no more changes than this are left to replay; after a minute the run stops."},
+	"CutoverSpec.max_transaction": {Doc: "A transaction older than this on blue keeps the hold from beginning: the fence would have to wait for it.", Min: 1},
+	"CutoverSpec.min_disk":        {Doc: "MiB that must be free where each database has its files. It is looked at where our role may, and else said that it was not."},
+	"CutoverSpec.window":          {Doc: "When the hold may begin, such as `Sat,Sun 01:00-05:00 Europe/Berlin`; days and zone (default UTC) may be left out. Default: at any time."},
+	"CutoverSpec.canary":          {Doc: "How long a share of the introspections is also asked of green before the hold, and the answers compared. Green's are never served. Default: not at all."},
+	"CutoverSpec.canary_share":    {Doc: "Which share of them, from 0 to 1.", Max: 1},
+	"CutoverSpec.participants":    {Doc: "What must switch together with the router, committed in this order before it."},
 
 	"ParticipantSpec.name":       {Doc: "Its name in the journal, unique in its list.", Required: true},
 	"ParticipantSpec.kind":       {Doc: "How it is spoken to; says which of the other fields count.", Required: true, Enum: participantKinds},

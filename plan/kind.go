@@ -63,6 +63,7 @@ func setDefaults(v any) {
 		s.Batch, s.UntilLag, s.UntilAge, s.Timeout = 2000, 100, 2*time.Second, time.Hour
 	case *CutoverSpec:
 		s.Deadline, s.DrainLogins, s.Tries, s.MaxLag = 10*time.Second, 5*time.Second, 3, 1000
+		s.MaxTransaction, s.MinDisk, s.CanaryShare = 30*time.Second, 1024, 0.1
 	case *ParticipantSpec:
 		s.Timeout = 5 * time.Second
 	case *MonitorSpec:

@@ -95,10 +95,17 @@ type ValidateSpec struct {
 
 // CutoverSpec is the switch.
 type CutoverSpec struct {
-	Deadline     time.Duration     `yaml:"deadline"`     // from the first hold to the release; default 10s
-	DrainLogins  time.Duration     `yaml:"drain_logins"` // how long logins under way may finish; default 5s
-	Tries        int               `yaml:"tries"`        // switches begun in all when the deadline calls one off; default 3
-	MaxLag       int               `yaml:"max_lag"`      // changes; the hold waits for the backlog to come down to it; default 1000
+	Deadline    time.Duration `yaml:"deadline"`     // from the first hold to the release; default 10s
+	DrainLogins time.Duration `yaml:"drain_logins"` // how long logins under way may finish; default 5s
+	Tries       int           `yaml:"tries"`        // switches begun in all when the deadline calls one off; default 3
+	MaxLag      int           `yaml:"max_lag"`      // changes; the hold waits for the backlog to come down to it; default 1000
+
+	MaxTransaction time.Duration `yaml:"max_transaction"` // one older than this on blue keeps the hold from beginning; default 30s
+	MinDisk        int           `yaml:"min_disk"`        // MiB that must be free for each database; default 1024
+	Window         string        `yaml:"window"`          // when the hold may begin (ParseWindow); empty: at any time
+	Canary         time.Duration `yaml:"canary"`          // how long introspections are also asked of green before the hold; default 0: not at all
+	CanaryShare    float64       `yaml:"canary_share"`    // which share of them; default 0.1
+
 	Participants []ParticipantSpec `yaml:"participants"` // besides the router, committed in this order before it
 }
 

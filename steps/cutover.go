@@ -21,6 +21,7 @@ type cutoverStep struct {
 	base
 	env  *Env
 	spec *plan.CutoverSpec
+	sung bool // the canary has been heard in this process
 }
 
 // Done is never true: Run asks the world where it is, and finds out at once.
@@ -69,7 +70,7 @@ func (s *cutoverStep) Run(ctx context.Context, p *Progress) error {
 // try makes the switch, again where what called it off may pass.
 func (s *cutoverStep) try(ctx context.Context, p *Progress, sw *cutover.Switch, r *replay.Replayer) (cutover.Figures, error) {
 	for n := 1; ; n++ {
-		if err := s.guard(ctx, p, r); err != nil {
+		if err := s.guard(ctx, p, r, sw); err != nil {
 			return cutover.Figures{}, err
 		}
 		figures, err := sw.Run(ctx)
@@ -83,32 +84,35 @@ func (s *cutoverStep) try(ctx context.Context, p *Progress, sw *cutover.Switch, 
 	}
 }
 
+// Rehearse does all of the switch up to the point of no return, and takes it back.
+func (s *cutoverStep) Rehearse(ctx context.Context, p *Progress) (cutover.Figures, error) {
+	sw, err := s.protocol(p)
+	if err != nil {
+		return cutover.Figures{}, err
+	}
+	r, err := s.env.Replayer()
+	if err != nil {
+		return cutover.Figures{}, err
+	}
+	if err := r.Prepare(ctx); err != nil {
+		return cutover.Figures{}, err
+	}
+	if err := s.guard(ctx, p, r, sw); err != nil {
+		return cutover.Figures{}, err
+	}
+	sw.Verify = func(ctx context.Context) error {
+		v, err := r.Verify(ctx)
+		if err == nil && len(v.Differences) > 0 {
+			err = &verifyError{v.Differences}
+		}
+		return err
+	}
+	return sw.Rehearse(ctx)
+}
+
 // passing reports whether what called a switch off may go away by itself.
 func passing(e *cutover.AbortedError) bool {
 	return e.Incomplete == nil && (errors.Is(e.Cause, cutover.ErrDeadline) || errors.As(e.Cause, new(*replay.WriterError)))
-}
-
-// guard looks once more before anybody has to wait.
-func (s *cutoverStep) guard(ctx context.Context, p *Progress, r *replay.Replayer) error {
-	if err := unparked(ctx, r); err != nil {
-		return err
-	}
-	if err := s.caughtUp(ctx, p, r); err != nil {
-		return err
-	}
-	if missing, err := s.env.blueFence().Missing(ctx); err != nil {
-		return err
-	} else if len(missing) > 0 && !s.env.Faults.NoFence {
-		if err := s.env.blueFence().Install(ctx, s.env.budget()); err != nil {
-			return err
-		}
-	}
-	for _, base := range []string{s.env.Runbook.Green.Public, s.env.Runbook.Green.Admin} {
-		if err := healthy(ctx, base, s.env.Profile.HTTP.Health); err != nil {
-			return &guardError{err.Error(), "start the new server on green's database, see that it is ready, then resume"}
-		}
-	}
-	return nil
 }
 
 // catchingUp bounds the wait for max_lag.

@@ -28,6 +28,8 @@ type Env struct {
 	Green   *postgres.DB
 	State   func() journal.State // the run as it is now
 	Faults  Faults
+	// Override names guardrails of the cutover that a person goes past.
+	Override []string
 	// Pin is called in the hold, when green is complete and nothing has been served by it yet. A rehearsal keeps a
 	// snapshot of green there, for the oracle. May be nil.
 	Pin func(ctx context.Context) error

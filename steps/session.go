@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"path/filepath"
 
+	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
@@ -14,13 +15,14 @@ import (
 
 // Options is what a process needs to work on a run.
 type Options struct {
-	Runbook *plan.Runbook
-	Profile *plan.Profile
-	Sink    journal.Sink
-	Gate    Gate // besides tideover approve, which always opens a gate
-	Version string
-	Faults  Faults
-	Pin     func(ctx context.Context, green *postgres.DB) error // Env.Pin
+	Runbook  *plan.Runbook
+	Profile  *plan.Profile
+	Sink     journal.Sink
+	Gate     Gate // besides tideover approve, which always opens a gate
+	Version  string
+	Faults   Faults
+	Override []string                                            // guardrails of the cutover that a person goes past (Guardrails)
+	Pin      func(ctx context.Context, green *postgres.DB) error // Env.Pin
 }
 
 // Session is a run that this process holds. It is closed with Close, whatever Run or Rollback returned.
@@ -65,7 +67,7 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 		}
 		return db, err
 	}
-	s.env = &Env{Runbook: o.Runbook, Profile: o.Profile, Dir: filepath.Dir(o.Runbook.Path), Faults: o.Faults}
+	s.env = &Env{Runbook: o.Runbook, Profile: o.Profile, Dir: filepath.Dir(o.Runbook.Path), Faults: o.Faults, Override: o.Override}
 	if s.env.Blue, err = connect("blue", o.Runbook.Blue.DSN); err != nil {
 		return nil, err
 	}
@@ -116,6 +118,11 @@ func (s *Session) Run(ctx context.Context) error { return s.runner.Run(ctx) }
 // Rollback takes the run back.
 func (s *Session) Rollback(ctx context.Context, reason string) error {
 	return s.runner.Rollback(ctx, reason)
+}
+
+// RehearseCutover does everything of the cutover up to the point of no return, and takes it back.
+func (s *Session) RehearseCutover(ctx context.Context) (cutover.Figures, error) {
+	return s.runner.Rehearse(ctx)
 }
 
 // State is what the journal says of the run now.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/authserver/seed"
 	"github.com/tideover/tideover/internal/journal"
@@ -220,7 +221,7 @@ func TestParkedChangesStopTheCutover(t *testing.T) {
 	}
 	s := &cutoverStep{env: e, spec: &plan.CutoverSpec{}}
 	var hinted interface{ Hint() string }
-	err = s.guard(t.Context(), nil, r)
+	err = s.guard(t.Context(), nil, r, &cutover.Switch{})
 	if err == nil || !strings.Contains(err.Error(), `oauth_client {"id": "bad"}`) || !strings.Contains(err.Error(), "poison") ||
 		!errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "resume") {
 		t.Fatalf("got %v", err)

@@ -75,6 +75,13 @@ func (c *Client) Release(ctx context.Context, o Order) error {
 	return err
 }
 
+// Canary has a share of the introspections, from 0 to 1, also asked of the side that does not serve, for a time.
+// State.Canary counts what comes of it.
+func (c *Client) Canary(ctx context.Context, o Order, share float64, d time.Duration) error {
+	_, err := c.call(ctx, http.MethodPost, "canary", command{Order: o, Share: share, DeadlineMS: d.Milliseconds()}, 0)
+	return err
+}
+
 func (c *Client) call(ctx context.Context, method, path string, body command, wait time.Duration) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+answerTime)
 	defer cancel()

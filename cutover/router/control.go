@@ -38,6 +38,8 @@ type State struct {
 	FencedRetries     int64   `json:"fenced_retries"`       // writes sent again after a fence had refused them
 	RestartedLogins   int64   `json:"restarted_logins"`     // logins begun anew
 
+	Canary CanaryState `json:"canary"`
+
 	Requests int64              `json:"requests"`
 	Errors   int64              `json:"errors"`
 	Sides    map[Side]SideState `json:"sides"`
@@ -48,6 +50,7 @@ func (r *Router) State() State {
 	st := r.gate.view()
 	st.Logins = r.logins.underWay()
 	st.Coalesced = r.coalescer.count()
+	st.Canary = r.canary.view()
 	r.stats.fill(&st)
 	return st
 }
@@ -55,9 +58,10 @@ func (r *Router) State() State {
 // command is the body of every POST. Times are in milliseconds.
 type command struct {
 	Order
-	DeadlineMS int64 `json:"deadline_ms"`
-	WaitMS     int64 `json:"wait_ms"` // drain: until no login is under way; hold: until forwarded writes are answered
-	Side       Side  `json:"side"`
+	DeadlineMS int64   `json:"deadline_ms"`
+	WaitMS     int64   `json:"wait_ms"` // drain: until no login is under way; hold: until forwarded writes are answered
+	Side       Side    `json:"side"`
+	Share      float64 `json:"share"` // canary: of the introspections, 0 to 1
 }
 
 // Problem is the body of a refused command.
@@ -81,6 +85,14 @@ func (r *Router) controlHandler() http.Handler {
 	api.HandleFunc("POST /v1/hold", r.command(r.holdNow))
 	api.HandleFunc("POST /v1/switch", r.command(func(_ *http.Request, c command) error { return r.gate.switchTo(c.Order, c.Side) }))
 	api.HandleFunc("POST /v1/release", r.command(func(_ *http.Request, c command) error { return r.gate.release(c.Order) }))
+
+	api.HandleFunc("POST /v1/canary", r.command(func(_ *http.Request, c command) error {
+		if err := r.gate.heed(c.Order); err != nil {
+			return err
+		}
+		r.canary.order(c.Share, milliseconds(c.DeadlineMS))
+		return nil
+	}))
 
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", r.authenticated(api))

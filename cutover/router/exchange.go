@@ -247,6 +247,7 @@ func (x *exchange) inspect(resp *http.Response) error {
 	if x.listener.name == "admin" && x.class.waits() {
 		x.followApp(resp)
 	}
+	x.sing(resp)
 	x.outcome.status = resp.StatusCode
 	return nil
 }

@@ -57,6 +57,13 @@ func (g *gate) claim(o Order) error {
 	return nil
 }
 
+// heed checks an order that changes nothing of the gate.
+func (g *gate) heed(o Order) error {
+	g.control.Lock()
+	defer g.control.Unlock()
+	return g.claim(o)
+}
+
 // drain makes new logins wait, for as long as deadline. In a hold it changes nothing.
 func (g *gate) drain(o Order, deadline time.Duration) error {
 	g.control.Lock()

@@ -44,6 +44,7 @@ type Router struct {
 	certificate *certificate // nil: plain
 	stopping    atomic.Bool
 	large       chan struct{} // a place for each large body
+	canary      canary
 	buffers     buffers
 }
 
@@ -177,7 +178,9 @@ func (r *Router) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	return group.Wait()
+	err := group.Wait()
+	r.canary.asking.Wait()
+	return err
 }
 
 func (r *Router) server(h http.Handler, write time.Duration, secure bool) *http.Server {
