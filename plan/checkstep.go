@@ -15,6 +15,16 @@ func (d *decoder) checkSteps(rb *Runbook) {
 		switch c := s.Config.(type) {
 		case *PauseJobsSpec:
 			d.checkParticipants(join(path, "jobs"), c.Jobs, []string{"http", "exec", "file", "sql"})
+		case *CaptureSpec:
+			switch {
+			case c.Source == "outbox" && c.Outbox == "":
+				d.add(join(path, "outbox"), "name the table that the server writes its changes into", "missing")
+			case c.Source != "outbox" && c.Outbox != "":
+				d.add(join(path, "outbox"), "say `source: outbox`, or leave the table out", "counts with source: outbox only")
+			}
+			if _, given := d.places[join(path, "max_wal_mb")]; given && c.Source != "logical" {
+				d.add(join(path, "max_wal_mb"), "leave it out: no slot keeps blue's log", "counts with source: logical only")
+			}
 		case *CleanupSpec:
 			for rule, rows := range c.Approve {
 				if rows < 0 {

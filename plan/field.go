@@ -53,6 +53,11 @@ var runbookFields = map[string]field{
 	"CompatViewsSpec.role":    {Doc: "The role that the OAuth server connects as. Default: `blue.server_role`.", Env: true},
 	"CompatViewsSpec.timeout": {Doc: "How long to wait until no session of the server is older than the views, and again when they are taken away.", Min: 1},
 
+	"CaptureSpec.source": {Doc: "Where changes come from. `triggers`: they record each change in its own transaction. `logical`: a logical replication slot on blue, which needs `wal_level = logical` and a role with REPLICATION. `outbox`: a table that the server writes itself.",
+		Enum: []string{"triggers", "logical", "outbox"}},
+	"CaptureSpec.outbox":     {Doc: "With `outbox`: the table, in the profile's schema or with its own."},
+	"CaptureSpec.max_wal_mb": {Doc: "With `logical`: how many MiB of its log blue may have to keep for the slot. Past it the slot is dropped and the run can only be taken back: blue's disk comes first. 0: any."},
+
 	"SnapshotSpec.jobs":       {Doc: "How many tables, or pieces of big ones, are copied at a time, and how many indexes are built besides.", Min: 1, Max: 64},
 	"SnapshotSpec.max_rate":   {Doc: "Megabytes a second that are taken from blue at most, by all jobs together. 0: no limit.", Max: 1_000_000},
 	"SnapshotSpec.max_lag":    {Doc: "The copy holds while a replica of blue is further behind than this (`replay_lag`). 0s: it never does."},

@@ -81,6 +81,16 @@ func (h *hazards) capture() {
 		h.add(NoFailedRequest, switched, "put `- step: replay` before the cutover",
 			"all changes since the copy are replayed while requests wait, and may take longer than the deadline")
 	}
+	if c, ok := h.rb.Step(Capture).Config.(*CaptureSpec); ok {
+		switch {
+		case c.Source == "outbox":
+			const way = "capture with triggers or logical, or see to it that the server writes every change of these tables into its outbox"
+			h.add(RevocationsKept, h.rb.Step(Capture), way, "a revocation that the server does not write into %s is not replayed, and nothing in the database notices", c.Outbox)
+			h.add(AuthorizationsKept, h.rb.Step(Capture), way, "a change that the server, or a person with psql, does not write into %s is not replayed", c.Outbox)
+		case c.Source == "logical" && c.MaxWALMB == 0:
+			h.add(NoFailedRequest, h.rb.Step(Capture), "set max_wal_mb", "the slot may keep any amount of blue's log: a full disk stops blue")
+		}
+	}
 	for _, t := range h.p.Tables {
 		if !t.Captured() {
 			h.add(AuthorizationsKept, h.rb.Step(Capture), "leave `capture: false` out of the profile unless the table never changes",

@@ -37,6 +37,9 @@ func TestHazards(t *testing.T) {
 	}{
 		{name: "demo"},
 		{name: "no capture", edit: []string{"  - step: capture\n", "", "  - step: replay\n    steady_for: 3s\n", ""}, want: []string{"G1 snapshot", "G2 snapshot"}},
+		{name: "logical", edit: []string{"- step: capture\n", "- step: capture\n    source: logical\n"}},
+		{name: "logical without a limit", edit: []string{"- step: capture\n", "- step: capture\n    source: logical\n    max_wal_mb: 0\n"}, want: []string{"G3 capture"}},
+		{name: "outbox", edit: []string{"- step: capture\n", "- step: capture\n    source: outbox\n    outbox: box\n"}, want: []string{"G1 capture", "G2 capture"}},
 		{name: "no replay", edit: []string{"  - step: replay\n    steady_for: 3s\n", ""}, want: []string{"G3 cutover"}},
 		{name: "no pause-jobs", edit: []string{"  - step: pause-jobs\n    jobs: []\n", ""}, want: []string{"G2 snapshot"}},
 		{name: "no cleanup before", edit: []string{"  - step: cleanup\n    phase: before\n", ""}, want: []string{"G2 migrate"}},

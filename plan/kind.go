@@ -57,6 +57,8 @@ func setDefaults(v any) {
 		s.MaxTransaction, s.MaxClockSkew, s.MaxQuery = 5*time.Minute, 2*time.Second, time.Minute
 	case *CompatViewsSpec:
 		s.Timeout = 2 * time.Hour
+	case *CaptureSpec:
+		s.Source, s.MaxWALMB = "triggers", 10240
 	case *SnapshotSpec:
 		s.Jobs = 2
 	case *ReplaySpec:

@@ -46,7 +46,11 @@ type CompatViewsSpec struct {
 }
 
 // CaptureSpec begins to record changes on blue.
-type CaptureSpec struct{}
+type CaptureSpec struct {
+	Source   string `yaml:"source"`     // "triggers", "logical" or "outbox"; default triggers
+	Outbox   string `yaml:"outbox"`     // outbox: the table that the server writes
+	MaxWALMB int    `yaml:"max_wal_mb"` // logical: MiB of blue's log that the slot may keep; 0: any; default 10240
+}
 
 // SnapshotSpec copies blue into green.
 type SnapshotSpec struct {

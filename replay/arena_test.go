@@ -35,6 +35,7 @@ func useMemory() {
 // and databases whose schema is made anew each time that one is wanted, which costs less than a new database does.
 type arena struct {
 	blue     *postgres.DB
+	source   string
 	profile  *plan.Profile
 	fence    *Fence
 	sessions []*pgx.Conn // of the server; not ours
@@ -45,10 +46,13 @@ type arena struct {
 	inside   map[string]*pgx.Conn // by DSN: a session in each, since a new one costs as much as its migrations
 }
 
-// newArena makes an arena that ends with the test.
-func newArena(t testing.TB) *arena {
+// newArena makes an arena that ends with the test. source is what brings its changes.
+func newArena(t testing.TB, source string) *arena {
 	t.Helper()
 	dsn := database11(t)
+	if source == logical {
+		dsn = ownDatabase11(t)
+	}
 	a := &arena{blue: open(t, "blue", dsn), green: open(t, "green", database11(t)), expected: open(t, "expected", database11(t)),
 		profile: bundled(t), spare: []string{database11(t), database11(t), database11(t)}}
 	a.inside = make(map[string]*pgx.Conn)
@@ -60,9 +64,8 @@ func newArena(t testing.TB) *arena {
 		t.Cleanup(func() { hangUp(context.Background(), conn) })
 		a.inside[dsn] = conn
 	}
-	if err := NewCapture(a.blue, a.profile, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
-		t.Fatal(err)
-	}
+	a.source = source
+	installSource(t, a.blue, a.profile, source)
 	a.fence = NewFence(a.blue, "")
 	if err := a.fence.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
@@ -86,13 +89,23 @@ func (a *arena) clear(ctx context.Context) {
 			must(err)
 		}
 	}
-	_, err := a.blue.Pool().Exec(ctx, `
-TRUNCATE oauth_client, oauth_client_details, oauth_session, oauth_login_request, oauth_login_handled, oauth_consent_request,
-	oauth_consent_handled, oauth_code, oauth_access, oauth_refresh, oauth_jwk, tideover.change RESTART IDENTITY;
+	emptied := `TRUNCATE ` + allTables
+	if a.source == logical { // which can't follow a TRUNCATE
+		emptied = `DELETE FROM ` + strings.ReplaceAll(allTables, ",", "; DELETE FROM ")
+	}
+	_, err := a.blue.Pool().Exec(ctx, emptied, pgx.QueryExecModeSimpleProtocol)
+	must(err)
+	if s := a.newSource(hooks{}); s != nil {
+		must(s.Sync(ctx))
+	}
+	_, err = a.blue.Pool().Exec(ctx, `
+TRUNCATE tideover.change RESTART IDENTITY;
 UPDATE tideover.capture SET epoch = gen_random_uuid(), applied = 0;
 SELECT setval('tideover.fence', 0)`, pgx.QueryExecModeSimpleProtocol)
 	must(err)
 }
+
+const allTables = `oauth_refresh, oauth_access, oauth_code, oauth_consent_handled, oauth_consent_request, oauth_login_handled, oauth_login_request, oauth_session, oauth_client_details, oauth_client, oauth_jwk`
 
 // bookkeepingSQL is what goose has written by then.
 const bookkeepingSQL = `

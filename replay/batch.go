@@ -42,6 +42,9 @@ func (r *Replayer) batch(ctx context.Context) (Applied, error) {
 	if err := r.prepare(ctx); err != nil {
 		return Applied{}, err
 	}
+	if err := r.sync(ctx); err != nil {
+		return Applied{}, err
+	}
 	for limit := r.pace.limit; ; {
 		began := time.Now()
 		a, truncated, err := r.attempt(ctx, limit)

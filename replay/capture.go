@@ -148,32 +148,19 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 	if err != nil {
 		return err
 	}
-	err = c.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
-		if err := alone(ctx, tx); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, changeSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return err
-		}
+	err = c.openQueue(ctx, budget, all, found, func(ctx context.Context, tx pgx.Tx) error {
 		for _, s := range found {
 			if _, err := tx.Exec(ctx, functionsSQL(triggersOf(c.side, all[s.table], s)), pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("table %q: %w", s.table, err)
 			}
 		}
-		if err := within(ctx, tx, schemaOf(c.profile)); err != nil {
-			return err
-		}
-		judges, err := judgesOf(all, found)
-		if err != nil {
-			return err
-		}
-		if err := judges.try(ctx, tx); err != nil || c.side == Blue {
-			return err
+		if c.side == Blue {
+			return nil
 		}
 		return installJudge(ctx, tx, schemaOf(c.profile), all, found)
 	})
 	if err != nil {
-		return fmt.Errorf("install the capture on %s: %w", c.db.Name(), err)
+		return err
 	}
 	missing, err := c.missing(ctx, all, found)
 	if err != nil {
@@ -187,6 +174,33 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 		if err != nil {
 			return fmt.Errorf("install the capture on table %q of %s: %w", s.table, c.db.Name(), err)
 		}
+	}
+	return nil
+}
+
+// openQueue makes the queue, tries the profile's judges and has more done, in one transaction.
+func (c *Capture) openQueue(ctx context.Context, budget postgres.Budget, all map[string]*relation, found []source, more func(ctx context.Context, tx pgx.Tx) error) error {
+	err := c.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
+		if err := alone(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, changeSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		if err := more(ctx, tx); err != nil {
+			return err
+		}
+		if err := within(ctx, tx, schemaOf(c.profile)); err != nil {
+			return err
+		}
+		judges, err := judgesOf(all, found)
+		if err != nil {
+			return err
+		}
+		return judges.try(ctx, tx)
+	})
+	if err != nil {
+		return fmt.Errorf("install the capture on %s: %w", c.db.Name(), err)
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ const (
 	childProfile = "TIDEOVER_TEST_DRAIN" // "bundled" or "narrow"
 	childBlue    = "TIDEOVER_TEST_DRAIN_BLUE"
 	childGreen   = "TIDEOVER_TEST_DRAIN_GREEN"
+	childSource  = "TIDEOVER_TEST_DRAIN_SOURCE"
 )
 
 // narrow is a server with one small table, for queues that are long rather than wide.
@@ -66,6 +67,7 @@ func runChild(ctx context.Context) error {
 		}
 		c.Migrator, c.Rules, c.Batch = goose(version20), cleanup.New(c.Profile.Rules, cleanup.Options{Collect: true}), 100
 	}
+	c.Source = sourceOf(blue, c.Profile, os.Getenv(childSource), hooks{})
 	r, err := NewReplayer(c)
 	if err != nil {
 		return err
@@ -113,10 +115,10 @@ type child struct {
 	errs  strings.Builder
 }
 
-func startChild(t *testing.T, profile, blue, green string) *child {
+func startChild(t *testing.T, profile, source, blue, green string) *child {
 	t.Helper()
 	c := &child{cmd: osexec.Command(os.Args[0])}
-	c.cmd.Env = append(os.Environ(), childProfile+"="+profile, childBlue+"="+blue, childGreen+"="+green)
+	c.cmd.Env = append(os.Environ(), childProfile+"="+profile, childBlue+"="+blue, childGreen+"="+green, childSource+"="+source)
 	c.cmd.Stderr = &c.errs
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {

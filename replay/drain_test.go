@@ -47,7 +47,7 @@ func TestLongQueueFitsIntoMemory(t *testing.T) {
 			}
 			p.as(t, c.sql...)
 			began := time.Now()
-			child := startChild(t, "narrow", p.blue.DSN(), p.green.DSN())
+			child := startChild(t, "narrow", triggers, p.blue.DSN(), p.green.DSN())
 			peak, err := child.wait(t)
 			if err != nil {
 				t.Fatal(err)
@@ -85,6 +85,15 @@ func (p *pair) once(t *testing.T) {
 // The tool, blue and green are killed in turn while a queue drains. Nothing may be lost, doubled or left behind.
 func TestKillsInTheDrain(t *testing.T) {
 	t.Parallel()
+	for _, source := range []string{triggers, logical, outbox} {
+		t.Run(source, func(t *testing.T) {
+			t.Parallel()
+			killsInTheDrain(t, source)
+		})
+	}
+}
+
+func killsInTheDrain(t *testing.T, source string) {
 	servers := map[string]*pgserver.Server{}
 	for _, name := range []string{"blue", "green"} {
 		servers[name] = pgtest.NewServer(t, pgserver.Options{Name: name, Fsync: true})
@@ -93,16 +102,14 @@ func TestKillsInTheDrain(t *testing.T) {
 		}
 	}
 	p := &pair{blue: open(t, "blue", servers["blue"].DSN()), green: open(t, "green", servers["green"].DSN()), profile: bundled(t)}
-	if err := NewCapture(p.blue, p.profile, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
-		t.Fatal(err)
-	}
+	installSource(t, p.blue, p.profile, source)
 	exec(t, p.blue, fmt.Sprintf(crowdSQL, 600))
 	p.bulk(t, p.green)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
 	for n, victim := range []string{"tool", "blue", "green", "tool", "green", "blue", "tool", "tool"} {
 		p.rotate(t, n*50, 300)
 		p.as(t, fmt.Sprintf(`DELETE FROM oauth_session WHERE id = 's%d'`, n+1), fmt.Sprintf(`DELETE FROM oauth_consent_request WHERE challenge = 'k%d'`, n+100))
-		c := startChild(t, "bundled", p.blue.DSN(), p.green.DSN())
+		c := startChild(t, "bundled", source, p.blue.DSN(), p.green.DSN())
 		c.batches(1 + rng.IntN(2))
 		time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond) // where in the batch it is, is chance
 		if victim == "tool" {
@@ -120,7 +127,7 @@ func TestKillsInTheDrain(t *testing.T) {
 			map[string]*postgres.DB{"blue": p.blue, "green": p.green}[victim].Pool().Reset()
 		}
 	}
-	if _, err := startChild(t, "bundled", p.blue.DSN(), p.green.DSN()).wait(t); err != nil {
+	if _, err := startChild(t, "bundled", source, p.blue.DSN(), p.green.DSN()).wait(t); err != nil {
 		t.Fatal(err)
 	}
 	p.once(t)

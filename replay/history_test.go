@@ -135,6 +135,7 @@ func (h *history) another() (*Replayer, error) {
 		hooks:  h.mutation.hooks,
 	}
 	c.hooks.at, c.hooks.keepApplied = h.at, h.keep
+	c.Source = h.newSource(hooks{at: h.at})
 	if h.migrator == Migrator(h.arena) {
 		c.hooks.scratch = h.scratch
 	}
@@ -325,7 +326,24 @@ func TestHistories(t *testing.T) {
 	t.Parallel()
 	first, count := seeds(t)
 	t.Logf("%d histories from seed %d; -seed N plays one again", count, first)
-	each(t, first, count, func(a *arena, seed uint64) bool {
+	playAll(t, triggers, first, count)
+}
+
+// What comes out of the log, or out of the server's own table, must do as well.
+func TestHistoriesOfOtherSources(t *testing.T) {
+	t.Parallel()
+	first, count := seeds(t)
+	for _, source := range []string{logical, outbox} {
+		t.Run(source, func(t *testing.T) {
+			t.Parallel()
+			playAll(t, source, first, max(1, count/25))
+		})
+	}
+}
+
+func playAll(t *testing.T, source string, first, count uint64) {
+	t.Helper()
+	each(t, source, first, count, func(a *arena, seed uint64) bool {
 		began := time.Now()
 		err := a.play(t.Context(), seed, mutation{})
 		if err != nil {

@@ -11,13 +11,13 @@ import (
 
 // each plays histories from a seed on, until one says stop or the test ends. There is an arena more than there are
 // processors, since a player waits for its answers.
-func each(t *testing.T, first, count uint64, play func(a *arena, seed uint64) (goOn bool)) {
+func each(t *testing.T, source string, first, count uint64, play func(a *arena, seed uint64) (goOn bool)) {
 	t.Helper()
 	var next atomic.Uint64
 	var stopped atomic.Bool
 	var players sync.WaitGroup
 	for range min(uint64(runtime.GOMAXPROCS(0)+1), count) {
-		a := newArena(t)
+		a := newArena(t, source)
 		players.Go(func() {
 			for !stopped.Load() && t.Context().Err() == nil {
 				n := next.Add(1) - 1
@@ -63,7 +63,7 @@ func TestMutationsAreCaught(t *testing.T) {
 			t.Parallel()
 			var caught atomic.Bool
 			var played atomic.Int64
-			each(t, 0, bound, func(a *arena, seed uint64) bool {
+			each(t, triggers, 0, bound, func(a *arena, seed uint64) bool {
 				played.Add(1)
 				finding := a.play(t.Context(), seed, m)
 				if errors.As(finding, new(trouble)) && !errors.Is(finding, context.Canceled) {

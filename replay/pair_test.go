@@ -83,14 +83,21 @@ type pair struct {
 
 func newPair(t testing.TB) *pair {
 	t.Helper()
-	p := &pair{blue: open(t, "blue", database11(t)), green: open(t, "green", database11(t)), profile: bundled(t)}
+	p := newBarePair(t, database11(t))
+	if err := NewCapture(p.blue, p.profile, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// newBarePair is newPair without a capture.
+func newBarePair(t testing.TB, blue string) *pair {
+	t.Helper()
+	p := &pair{blue: open(t, "blue", blue), green: open(t, "green", database11(t)), profile: bundled(t)}
 	p.config = Config{
 		Blue: p.blue, Green: p.green, Profile: p.profile, Migrator: goose(version20),
 		Rules:  cleanup.New(p.profile.Rules, cleanup.Options{Collect: true}),
 		Schema: func(ctx context.Context, into string) error { return goose(version11).Migrate(ctx, into) },
-	}
-	if err := NewCapture(p.blue, p.profile, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
-		t.Fatal(err)
 	}
 	return p
 }

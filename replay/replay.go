@@ -51,6 +51,7 @@ type Config struct {
 	Rules       RuleRunner
 	Batch       int           // changes of the first batch; later ones of a long queue take about a second; 0: 2000
 	Poll        time.Duration // how long Run waits when there is nothing to do; 0: 100ms
+	Source      Source        // what brings blue's changes into the queue; nil: triggers do
 	Sample      int           // revocations that Verify asks green about at most, the newest and some of the others; 0: 5000
 	// Schema gives the empty database at intoDSN blue's schema and the rows of its bookkeeping tables; nil:
 	// snapshot.Schema.
@@ -205,7 +206,7 @@ func (r *Replayer) Drain(ctx context.Context) (Applied, error) {
 		}
 	}
 	var err error
-	total.Parked, err = r.parked(ctx)
+	total.Parked, err = r.stuck(ctx)
 	return total, err
 }
 
@@ -214,7 +215,7 @@ func (r *Replayer) Retry(ctx context.Context) ([]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	newest, err := r.unpark(ctx)
-	if err != nil || newest == 0 {
+	if err != nil {
 		return nil, err
 	}
 	for {
@@ -224,7 +225,7 @@ func (r *Replayer) Retry(ctx context.Context) ([]string, error) {
 			return nil, fmt.Errorf("read the queue: %w", err)
 		}
 		if !more {
-			return r.parked(ctx)
+			return r.stuck(ctx)
 		}
 		if _, err := r.batch(ctx); err != nil {
 			return nil, err

@@ -39,7 +39,7 @@ func build(env *Env, spec *plan.StepSpec) (Step, error) {
 	case *plan.CompatViewsSpec:
 		return &compatViewsStep{base: b, env: env, spec: c}, nil
 	case *plan.CaptureSpec:
-		return &captureStep{base: b, env: env}, nil
+		return &captureStep{base: b, env: env, spec: c}, nil
 	case *plan.SnapshotSpec:
 		return &snapshotStep{base: b, env: env, spec: c}, nil
 	case *plan.CleanupSpec:

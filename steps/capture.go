@@ -11,11 +11,25 @@ import (
 // before the hold: until then no statement of the server pays for it.
 type captureStep struct {
 	base
-	env *Env
+	env  *Env
+	spec *plan.CaptureSpec
 }
 
-func (s *captureStep) capture() *replay.Capture {
-	return replay.NewCapture(s.env.Blue, s.env.capturedProfile(), replay.Blue)
+// source is what brings blue's changes: the run has one.
+func (e *Env) source() replay.Source {
+	e.sourceOnce.Do(func() {
+		p := e.capturedProfile()
+		e.captured = replay.NewCapture(e.Blue, p, replay.Blue)
+		if step := e.Runbook.Step(plan.Capture); step != nil {
+			switch c := step.Config.(*plan.CaptureSpec); c.Source {
+			case "logical":
+				e.captured = replay.NewLogical(e.Blue, p, int64(c.MaxWALMB)<<20)
+			case "outbox":
+				e.captured = replay.NewOutbox(e.Blue, p, c.Outbox)
+			}
+		}
+	})
+	return e.captured
 }
 
 // capturedProfile is the profile, or under the no-capture fault one that captures nothing.
@@ -35,14 +49,36 @@ func (e *Env) capturedProfile() *plan.Profile {
 func (e *Env) blueFence() *replay.Fence  { return replay.NewFence(e.Blue, e.Profile.Schema) }
 func (e *Env) greenFence() *replay.Fence { return replay.NewFence(e.Green, e.Profile.Schema) }
 
-// Done looks for the triggers.
+// Done looks whether changes are recorded.
 func (s *captureStep) Done(ctx context.Context) (bool, error) {
-	return s.capture().Installed(ctx)
+	return s.env.source().Installed(ctx)
 }
 
-// Run installs the triggers; each waits for its lock no longer than the budget.
+// Run begins to record; whatever needs a lock waits no longer for it than the budget.
 func (s *captureStep) Run(ctx context.Context, p *Progress) error {
-	return s.capture().Install(ctx, s.env.budget())
+	if s.spec.Source == "logical" {
+		if err := s.warnOfSlot(ctx, p); err != nil {
+			return err
+		}
+	}
+	return s.env.source().Install(ctx, s.env.budget())
+}
+
+// warnOfSlot says that nobody watches the slot's log while no process of the run is alive.
+func (s *captureStep) warnOfSlot(ctx context.Context, p *Progress) error {
+	var keep string
+	if err := s.env.Blue.Pool().QueryRow(ctx, `SELECT pg_catalog.current_setting('max_slot_wal_keep_size')`).Scan(&keep); err != nil {
+		return err
+	}
+	if keep != "-1" {
+		return nil
+	}
+	return p.Note(ctx, "warn", "blue keeps its log for the slot without a limit of its own: while this run is stopped nobody watches that; set max_slot_wal_keep_size on blue")
+}
+
+// Background brings the changes that no trigger writes, up to the cutover.
+func (s *captureStep) Background(ctx context.Context, p *Progress) error {
+	return s.env.source().Run(ctx)
 }
 
 // Undo removes everything from blue but the journal, the cutover's fence too.
@@ -50,5 +86,5 @@ func (s *captureStep) Undo(ctx context.Context, p *Progress) error {
 	if err := s.env.blueFence().Remove(ctx, s.env.budget()); err != nil {
 		return err
 	}
-	return s.capture().Remove(ctx, s.env.budget())
+	return s.env.source().Remove(ctx, s.env.budget())
 }

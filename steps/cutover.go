@@ -47,8 +47,11 @@ func (s *cutoverStep) Run(ctx context.Context, p *Progress) error {
 	}
 	if last := p.State().Cutover.Last; last != "" {
 		done, err := sw.Recover(ctx, last)
-		if done || err != nil {
+		if err != nil {
 			return err
+		}
+		if done {
+			return s.env.source().Finish(ctx)
 		}
 	}
 	// From the first write on green its revocations are recorded, for the way back.
@@ -57,6 +60,9 @@ func (s *cutoverStep) Run(ctx context.Context, p *Progress) error {
 	}
 	figures, err := s.try(ctx, p, sw, r)
 	if err != nil {
+		return err
+	}
+	if err := s.env.source().Finish(ctx); err != nil {
 		return err
 	}
 	if figures.LoginsLeft > 0 {

@@ -37,6 +37,12 @@ func describe(spec plan.StepSpec) (does, undo string) {
 	case *plan.CompatViewsSpec:
 		return "puts views with explicit columns in front of the tables, and waits until every session of the server uses them", "taken away"
 	case *plan.CaptureSpec:
+		switch c.Source {
+		case "logical":
+			return "makes a replication slot on blue that gives every change", "slot dropped"
+		case "outbox":
+			return fmt.Sprintf("takes every change from %s, which the server writes", c.Outbox), "queue dropped"
+		}
 		return "installs triggers on blue that record every change", "triggers removed"
 	case *plan.SnapshotSpec:
 		return fmt.Sprintf("copies blue into green from one snapshot, %d tables at a time", c.Jobs), "green emptied"

@@ -38,6 +38,8 @@ type Env struct {
 
 	calls      atomic.Int64 // to participants and routers, in this term
 	steps      []Step
+	sourceOnce sync.Once
+	captured   replay.Source
 	replayOnce sync.Once
 	replayer   *replay.Replayer
 	replayErr  error
@@ -119,7 +121,7 @@ func (e *Env) Replayer() (*replay.Replayer, error) {
 			}
 		}
 		e.replayer, e.replayErr = replay.NewReplayer(replay.Config{
-			Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: m, Rules: e.rules(true), Batch: batch,
+			Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: m, Rules: e.rules(true), Batch: batch, Source: e.source(),
 		})
 	})
 	return e.replayer, e.replayErr

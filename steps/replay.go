@@ -102,7 +102,7 @@ func (s *replayStep) Undo(ctx context.Context, p *Progress) error {
 }
 
 func (e *Env) lag(ctx context.Context) (replay.Lag, error) {
-	return replay.NewCapture(e.Blue, e.Profile, replay.Blue).Lag(ctx)
+	return replay.LagOf(ctx, e.source(), replay.NewCapture(e.Blue, e.Profile, replay.Blue))
 }
 
 func report(p *Progress, lag replay.Lag) {

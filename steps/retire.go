@@ -35,7 +35,7 @@ func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 	if err := s.env.greenFence().Remove(ctx, s.env.budget()); err != nil {
 		return err
 	}
-	if err := replay.NewCapture(s.env.Blue, s.env.Profile, replay.Blue).Remove(ctx, s.env.budget()); err != nil {
+	if err := s.env.source().Remove(ctx, s.env.budget()); err != nil {
 		return err
 	}
 	for _, step := range s.env.steps {

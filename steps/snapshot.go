@@ -7,6 +7,7 @@ import (
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/replay"
 )
 
 // snapshotStep copies blue into green from one snapshot. A crash leaves whole tables and their checkpoints: the rest is
@@ -53,6 +54,11 @@ func (s *snapshotStep) Run(ctx context.Context, p *Progress) error {
 	})
 	if err != nil {
 		return err
+	}
+	if l, ok := s.env.source().(*replay.Logical); ok { // the copy has what blue's tables log now for our sake
+		if err := l.RestoreIdentities(ctx, s.env.Green, s.env.budget()); err != nil {
+			return err
+		}
 	}
 	return p.Figure(ctx, "rows.copied", result.Total)
 }

@@ -135,3 +135,18 @@ func (d *DB) String() string {
 	b.WriteString(")")
 	return b.String()
 }
+
+// ConnectReplication opens a connection that can read the database's log through a logical slot. It takes plain SQL too.
+// Values come as text that every session reads alike. The caller closes it.
+func (d *DB) ConnectReplication(ctx context.Context, purpose string) (*pgconn.PgConn, error) {
+	cfg := d.pool.Config().ConnConfig
+	configure(cfg, purpose)
+	for name, value := range map[string]string{"replication": "database", "DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "3"} {
+		cfg.RuntimeParams[name] = value
+	}
+	conn, err := pgconn.ConnectConfig(ctx, &cfg.Config)
+	if err != nil {
+		return nil, newConnectError(d.name, cfg, err)
+	}
+	return conn, nil
+}
