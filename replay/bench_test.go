@@ -103,6 +103,55 @@ func BenchmarkBacklog(b *testing.B) {
 	b.ReportMetric(changes*float64(b.N)/took.Seconds(), "changes/s")
 }
 
+// BenchmarkBacklogAgainstNative measures how fast a long queue drains beside native logical replication that applies the
+// same rows to a database of blue's own schema, and transforms nothing.
+func BenchmarkBacklogAgainstNative(b *testing.B) {
+	const changes = 40_000
+	for b.Loop() {
+		b.StopTimer()
+		p := newCrowd(b, 10_000)
+		peer := open(b, "peer", database11(b))
+		p.copyTo(b, peer)
+		exec(b, p.blue, `CREATE PUBLICATION peer FOR TABLES IN SCHEMA public`)
+		slot := "peer_" + p.text(b, p.blue, `SELECT oid::text FROM pg_database WHERE datname = current_database()`)
+		exec(b, p.blue, `SELECT pg_create_logical_replication_slot('`+slot+`', 'pgoutput')`)
+		r := p.replayer(b)
+		drain(b, r)
+		p.rotate(b, 0, changes/4)
+		end := p.text(b, p.blue, `SELECT pg_current_wal_lsn()::text`)
+		b.StartTimer()
+
+		began := time.Now()
+		drain(b, r)
+		ours := time.Since(began)
+
+		began = time.Now()
+		exec(b, peer, fmt.Sprintf(`CREATE SUBSCRIPTION %s CONNECTION '%s' PUBLICATION peer WITH (create_slot = false, copy_data = false, slot_name = '%[1]s')`, slot, p.blue.DSN()))
+		for p.text(b, p.blue, `SELECT (confirmed_flush_lsn >= '`+end+`')::text FROM pg_replication_slots WHERE slot_name = '`+slot+`'`) != "true" {
+			time.Sleep(5 * time.Millisecond)
+		}
+		native := time.Since(began)
+
+		b.StopTimer()
+		if want, got := p.text(b, p.blue, tokensSQL), p.text(b, peer, tokensSQL); want != got {
+			b.Fatalf("native replication has %s, want %s", got, want)
+		}
+		exec(b, peer, `ALTER SUBSCRIPTION `+slot+` DISABLE`)
+		exec(b, peer, `ALTER SUBSCRIPTION `+slot+` SET (slot_name = NONE)`)
+		exec(b, peer, `DROP SUBSCRIPTION `+slot)
+		for p.text(b, p.blue, `SELECT count(*)::text FROM pg_replication_slots WHERE active AND slot_name = '`+slot+`'`) != "0" {
+			time.Sleep(5 * time.Millisecond)
+		}
+		exec(b, p.blue, `SELECT pg_drop_replication_slot('`+slot+`')`)
+		b.ReportMetric(changes/ours.Seconds(), "changes/s")
+		b.ReportMetric(changes/native.Seconds(), "native-changes/s")
+		b.ReportMetric(native.Seconds()/ours.Seconds(), "of-native's-rate")
+		b.StartTimer()
+	}
+}
+
+const tokensSQL = `SELECT count(*) || ' ' || md5(string_agg(signature, '' ORDER BY signature)) FROM oauth_access`
+
 // BenchmarkKeepsUp lets a server write 2,000 changes a second for a while and measures how far replay falls behind.
 func BenchmarkKeepsUp(b *testing.B) {
 	const perSecond, seconds = 2000, 20

@@ -67,7 +67,14 @@ CREATE TABLE IF NOT EXISTS tideover.capture (
 	epoch uuid NOT NULL DEFAULT gen_random_uuid(),
 	applied bigint NOT NULL DEFAULT 0
 );
-INSERT INTO tideover.capture DEFAULT VALUES ON CONFLICT DO NOTHING;`
+INSERT INTO tideover.capture DEFAULT VALUES ON CONFLICT DO NOTHING;
+-- It has no primary key. A publication FOR ALL TABLES, such as others' change data capture has, refuses its updates
+-- otherwise.
+DO $$ BEGIN
+	IF (SELECT relreplident FROM pg_catalog.pg_class WHERE oid = 'tideover.change'::regclass) <> 'f' THEN
+		ALTER TABLE tideover.change REPLICA IDENTITY FULL;
+	END IF;
+END $$;`
 
 func schemaOf(p *plan.Profile) string {
 	if p.Schema == "" {

@@ -118,8 +118,8 @@ func (p *pair) replayer(t testing.TB) *Replayer {
 	return r
 }
 
-// bulk copies blue's rows as they are now into an empty database of 1.1 and migrates it, as a run does.
-func (p *pair) bulk(t testing.TB, into *postgres.DB) {
+// copyTo copies blue's rows as they are now into an empty database of 1.1.
+func (p *pair) copyTo(t testing.TB, into *postgres.DB) {
 	t.Helper()
 	ctx := t.Context()
 	to, err := into.Connect(ctx)
@@ -148,9 +148,18 @@ func (p *pair) bulk(t testing.TB, into *postgres.DB) {
 	if err := tx.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := to.Exec(ctx, `RESET session_replication_role`); err != nil {
+}
+
+// bulk copies blue's rows as they are now into an empty database of 1.1 and migrates it, as a run does.
+func (p *pair) bulk(t testing.TB, into *postgres.DB) {
+	t.Helper()
+	ctx := t.Context()
+	p.copyTo(t, into)
+	to, err := into.Connect(ctx)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer hangUp(ctx, to)
 	rules := cleanup.New(p.profile.Rules, cleanup.Options{})
 	if _, err := rules.Apply(ctx, to, "before"); err != nil {
 		t.Fatal(err)

@@ -102,7 +102,7 @@ INSERT INTO log (note) VALUES ('first'), (E'back\\slash and\ttab''quote');`
 	}
 }
 
-func (p *pair) text(t *testing.T, db *postgres.DB, sql string) string {
+func (p *pair) text(t testing.TB, db *postgres.DB, sql string) string {
 	t.Helper()
 	var s *string
 	if err := db.Pool().QueryRow(t.Context(), sql).Scan(&s); err != nil {

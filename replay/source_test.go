@@ -147,6 +147,27 @@ func TestSourcesAreJudgedAlike(t *testing.T) {
 	}
 }
 
+// Others may read blue's log too: a publication of all tables takes ours along, and must refuse none of our writes.
+func TestOthersPublishAllTables(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{triggers, logical} {
+		t.Run(source, func(t *testing.T) {
+			t.Parallel()
+			p := newBarePair(t, ownOr11(t, source))
+			exec(t, p.blue, `CREATE PUBLICATION others FOR ALL TABLES`)
+			exec(t, p.green, `CREATE PUBLICATION others FOR ALL TABLES`)
+			p.config.Source = sourceOf(p.blue, p.profile, source, hooks{})
+			installSource(t, p.blue, p.profile, source)
+			p.as(t, seedSQL)
+			p.bulk(t, p.green)
+			p.as(t, `DELETE FROM oauth_consent_request WHERE challenge = 'k1'`, `UPDATE oauth_client SET name = 'other'`)
+			r := p.replayer(t)
+			drain(t, r)
+			p.same(t, r)
+		})
+	}
+}
+
 func TestSourceThereAndBack(t *testing.T) {
 	t.Parallel()
 	for _, source := range []string{logical, outbox} {

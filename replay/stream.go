@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -20,6 +19,7 @@ const (
 	quiet    = 5 * time.Millisecond // without a message for so long, what has come is stored
 	confirm  = time.Second          // how often the server is told what need not be kept
 	reach    = 5 * time.Second      // how often the slot's log is measured
+	late     = 4 * quiet            // what has come is stored by then, on a server that is never quiet
 	roomy    = 1000                 // changes that are stored in one statement, and after which a transaction ends
 	patience = 30 * time.Second     // for a slot that a dying reader may still hold
 )
@@ -131,6 +131,7 @@ type reader struct {
 	store   *pgx.Conn // to blue, for the queue
 	tx      pgx.Tx    // of store, where changes have come that are not stored
 	pending int       // changes in tx
+	since   time.Time // the first of them came
 	rows    map[string]*rows
 	xid     uint64        // of the transaction that comes
 	at      time.Time     // its commit
@@ -301,247 +302,4 @@ func (r *reader) take(ctx context.Context, data []byte) error {
 func (r *reader) reached(place pglogrepl.LSN) {
 	r.stored = place
 	r.l.position.Store(uint64(place))
-}
-
-// change takes one message of pgoutput.
-func (r *reader) change(ctx context.Context, message pglogrepl.Message) error {
-	switch m := message.(type) {
-	case *pglogrepl.BeginMessage:
-		r.inside, r.at = true, m.CommitTime
-		return r.number(ctx, m.Xid)
-	case *pglogrepl.RelationMessage:
-		if m.Namespace == schemaOf(r.l.profile) {
-			r.tables[m.RelationID] = m
-		}
-	case *pglogrepl.InsertMessage:
-		return r.record(ctx, m.RelationID, nil, m.Tuple, true)
-	case *pglogrepl.UpdateMessage:
-		old := m.OldTuple
-		if old == nil {
-			old = m.NewTuple // the key has not changed
-		}
-		return r.record(ctx, m.RelationID, old, m.NewTuple, m.OldTupleType == pglogrepl.UpdateMessageTupleTypeOld)
-	case *pglogrepl.DeleteMessage:
-		return r.record(ctx, m.RelationID, m.OldTuple, nil, m.OldTupleType == pglogrepl.DeleteMessageTupleTypeOld)
-	case *pglogrepl.TruncateMessage:
-		for _, id := range m.RelationIDs {
-			if t := r.tables[id]; t != nil {
-				return &truncateError{t.RelationName}
-			}
-		}
-	case *pglogrepl.CommitMessage:
-		r.inside, r.end = false, m.TransactionEndLSN
-		switch {
-		case r.pending == 0:
-			r.reached(r.end)
-		case r.pending >= roomy:
-			return r.flush(ctx)
-		}
-	}
-	return nil
-}
-
-// truncateError ends the capture.
-type truncateError struct{ table string }
-
-func (e *truncateError) Error() string {
-	return fmt.Sprintf("table %q was truncated, and the log does not say which rows it had; use DELETE, or capture with triggers", e.table)
-}
-
-// number makes a whole transaction number of the 32 bits that the stream has.
-func (r *reader) number(ctx context.Context, xid uint32) error {
-	if r.next == 0 || uint32(r.next)-xid > 1<<31 {
-		var text string
-		if err := r.l.db.Pool().QueryRow(ctx, `SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text`).Scan(&text); err != nil {
-			return err
-		}
-		next, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return err
-		}
-		r.next = next
-	}
-	r.xid = r.next&^0xffffffff | uint64(xid)
-	if r.xid > r.next {
-		r.xid -= 1 << 32
-	}
-	return nil
-}
-
-var errUnreadable = errors.New("a row came without its old values: was its replica identity changed meanwhile?")
-
-// record keeps a row's change until it is stored. old is nil for an insert, fresh for a delete. Where old is not whole, it
-// has the key alone.
-func (r *reader) record(ctx context.Context, id uint32, old, fresh *pglogrepl.TupleData, whole bool) error {
-	t := r.tables[id]
-	if t == nil {
-		return nil
-	}
-	s, known := r.sources[t.RelationName]
-	if !known {
-		return nil
-	}
-	if len(s.keep) > 0 && !whole {
-		return fmt.Errorf("table %q: %w", s.table, errUnreadable)
-	}
-	was, err := values(t, old, nil)
-	if err != nil {
-		return err
-	}
-	is, err := values(t, fresh, was)
-	if err != nil {
-		return err
-	}
-	switch {
-	case old == nil:
-		return r.keep(ctx, s, "I", is)
-	case fresh == nil:
-		return r.keep(ctx, s, "D", was)
-	}
-	for _, c := range s.key {
-		if !same(was[c], is[c]) {
-			if err := r.keep(ctx, s, "D", was); err != nil {
-				return err
-			}
-			return r.keep(ctx, s, "I", is)
-		}
-	}
-	if whole && !slices.ContainsFunc(sortedNames(is), func(c string) bool { return !same(was[c], is[c]) }) {
-		return nil // nothing changes
-	}
-	return r.keep(ctx, s, "U", was)
-}
-
-func same(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
-
-// values are a row's columns as text, nil for NULL. A large value that did not change is not sent: it is that of was.
-func values(t *pglogrepl.RelationMessage, row *pglogrepl.TupleData, was map[string]*string) (map[string]*string, error) {
-	if row == nil {
-		return nil, nil
-	}
-	all := make(map[string]*string, len(row.Columns))
-	for i, c := range row.Columns {
-		name := t.Columns[i].Name
-		switch c.DataType {
-		case pglogrepl.TupleDataTypeNull:
-			all[name] = nil
-		case pglogrepl.TupleDataTypeToast:
-			if v, ok := was[name]; ok {
-				all[name] = v
-			}
-		case pglogrepl.TupleDataTypeText:
-			text := string(c.Data)
-			all[name] = &text
-		default:
-			return nil, fmt.Errorf("table %q: a value of kind %q", t.RelationName, c.DataType)
-		}
-	}
-	return all, nil
-}
-
-// rows are changes of one table on their way into the queue.
-type rows struct {
-	at      []time.Time
-	txids   []string
-	ops     []string
-	columns [][]*string // key and kept columns
-}
-
-// keep adds a change. Inserts have no kept columns.
-func (r *reader) keep(ctx context.Context, s source, op string, row map[string]*string) error {
-	if r.tx == nil {
-		tx, err := r.store.Begin(ctx)
-		if err != nil {
-			return err
-		}
-		r.tx = tx
-	}
-	b := r.rows[s.table]
-	if b == nil {
-		b = &rows{columns: make([][]*string, len(s.key)+len(s.keep))}
-		r.rows[s.table] = b
-	}
-	b.at, b.txids, b.ops = append(b.at, r.at), append(b.txids, strconv.FormatUint(r.xid, 10)), append(b.ops, op)
-	for i, name := range slices.Concat(s.key, s.keep) {
-		var v *string
-		if i < len(s.key) || op != "I" {
-			var ok bool
-			if v, ok = row[name]; !ok || v == nil && i < len(s.key) {
-				return fmt.Errorf("table %q, column %q: %w", s.table, name, errUnreadable)
-			}
-		}
-		b.columns[i] = append(b.columns[i], v)
-	}
-	r.pending++
-	if len(b.ops) >= roomy {
-		return r.insert(ctx, s.table)
-	}
-	return nil
-}
-
-// insert writes what has come of a table into the queue. Values go through their types, so that they look as a trigger
-// would have written them.
-func (r *reader) insert(ctx context.Context, table string) error {
-	b, s, rel := r.rows[table], r.sources[table], r.types[table]
-	if b == nil || len(b.ops) == 0 {
-		return nil
-	}
-	delete(r.rows, table)
-	args := []any{table, b.at, b.txids, b.ops}
-	var unnested, names string
-	object := func(columns []string, from int) string {
-		sql := "pg_catalog.jsonb_build_object("
-		for i, name := range columns {
-			if i > 0 {
-				sql += ", "
-			}
-			c, _ := rel.column(name)
-			sql += fmt.Sprintf("%s, c%d::%s", literal(name), from+i, c.typ)
-		}
-		return sql + ")"
-	}
-	for i, column := range b.columns {
-		args = append(args, column)
-		unnested += fmt.Sprintf(", $%d::text[]", len(args))
-		names += fmt.Sprintf(", c%d", i)
-	}
-	kept := "NULL"
-	if len(s.keep) > 0 {
-		kept = "CASE WHEN op <> 'I' THEN " + object(s.keep, len(s.key)) + " END"
-	}
-	sql := `INSERT INTO tideover.change (table_name, at, txid, op, key, kept)
-SELECT $1, at, txid::xid8, op, ` + object(s.key, 0) + `, ` + kept + `
-FROM unnest($2::timestamptz[], $3::text[], $4::text[]` + unnested + `) WITH ORDINALITY u(at, txid, op` + names + `, n) ORDER BY n`
-	_, err := r.tx.Exec(ctx, sql, args...)
-	return err
-}
-
-// flush stores what has come, up to the last whole transaction, together with its place in the log. Another reader that
-// has stored more has taken over.
-func (r *reader) flush(ctx context.Context) error {
-	if r.pending == 0 || r.inside {
-		return nil
-	}
-	for _, table := range sortedNames(r.rows) {
-		if err := r.insert(ctx, table); err != nil {
-			return err
-		}
-	}
-	if err := r.l.hooks.reach("read"); err != nil {
-		return err
-	}
-	tag, err := r.tx.Exec(ctx, `UPDATE tideover.stream SET position = $1::text::pg_lsn WHERE slot = $2 AND position = $3::text::pg_lsn AND lost IS NULL`,
-		r.end.String(), r.slot, r.base.String())
-	if err != nil {
-		return err
-	}
-	if tag.RowsAffected() == 0 {
-		return errTaken
-	}
-	if err := r.tx.Commit(ctx); err != nil {
-		return err
-	}
-	r.tx, r.pending, r.base = nil, 0, r.end
-	r.reached(r.end)
-	return r.l.hooks.reach("stored")
 }
