@@ -31,6 +31,10 @@ type Goose struct {
 	// scripts is the folder as read, where it isn't goose's; readErr says why it can't be read.
 	scripts *sqlrewrite.Source
 	readErr error
+	// What an offline migration needs besides.
+	asWritten     bool
+	alwaysArrange bool
+	timed         func(Timing)
 }
 
 // Option changes how a Goose works.
@@ -67,37 +71,23 @@ func (g *Goose) MigrateWith(ctx context.Context, dsn string, applied Applied) er
 	if err != nil {
 		return err
 	}
+	defer hang(ctx, conn)
+	if g.budget == nil {
+		if err := (&Executor{Conn: conn, Tell: g.tell}).alone(ctx); err != nil {
+			return err
+		}
+	}
 	done, err := g.recorded(ctx, conn)
-	hang(ctx, conn)
 	if err != nil {
 		return err
 	}
-	if files, err = pending(files, done); err != nil || len(files) == 0 {
+	if files, err = g.pending(files, done); err != nil || len(files) == 0 {
 		return err
 	}
 	if g.budget != nil {
 		return g.migrateLive(ctx, dsn, files, applied)
 	}
-	db, err := g.open(dsn)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, g.fsys, goose.WithVerbose(false),
-		goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true))
-	if err != nil {
-		return fmt.Errorf("migrations: %w", err)
-	}
-	for _, f := range files {
-		began := time.Now()
-		if _, err := provider.ApplyVersion(ctx, f.version, true); err != nil {
-			return &Error{Version: f.version, File: f.name, Err: err, Whole: !f.noTx}
-		}
-		if applied != nil {
-			applied(f.version, f.name, time.Since(began))
-		}
-	}
-	return nil
+	return g.migrateOffline(ctx, conn, dsn, files, applied)
 }
 
 // wanted lists the files up to the wanted version.
@@ -118,11 +108,13 @@ func (g *Goose) wanted() ([]file, error) {
 }
 
 // pending takes away what is done, and refuses a file that came late: its author wrote it for the schema before those
-// that are in place already.
-func pending(files []file, done map[int64]bool) ([]file, error) {
+// that are in place already. pop has no such rule, and vendors rely on that.
+func (g *Goose) pending(files []file, done map[int64]bool) ([]file, error) {
 	var newest int64
 	for v := range done {
-		newest = max(newest, v)
+		if g.scripts == nil || g.scripts.Format != sqlrewrite.PopFormat {
+			newest = max(newest, v)
+		}
 	}
 	var list []file
 	for _, f := range files {
@@ -153,7 +145,7 @@ func (g *Goose) Pending(ctx context.Context, dsn string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	files, err = pending(files, done)
+	files, err = g.pending(files, done)
 	return len(files), err
 }
 

@@ -1,9 +1,10 @@
 // Package migrate brings a database's schema from one version to another: by goose migrations ([Goose]) or by the
 // vendor's own command ([Command]).
 //
-// Every migration file is one transaction together with its record in goose_db_version, so that a run that was killed
-// goes on with the file it died in. The exception are files that say "-- +goose NO TRANSACTION": goose cannot undo half
-// of one, and we never repeat one by ourselves.
+// A run that was killed goes on where it stopped. Offline, files share transactions: sqlrewrite arranges their statements
+// for speed, each task is noted as done in its own transaction, and the versions are recorded together when all is done.
+// Live, a [ledger] knows how far each file is. The exception are files that say "-- +goose NO TRANSACTION" and need it:
+// offline, goose cannot undo half of one, and we never repeat one by ourselves.
 //
 // goose passes over what it does not understand: names whose number is longer than an int64, names without a number. A
 // folder of such files would migrate nothing and report success, so that a folder is checked first.
@@ -25,6 +26,7 @@ type Error struct {
 	Err     error
 	Whole   bool // the failed file left nothing behind
 	Live    bool // the parts of the file that are done are noted: the next run goes on with the failed one
+	Noted   bool // as Live, for a database that nobody uses
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("migration %s: %v", e.File, e.Err) }
@@ -39,6 +41,9 @@ func (e *Error) Hint() string {
 	}
 	if e.Live {
 		return "what is done of the file is noted, and blocks nobody; mend the cause and resume: it goes on with the part that failed"
+	}
+	if e.Noted {
+		return "what is done is noted, and the failed statement's transaction was taken back; mend the cause and resume: it goes on from there"
 	}
 	if e.Whole {
 		return "the file was taken back as a whole and those before it stay; mend the cause and resume"

@@ -21,6 +21,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if dsn := os.Getenv(childDSN); dsn != "" {
+		if n := os.Getenv(bulkChild); n != "" {
+			os.Exit(inBulkChild(dsn, n))
+		}
 		os.Exit(inChild(dsn))
 	}
 	os.Exit(pgtest.RunTests(m))

@@ -1,0 +1,204 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pressly/goose/v3"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/sqlrewrite"
+)
+
+// AsWritten runs offline migrations one after the other, each file as it is.
+func AsWritten() Option { return func(g *Goose) { g.asWritten = true } }
+
+// Timing says how long a statement of an offline migration took.
+type Timing struct {
+	File string
+	Line int
+	What string // the statement without values, and what was made of it
+	Took time.Duration
+	Done int // statements so far, of Total
+	Of   int
+}
+
+// Timed tells f of each statement of an offline migration once its transaction is committed; one call at a time. Of a
+// database that is small, and of files that run as they are, it tells nothing: see [Applied].
+func Timed(f func(Timing)) Option { return func(g *Goose) { g.timed = f } }
+
+// smallDatabase is the size up to which arranging statements would cost more than it saves.
+const smallDatabase = 8 << 20
+
+// migrateOffline runs the pending files on a database that nobody uses: together where they can be, otherwise each as it
+// is. conn holds the lock that keeps other migrations away.
+func (g *Goose) migrateOffline(ctx context.Context, conn *pgx.Conn, dsn string, files []file, applied Applied) error {
+	if applied == nil {
+		applied = func(int64, string, time.Duration) {}
+	}
+	scripts := g.joinable(files)
+	for len(files) > 0 {
+		n := 0
+		for n < len(files) && scripts[files[n].version] != nil {
+			n++
+		}
+		if n == 0 {
+			if err := g.asTheyAre(ctx, dsn, files[:1], applied); err != nil {
+				return err
+			}
+			files = files[1:]
+			continue
+		}
+		if err := g.together(ctx, conn, dsn, files[:n], scripts, applied); err != nil {
+			return err
+		}
+		files = files[n:]
+	}
+	return nil
+}
+
+// joinable gives the scripts that may share transactions, by version. What sqlrewrite can't read, goose runs as it is.
+func (g *Goose) joinable(files []file) map[int64]*sqlrewrite.Script {
+	m := map[int64]*sqlrewrite.Script{}
+	if g.asWritten {
+		return m
+	}
+	s := g.scripts
+	if s == nil {
+		var err error
+		if s, err = sqlrewrite.ReadFolder(sqlOnly{g.fsys}, sqlrewrite.GooseFormat); err != nil {
+			return m
+		}
+	}
+	for _, script := range s.Scripts {
+		v, err := sqlrewrite.Version(script.Target())
+		if err == nil && script.Joinable() && slices.ContainsFunc(files, func(f file) bool { return f.version == v }) {
+			m[v] = script
+		}
+	}
+	return m
+}
+
+// asTheyAre lets goose run files.
+func (g *Goose) asTheyAre(ctx context.Context, dsn string, files []file, applied Applied) error {
+	db, err := g.open(dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, g.fsys, goose.WithVerbose(false),
+		goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true))
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	for _, f := range files {
+		began := time.Now()
+		if _, err := provider.ApplyVersion(ctx, f.version, true); err != nil {
+			return &Error{Version: f.version, File: f.name, Err: err, Whole: !f.noTx}
+		}
+		applied(f.version, f.name, time.Since(began))
+	}
+	return nil
+}
+
+// together runs files whose scripts may share transactions. All their versions are recorded at once, when all is done.
+func (g *Goose) together(ctx context.Context, conn *pgx.Conn, dsn string, files []file, scripts map[int64]*sqlrewrite.Script, applied Applied) error {
+	if err := ensureVersions(ctx, conn); err != nil {
+		return err
+	}
+	var list []*sqlrewrite.Script
+	for _, f := range files {
+		list = append(list, scripts[f.version])
+	}
+	begun, err := bulkBegun(ctx, conn)
+	if err != nil {
+		return err
+	}
+	small, err := g.small(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if small && !begun && !g.alwaysArrange {
+		took, err := inOne(ctx, conn, files, list)
+		if err == nil {
+			for i, f := range files {
+				applied(f.version, f.name, took[i])
+			}
+			return nil
+		}
+		if postgres.Code(err) == "" {
+			return err
+		}
+		// As they are: either that works, since they don't depend on one transaction, or the error names the file.
+		return g.asTheyAre(ctx, dsn, files, applied)
+	}
+	b := &bulk{goose: g, dsn: dsn, files: files, scripts: list, took: map[string]time.Duration{}}
+	if err := b.run(ctx, conn, begun); err != nil {
+		return err
+	}
+	for i, f := range files {
+		applied(f.version, f.name, b.took[list[i].Name])
+	}
+	return nil
+}
+
+func (g *Goose) small(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	const sql = `SELECT coalesce(sum(pg_catalog.pg_relation_size(c.oid)), 0)::bigint FROM pg_catalog.pg_class c
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'm')`
+	var size int64
+	if err := conn.QueryRow(ctx, sql, g.schema).Scan(&size); err != nil {
+		return false, fmt.Errorf("ask for the size of schema %q: %w", g.schema, err)
+	}
+	return size < smallDatabase, nil
+}
+
+// inOne runs the scripts in one transaction.
+func inOne(ctx context.Context, conn *pgx.Conn, files []file, scripts []*sqlrewrite.Script) (took []time.Duration, err error) {
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		for i, s := range scripts {
+			began := time.Now()
+			var text string
+			for _, st := range s.Up {
+				text += st.SQL + ";\n"
+			}
+			if _, err := tx.Conn().PgConn().Exec(ctx, text).ReadAll(); err != nil {
+				return &Error{Version: files[i].version, File: files[i].name, Err: err, Whole: true}
+			}
+			took = append(took, time.Since(began))
+		}
+		return recordVersions(ctx, tx, files)
+	})
+	return took, err
+}
+
+// ensureVersions makes goose's own table as goose does.
+func ensureVersions(ctx context.Context, db postgres.Execer) error {
+	const table = `CREATE TABLE IF NOT EXISTS goose_db_version (
+		id integer PRIMARY KEY GENERATED BY DEFAULT AS IDENTITY, version_id bigint NOT NULL, is_applied boolean NOT NULL, tstamp timestamp NOT NULL DEFAULT now())`
+	const first = `INSERT INTO goose_db_version (version_id, is_applied) SELECT 0, true WHERE NOT EXISTS (SELECT FROM goose_db_version)`
+	for _, sql := range []string{table, first} {
+		if _, err := db.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("prepare goose_db_version: %w", err)
+		}
+	}
+	return nil
+}
+
+func recordVersions(ctx context.Context, db postgres.Execer, files []file) error {
+	const record = `INSERT INTO goose_db_version (version_id, is_applied) SELECT v, true FROM pg_catalog.unnest($1::bigint[]) WITH ORDINALITY u(v, n) ORDER BY n`
+	if _, err := db.Exec(ctx, record, versionsOf(files)); err != nil {
+		return fmt.Errorf("record the versions: %w", err)
+	}
+	return nil
+}
+
+func versionsOf(files []file) []int64 {
+	var list []int64
+	for _, f := range files {
+		list = append(list, f.version)
+	}
+	return list
+}
