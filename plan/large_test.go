@@ -35,7 +35,7 @@ func TestLarge(t *testing.T) {
 			if strings.Contains(err.Error(), "larger than") {
 				t.Error("the file is above the limit: the test has no point")
 			}
-			if took := time.Since(start); took > 20*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %s", took)
 			}
 		})
