@@ -75,6 +75,9 @@ func (d *decoder) checkMigrate(path string, c *MigrateSpec) {
 	if c.Format != "" && len(c.Command) > 0 {
 		d.add(join(path, "format"), "the command knows its own files", "counts with source only")
 	}
+	if c.AsWritten && (c.Target != "offline" || len(c.Command) > 0) {
+		d.add(join(path, "as_written"), "leave it out", "counts with target: offline and source only")
+	}
 	d.checkWords(join(path, "command"), c.Command)
 }
 

@@ -69,12 +69,14 @@ type CleanupSpec struct {
 
 // MigrateSpec runs migrations. Exactly one of Source and Command.
 type MigrateSpec struct {
-	Target  string   `yaml:"target"`  // "offline": green; "live": blue, in place
-	Source  string   `yaml:"source"`  // "bundled" or a folder of migrations, relative to the runbook
-	Format  string   `yaml:"format"`  // "goose", "plain" or "pop"; empty: goose or pop, as the names say
-	From    int64    `yaml:"from"`    // live: the version that blue has; 0: all files count when hazards are looked for
-	To      int64    `yaml:"to"`      // goose version; 0: the newest
-	Command []string `yaml:"command"` // the vendor's own; the DSN is in the environment variable DSN
+	Target string `yaml:"target"` // "offline": green; "live": blue, in place
+	Source string `yaml:"source"` // "bundled" or a folder of migrations, relative to the runbook
+	Format string `yaml:"format"` // "goose", "plain" or "pop"; empty: goose or pop, as the names say
+	From   int64  `yaml:"from"`   // live: the version that blue has; 0: all files count when hazards are looked for
+	To     int64  `yaml:"to"`     // goose version; 0: the newest
+	// AsWritten runs offline migrations one after the other instead of arranging their statements for speed.
+	AsWritten bool     `yaml:"as_written"`
+	Command   []string `yaml:"command"` // the vendor's own; the DSN is in the environment variable DSN
 	// Allow names hazards of live migrations that a person accepts (docs/sqlrewrite.md).
 	Allow []string `yaml:"allow"`
 	// Defer names hazards whose statements wait for retire, when the old server is gone.

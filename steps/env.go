@@ -95,10 +95,13 @@ func (e *Env) migratorOf(m *plan.MigrateSpec) migrator {
 }
 
 // gooseOf runs the files of a source; tell may be nil.
-func (e *Env) gooseOf(m *plan.MigrateSpec, tell func(migrate.Notice)) *migrate.Goose {
-	options := []migrate.Option{migrate.InSchema(e.Profile.Schema), migrate.InFormat(m.Format)}
+func (e *Env) gooseOf(m *plan.MigrateSpec, tell func(migrate.Notice), more ...migrate.Option) *migrate.Goose {
+	options := append([]migrate.Option{migrate.InSchema(e.Profile.Schema), migrate.InFormat(m.Format), migrate.Told(tell)}, more...)
+	if m.AsWritten {
+		options = append(options, migrate.AsWritten())
+	}
 	if m.Target == "live" {
-		options = append(options, migrate.Live(e.budget()), migrate.Allow(m.Allow...), migrate.Defer(m.Defer...), migrate.EndBlockers(m.EndBlockers...), migrate.Told(tell))
+		options = append(options, migrate.Live(e.budget()), migrate.Allow(m.Allow...), migrate.Defer(m.Defer...), migrate.EndBlockers(m.EndBlockers...))
 	}
 	if m.Source == "bundled" {
 		return migrate.NewGoose(schema.Files(), m.To, options...)

@@ -38,14 +38,22 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	if err != nil {
 		return err
 	}
-	if s.spec.Target == "live" && len(s.spec.Command) == 0 {
-		m = s.env.gooseOf(s.spec, s.tell(ctx, p))
+	longest := &longest{step: s.id}
+	if len(s.spec.Command) == 0 {
+		m = s.env.gooseOf(s.spec, s.tell(ctx, p), migrate.Timed(func(t migrate.Timing) {
+			longest.statement(t)
+			p.Report(int64(t.Done), int64(t.Of), "statements", t.File)
+		}))
 	}
 	var done int64
-	if err := m.MigrateWith(ctx, s.database(), func(version int64, file string, took time.Duration) {
+	if err := m.MigrateWith(ctx, s.database(), func(_ int64, file string, took time.Duration) {
+		longest.file(file, took)
 		done++
 		p.Report(done, int64(max(pending, 0)), "steps", file)
 	}); err != nil {
+		return err
+	}
+	if err := p.Figure(ctx, "migrations."+s.id, longest.list()); err != nil {
 		return err
 	}
 	if s.spec.Target == "live" {

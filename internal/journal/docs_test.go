@@ -123,7 +123,8 @@ No event holds a password or a token.
 
 ` + "`run.report`" + ` is the last line. Its data has at least ` + "`outcome`" + ` ("completed", "aborted", "rolled_back" or "failed"),
 ` + "`requests`, `revocations`, `authorizations`, `rows`, `oracle`, `cutover`, `longest_block_ms`, `steps`, `servers` and `database`" + `.
-The figures of ` + "`step.figure`" + ` go to the dotted path that they name.
+The figures of ` + "`step.figure`" + ` go to the dotted path that they name. ` + "`migrations`" + ` lists the statements of
+migrations that took longest, with ` + "`step`, `file`, `line`, `what` and `seconds`" + `.
 `)
 	golden(t, "events.md", b.Bytes())
 }

@@ -144,6 +144,15 @@ type FigureData struct {
 	Value json.RawMessage `json:"value"`
 }
 
+// StatementTime is how long a statement of a migration took; a whole file where its statements weren't timed.
+type StatementTime struct {
+	Step    string  `json:"step"`
+	File    string  `json:"file"`
+	Line    int     `json:"line,omitempty"`
+	What    string  `json:"what,omitempty"`
+	Seconds float64 `json:"seconds"`
+}
+
 // FinishedData is the data of StepFinished. AlreadyDone is true where Done found the effect in place.
 type FinishedData struct {
 	Seconds     float64 `json:"seconds"`

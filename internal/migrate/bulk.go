@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,7 +19,8 @@ func AsWritten() Option { return func(g *Goose) { g.asWritten = true } }
 
 // Timing says how long a statement of an offline migration took.
 type Timing struct {
-	File string
+	File string // as its author has named it
+	Name string // as [Applied] is told it
 	Line int
 	What string // the statement without values, and what was made of it
 	Took time.Duration
@@ -36,9 +38,6 @@ const smallDatabase = 8 << 20
 // migrateOffline runs the pending files on a database that nobody uses: together where they can be, otherwise each as it
 // is. conn holds the lock that keeps other migrations away.
 func (g *Goose) migrateOffline(ctx context.Context, conn *pgx.Conn, dsn string, files []file, applied Applied) error {
-	if applied == nil {
-		applied = func(int64, string, time.Duration) {}
-	}
 	scripts := g.joinable(files)
 	for len(files) > 0 {
 		n := 0
@@ -99,7 +98,9 @@ func (g *Goose) asTheyAre(ctx context.Context, dsn string, files []file, applied
 		if _, err := provider.ApplyVersion(ctx, f.version, true); err != nil {
 			return &Error{Version: f.version, File: f.name, Err: err, Whole: !f.noTx}
 		}
-		applied(f.version, f.name, time.Since(began))
+		if applied != nil {
+			applied(f.version, f.name, time.Since(began))
+		}
 	}
 	return nil
 }
@@ -122,11 +123,9 @@ func (g *Goose) together(ctx context.Context, conn *pgx.Conn, dsn string, files 
 		return err
 	}
 	if small && !begun && !g.alwaysArrange {
-		took, err := inOne(ctx, conn, files, list)
+		took, err := inOne(ctx, conn, files, list, applied != nil)
 		if err == nil {
-			for i, f := range files {
-				applied(f.version, f.name, took[i])
-			}
+			tellAll(applied, files, func(i int) time.Duration { return took[i] })
 			return nil
 		}
 		if postgres.Code(err) == "" {
@@ -135,14 +134,23 @@ func (g *Goose) together(ctx context.Context, conn *pgx.Conn, dsn string, files 
 		// As they are: either that works, since they don't depend on one transaction, or the error names the file.
 		return g.asTheyAre(ctx, dsn, files, applied)
 	}
-	b := &bulk{goose: g, dsn: dsn, files: files, scripts: list, took: map[string]time.Duration{}}
+	b := &bulk{goose: g, dsn: dsn, files: files, scripts: list, names: map[string]string{}, took: map[string]time.Duration{}}
+	for i, s := range list {
+		b.names[s.Name] = files[i].name
+	}
 	if err := b.run(ctx, conn, begun); err != nil {
 		return err
 	}
-	for i, f := range files {
-		applied(f.version, f.name, b.took[list[i].Name])
-	}
+	tellAll(applied, files, func(i int) time.Duration { return b.took[list[i].Name] })
 	return nil
+}
+
+func tellAll(applied Applied, files []file, took func(i int) time.Duration) {
+	for i, f := range files {
+		if applied != nil {
+			applied(f.version, f.name, took(i))
+		}
+	}
 }
 
 func (g *Goose) small(ctx context.Context, conn *pgx.Conn) (bool, error) {
@@ -155,19 +163,25 @@ func (g *Goose) small(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	return size < smallDatabase, nil
 }
 
-// inOne runs the scripts in one transaction.
-func inOne(ctx context.Context, conn *pgx.Conn, files []file, scripts []*sqlrewrite.Script) (took []time.Duration, err error) {
+// inOne runs the scripts in one transaction: one by one where somebody wants to know how long each takes, else in one go, since
+// a delta is what a switch waits for.
+func inOne(ctx context.Context, conn *pgx.Conn, files []file, scripts []*sqlrewrite.Script, each bool) (took []time.Duration, err error) {
+	took = make([]time.Duration, len(scripts))
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		var text strings.Builder
 		for i, s := range scripts {
-			began := time.Now()
-			var text string
 			for _, st := range s.Up {
-				text += st.SQL + ";\n"
+				text.WriteString(st.SQL + ";\n")
 			}
-			if _, err := tx.Conn().PgConn().Exec(ctx, text).ReadAll(); err != nil {
-				return &Error{Version: files[i].version, File: files[i].name, Err: err, Whole: true}
+			if !each && i < len(scripts)-1 {
+				continue
 			}
-			took = append(took, time.Since(began))
+			began := time.Now()
+			if _, err := conn.PgConn().Exec(ctx, text.String()).ReadAll(); err != nil {
+				return err
+			}
+			took[i] = time.Since(began)
+			text.Reset()
 		}
 		return recordVersions(ctx, tx, files)
 	})

@@ -37,6 +37,8 @@ type bulk struct {
 	files   []file
 	scripts []*sqlrewrite.Script
 
+	names map[string]string // of scripts to those of files
+
 	mu    sync.Mutex
 	took  map[string]time.Duration // by script
 	done  int
@@ -44,8 +46,9 @@ type bulk struct {
 }
 
 type bulkTask struct {
-	number int
-	done   bool
+	number  int
+	done    bool
+	seconds []float64 // of its commands, if it is done
 	sqlrewrite.Task
 }
 
@@ -71,10 +74,12 @@ func (b *bulk) run(ctx context.Context, conn *pgx.Conn, begun bool) error {
 		return err
 	}
 	for _, t := range tasks {
-		if t.done {
-			b.done += len(t.Commands)
-		}
 		b.total += len(t.Commands)
+	}
+	for _, t := range tasks {
+		if t.done { // by a process before this one
+			b.tell(t, t.seconds)
+		}
 	}
 	for _, t := range tasks {
 		if !t.Late && !t.done {
@@ -92,7 +97,7 @@ func (b *bulk) run(ctx context.Context, conn *pgx.Conn, begun bool) error {
 // begin works out the tasks and stores them.
 func (b *bulk) begin(ctx context.Context, conn *pgx.Conn) error {
 	const create = `CREATE TABLE ` + BulkTable + ` (number integer PRIMARY KEY, task jsonb NOT NULL, versions bigint[] NOT NULL,
-		done_at timestamptz, seconds double precision)`
+		done_at timestamptz, seconds double precision[])`
 	const insert = `INSERT INTO ` + BulkTable + ` (number, task, versions) SELECT n, t::jsonb, $2 FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY u(t, n)`
 	c, err := catalogOf(ctx, conn, b.goose.schema)
 	if err != nil {
@@ -119,7 +124,7 @@ func (b *bulk) begin(ctx context.Context, conn *pgx.Conn) error {
 
 // tasks reads them, in their order. They must be of the same migrations as when they were stored.
 func (b *bulk) tasks(ctx context.Context, conn *pgx.Conn) ([]bulkTask, error) {
-	const sql = `SELECT number, task::text, versions, done_at IS NOT NULL FROM ` + BulkTable + ` ORDER BY number`
+	const sql = `SELECT number, task::text, versions, done_at IS NOT NULL, seconds FROM ` + BulkTable + ` ORDER BY number`
 	rows, err := conn.Query(ctx, sql)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", BulkTable, err)
@@ -127,7 +132,7 @@ func (b *bulk) tasks(ctx context.Context, conn *pgx.Conn) ([]bulkTask, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t bulkTask, err error) {
 		var text string
 		var versions []int64
-		if err := row.Scan(&t.number, &text, &versions, &t.done); err != nil {
+		if err := row.Scan(&t.number, &text, &versions, &t.done, &t.seconds); err != nil {
 			return t, fmt.Errorf("read %s: %w", BulkTable, err)
 		}
 		if !slices.Equal(versions, versionsOf(b.files)) {
@@ -143,8 +148,7 @@ func (b *bulk) tasks(ctx context.Context, conn *pgx.Conn) ([]bulkTask, error) {
 func (b *bulk) task(ctx context.Context, conn *pgx.Conn, t bulkTask) error {
 	const claim = `SELECT done_at IS NOT NULL FROM ` + BulkTable + ` WHERE number = $1 FOR UPDATE`
 	const mark = `UPDATE ` + BulkTable + ` SET done_at = pg_catalog.clock_timestamp(), seconds = $2 WHERE number = $1`
-	took := make([]time.Duration, len(t.Commands))
-	began := time.Now()
+	seconds := make([]float64, len(t.Commands))
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		var done bool
 		if err := tx.QueryRow(ctx, claim, t.number).Scan(&done); err != nil || done {
@@ -155,15 +159,15 @@ func (b *bulk) task(ctx context.Context, conn *pgx.Conn, t bulkTask) error {
 			if _, err := conn.PgConn().Exec(ctx, c.SQL).ReadAll(); err != nil {
 				return &Error{File: c.Source, Err: &statementError{file: c.Source, line: c.Line, shape: describe(c), err: err}, Noted: true}
 			}
-			took[i] = time.Since(began)
+			seconds[i] = time.Since(began).Seconds()
 		}
-		_, err := tx.Exec(ctx, mark, t.number, time.Since(began).Seconds())
+		_, err := tx.Exec(ctx, mark, t.number, seconds)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	b.tell(t, took)
+	b.tell(t, seconds)
 	return nil
 }
 
@@ -176,14 +180,15 @@ func describe(c sqlrewrite.Command) string {
 	return s
 }
 
-func (b *bulk) tell(t bulkTask, took []time.Duration) {
+func (b *bulk) tell(t bulkTask, seconds []float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, c := range t.Commands {
+		took := time.Duration(seconds[i] * float64(time.Second))
 		b.done++
-		b.took[c.Source] += took[i]
+		b.took[c.Source] += took
 		if b.goose.timed != nil {
-			b.goose.timed(Timing{File: c.Source, Line: c.Line, What: describe(c), Took: took[i], Done: b.done, Of: b.total})
+			b.goose.timed(Timing{File: c.Source, Name: b.names[c.Source], Line: c.Line, What: describe(c), Took: took, Done: b.done, Of: b.total})
 		}
 	}
 }

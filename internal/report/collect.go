@@ -19,6 +19,9 @@ func Collect(s journal.State) Report {
 			r.Steps = append(r.Steps, StepTime{ID: st.ID, Seconds: st.Seconds})
 		}
 	}
+	for _, st := range s.Steps {
+		r.Migrations = append(r.Migrations, figure[[]journal.StatementTime](s, "migrations."+st.ID)...)
+	}
 	r.Cutover = Cutover{HoldMS: s.Cutover.HoldMS, FenceMS: s.Cutover.FenceMS, Participants: s.Cutover.Participants}
 	if r.Cutover.Participants == nil {
 		r.Cutover.Participants = []string{}

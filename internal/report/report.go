@@ -4,6 +4,8 @@
 // other programs (docs/events.md); a test holds them.
 package report
 
+import "github.com/tideover/tideover/internal/journal"
+
 // Report is the data of the last line of --json ("kind":"run.report"). Times are in milliseconds unless the name says
 // otherwise.
 type Report struct {
@@ -19,11 +21,13 @@ type Report struct {
 	// LongestBlockMS is the longest that any query of the live server was seen to wait for a lock of ours.
 	LongestBlockMS int64      `json:"longest_block_ms"`
 	Steps          []StepTime `json:"steps"`
-	Servers        Servers    `json:"servers"`
-	Database       Database   `json:"database"`
-	Findings       []string   `json:"findings,omitempty"` // what the checker and the oracle hold against the run
-	Notes          []string   `json:"notes,omitempty"`
-	Kept           string     `json:"kept,omitempty"` // the folder in which a rehearsal was kept
+	// Migrations are the statements of migrations that took longest.
+	Migrations []journal.StatementTime `json:"migrations,omitempty"`
+	Servers    Servers                 `json:"servers"`
+	Database   Database                `json:"database"`
+	Findings   []string                `json:"findings,omitempty"` // what the checker and the oracle hold against the run
+	Notes      []string                `json:"notes,omitempty"`
+	Kept       string                  `json:"kept,omitempty"` // the folder in which a rehearsal was kept
 }
 
 // Requests is what the clients saw.
