@@ -7,7 +7,7 @@ DEMO_FLAGS ?=
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install what is missing: a C compiler and Postgres (Debian)
@@ -52,12 +52,19 @@ bin/hydra-%: testdata/hydra/%/main.go testdata/hydra/%/go.mod testdata/hydra/%/g
 
 .PHONY: test-hydra
 test-hydra: setup hydra ## upgrade the real Ory Hydra, there and back, under traffic (a part of make test)
-	TIDEOVER_HYDRA_V1=$(CURDIR)/bin/hydra-v1 TIDEOVER_HYDRA_V2=$(CURDIR)/bin/hydra-v2 go test -timeout 20m -tags hydra -run 'TestHydra' ./cmd
+	TIDEOVER_HYDRA_V1=$(CURDIR)/bin/hydra-v1 TIDEOVER_HYDRA_V2=$(CURDIR)/bin/hydra-v2 go test -timeout 20m -p 1 -tags hydra -run 'TestHydra' ./cmd ./internal/migrate
+
+.PHONY: hydra-migrations
+hydra-migrations: ## put the migration files of Ory Hydra 2.3.0 into bin/hydra-migrations, for a runbook's source
+	@dir=$$(cd testdata/hydra/v2 && go mod download github.com/ory/hydra/v2 && go list -m -f '{{.Dir}}' github.com/ory/hydra/v2) && \
+	rm -rf bin/hydra-migrations && mkdir -p bin/hydra-migrations && \
+	cp "$$dir"/persistence/sql/migrations/*.sql bin/hydra-migrations/ && chmod u+w bin/hydra-migrations/* && \
+	echo "bin/hydra-migrations: $$(ls bin/hydra-migrations | wc -l) files"
 
 .PHONY: bench
-bench: setup-tests build ## measure against peers, side by side; prints ratios. An hour and more
+bench: setup-tests build hydra ## measure against peers, side by side; prints ratios. An hour and more
 	@scripts/setup.sh --peers
-	go test -run '^$$' -bench . -benchtime 1x -timeout 6h ./...
+	go test -run '^$$' -tags hydra -bench . -benchtime 1x -timeout 6h ./...
 
 .PHONY: soak
 soak: setup ## 10,000 random histories of capture and replay: hours

@@ -1,0 +1,243 @@
+//go:build hydra
+
+// The migrations of the real Ory Hydra, 1.11.10 to 2.3.0: make hydra, then go test -tags hydra ./internal/migrate
+package migrate_test
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/migrate"
+	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/prove"
+	"github.com/tideover/tideover/internal/stage/ports"
+)
+
+//go:embed testdata/hydra.sql
+var hydraRows string
+
+func hydraProgram(t testing.TB, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", "..", "bin", name))
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		t.Fatalf("%v; make hydra builds it", err)
+	}
+	return path
+}
+
+// hydraFolder is where the module of 2.3.0 keeps its migrations.
+func hydraFolder(t testing.TB) string {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", "github.com/ory/hydra/v2@v2.3.0")
+	c.Dir = t.TempDir()
+	out, err := c.Output()
+	var found struct{ Dir, Error string }
+	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil || found.Dir == "" {
+		t.Fatalf("go mod download: %v %s", err, found.Error)
+	}
+	return filepath.Join(found.Dir, "persistence", "sql", "migrations")
+}
+
+func hydraCommand(t testing.TB, name string) *migrate.Command {
+	return migrate.NewCommand([]string{hydraProgram(t, name), "migrate", "sql", "-e", "--yes"})
+}
+
+// hydraBase is a database of 1.11.10 with so many rows in each large table.
+func hydraBase(t testing.TB, rows int) string {
+	t.Helper()
+	dsn := pgtest.NewDatabase(t)
+	if err := hydraCommand(t, "hydra-v1").Migrate(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	hydraExec(t, dsn, strings.ReplaceAll(hydraRows, "@rows", fmt.Sprint(rows))+"; VACUUM ANALYZE")
+	return dsn
+}
+
+func hydraExec(t testing.TB, dsn, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	vacuum := strings.HasSuffix(sql, "; VACUUM ANALYZE")
+	if _, err := conn.Exec(t.Context(), strings.TrimSuffix(sql, "; VACUUM ANALYZE"), pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	if vacuum {
+		if _, err := conn.Exec(t.Context(), "VACUUM ANALYZE"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// hydraCopy is a copy of a database that nobody is connected to.
+func hydraCopy(t testing.TB, of string) string {
+	t.Helper()
+	dsn := pgtest.NewDatabase(t)
+	from, to := hydraDatabase(t, of), hydraDatabase(t, dsn)
+	hydraExec(t, pgtest.Shared(t).DSN(), "DROP DATABASE "+to)
+	hydraExec(t, pgtest.Shared(t).DSN(), "CREATE DATABASE "+to+" TEMPLATE "+from)
+	return dsn
+}
+
+func hydraDatabase(t testing.TB, dsn string) string {
+	t.Helper()
+	c, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pgx.Identifier{c.Database}.Sanitize()
+}
+
+// TestHydraBothEndAlike: the vendor's command, and its files converted to goose: arranged, in one transaction, and one after the
+// other. 2.3.0 gets ready on each, so that it finds its versions.
+func TestHydraBothEndAlike(t *testing.T) {
+	fsys, base := os.DirFS(hydraFolder(t)), hydraBase(t, 400)
+	want := hydraCopy(t, base)
+	if err := hydraCommand(t, "hydra-v2").Migrate(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := prove.Dump(t.Context(), want, pgtest.Shared(t).BinDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What each run makes up: the network's id, which every row has, and the key of clients and of signing keys.
+	random := map[string][]string{`"public"."networks"`: {"id"}}
+	conn := connect(t, want)
+	tables := ask[[]string](t, conn, `SELECT array_agg(table_name::text) FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'nid'`)
+	for _, name := range tables {
+		random[pgx.Identifier{"public", name}.Sanitize()] = []string{"nid", "pk"}
+	}
+	for name, option := range map[string]migrate.Option{"arranged": migrate.Arranged(), "in one transaction": migrate.InFormat("pop"), "as written": migrate.AsWritten()} {
+		t.Run(name, func(t *testing.T) {
+			dsn := hydraCopy(t, base)
+			g := migrate.NewGoose(fsys, 0, option)
+			if err := g.Migrate(t.Context(), dsn); err != nil {
+				t.Fatal(err)
+			}
+			got, err := prove.Dump(t.Context(), dsn, pgtest.Shared(t).BinDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(schema, got); d != "" {
+				t.Errorf("the schema differs:\n%s", d)
+			}
+			mine, rows := connect(t, dsn), int64(0)
+			compared, err := prove.CompareRows(t.Context(), conn, mine, random)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, table := range compared {
+				if rows += table.Rows; table.Difference != "" {
+					t.Errorf("%s: %s", table.Name, table.Difference)
+				}
+			}
+			if rows < 4000 {
+				t.Errorf("%d rows compared: nothing was tested", rows)
+			}
+			for _, table := range tables {
+				if n := ask[int](t, mine, `SELECT count(*) FROM `+table+` WHERE nid IS DISTINCT FROM (SELECT id FROM networks)`); n > 0 {
+					t.Errorf("%d rows of %s are of no network", n, table)
+				}
+			}
+			if n, err := g.Pending(t.Context(), dsn); err != nil || n != 0 {
+				t.Errorf("%d pending, %v", n, err)
+			}
+			if err := hydraCommand(t, "hydra-v2").Migrate(t.Context(), dsn); err != nil {
+				t.Errorf("the vendor's command afterwards: %v", err)
+			}
+			hydraReady(t, dsn)
+		})
+	}
+}
+
+// hydraReady starts 2.3.0 and waits until it says that it is ready, which it never does before its migrations are recorded.
+func hydraReady(t *testing.T, dsn string) {
+	t.Helper()
+	free, err := ports.Free(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, admin := free[0][strings.LastIndex(free[0], ":")+1:], free[1][strings.LastIndex(free[1], ":")+1:]
+	c := exec.CommandContext(t.Context(), hydraProgram(t, "hydra-v2"), "serve", "all", "--dev")
+	c.Env = append(os.Environ(), "DSN="+dsn, "SECRETS_SYSTEM=a-secret-of-this-test", "URLS_SELF_ISSUER=http://127.0.0.1:"+public, "URLS_LOGIN=http://127.0.0.1:1/",
+		"URLS_CONSENT=http://127.0.0.1:1/", "SERVE_PUBLIC_HOST=127.0.0.1", "SERVE_ADMIN_HOST=127.0.0.1", "SERVE_PUBLIC_PORT="+public, "SERVE_ADMIN_PORT="+admin, "SQA_OPT_OUT=true")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Process.Kill(); _ = c.Wait() }()
+	for began := time.Now(); ; {
+		r, err := http.Get("http://127.0.0.1:" + admin + "/health/ready")
+		if err == nil {
+			_ = r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Since(began) > time.Minute {
+			t.Fatalf("2.3.0 does not get ready: %v", err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// BenchmarkHydraMigrations: the arranged migrations beside the vendor's command, on copies of one database.
+func BenchmarkHydraMigrations(b *testing.B) {
+	const rows = 200_000
+	fsys, base := os.DirFS(hydraFolder(b)), hydraBase(b, rows)
+	for b.Loop() {
+		copied, began := hydraCopy(b, base), time.Now()
+		if err := hydraCommand(b, "hydra-v2").Migrate(b.Context(), copied); err != nil {
+			b.Fatal(err)
+		}
+		vendor := time.Since(began)
+		copied, began = hydraCopy(b, base), time.Now()
+		if err := migrate.NewGoose(fsys, 0).Migrate(b.Context(), copied); err != nil {
+			b.Fatal(err)
+		}
+		ours := time.Since(began)
+		b.ReportMetric(vendor.Seconds(), "s/vendor")
+		b.ReportMetric(ours.Seconds(), "s/ours")
+		b.ReportMetric(ours.Seconds()/vendor.Seconds(), "ours/vendor")
+	}
+}
+
+// BenchmarkHydraDelta: the migrations on a nearly empty database, as each delta has it in a switch. The best of ten.
+func BenchmarkHydraDelta(b *testing.B) {
+	fsys, base := os.DirFS(hydraFolder(b)), hydraBase(b, 1)
+	g := migrate.NewGoose(fsys, 0)
+	best := func(f func(dsn string) error) time.Duration {
+		least := time.Hour
+		for range 10 {
+			copied, began := hydraCopy(b, base), time.Now()
+			if err := f(copied); err != nil {
+				b.Fatal(err)
+			}
+			least = min(least, time.Since(began))
+		}
+		return least
+	}
+	for b.Loop() {
+		vendor := best(func(dsn string) error { return hydraCommand(b, "hydra-v2").Migrate(b.Context(), dsn) })
+		ours := best(func(dsn string) error { return g.Migrate(b.Context(), dsn) })
+		b.ReportMetric(float64(vendor.Milliseconds()), "ms/vendor")
+		b.ReportMetric(float64(ours.Milliseconds()), "ms/ours")
+		b.ReportMetric(ours.Seconds()/vendor.Seconds(), "ours/vendor")
+	}
+}

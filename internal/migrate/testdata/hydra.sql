@@ -1,0 +1,30 @@
+-- Rows such as Hydra 1.11.10 writes; @rows in each large table.
+SET session_replication_role = replica;
+INSERT INTO hydra_client (id, client_name, client_secret, redirect_uris, grant_types, response_types, scope, owner, policy_uri, tos_uri, client_uri, logo_uri, contacts, sector_identifier_uri, jwks, jwks_uri, request_uris, allowed_cors_origins, audience, metadata, post_logout_redirect_uris)
+SELECT 'client-' || i, 'Client ' || i, md5(i::text), 'https://app-' || i || '.example/cb|https://app-' || i || '.example/cb2', 'authorization_code|refresh_token', CASE WHEN i % 7 = 0 THEN '' ELSE 'code' END, 'openid offline', '', '', '', '', '', CASE WHEN i % 3 = 0 THEN '' ELSE 'ops@example.com|dev@example.com' END, '', '{}', '', '', '', CASE WHEN i % 2 = 0 THEN 'api|mail' ELSE '' END, '{}', CASE WHEN i % 5 = 0 THEN 'https://app.example/bye' ELSE '' END
+FROM generate_series(1, 1000) i;
+INSERT INTO hydra_jwk (sid, kid, version, keydata, created_at) SELECT 'set-' || i % 3, 'key-' || i, 0, repeat(md5(i::text), 60), now() - i * interval '1 day' FROM generate_series(1, 40) i;
+INSERT INTO hydra_oauth2_authentication_session (id, authenticated_at, subject, remember)
+SELECT md5('s' || i), now() - i * interval '1 minute', 'user-' || i % 50000, i % 3 = 0 FROM generate_series(1, @rows) i;
+INSERT INTO hydra_oauth2_authentication_request (challenge, requested_scope, verifier, csrf, subject, request_url, skip, client_id, requested_at, authenticated_at, oidc_context, login_session_id, requested_at_audience)
+SELECT md5('lc' || i), CASE WHEN i % 11 > 0 THEN 'openid|offline|profile' ELSE '' END, md5('lv' || i), md5('lx' || i), CASE WHEN i % 4 = 0 THEN 'user-' || i % 50000 ELSE '' END, 'https://auth.example/oauth2/auth?client_id=client-' || 1 + i % 1000 || '&response_type=code&scope=openid+offline+profile&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&state=' || md5('st' || i) || md5('st2' || i), i % 4 = 0, 'client-' || 1 + i % 1000, now() - i * interval '1 minute', now() - i * interval '1 minute', '{"ui_locales":["en"],"display":"page"}', md5('s' || i), CASE WHEN i % 2 = 0 THEN 'api' ELSE '' END
+FROM generate_series(1, @rows) i;
+INSERT INTO hydra_oauth2_authentication_request_handled (challenge, subject, remember, remember_for, error, acr, requested_at, authenticated_at, was_used, context, amr)
+SELECT md5('lc' || i), 'user-' || i % 50000, i % 3 = 0, 3600, '{}', '1', now() - i * interval '1 minute', now() - i * interval '1 minute', true, '{"ip":"192.0.2.' || i % 250 || '"}', CASE WHEN i % 2 = 0 THEN 'pwd|otp' ELSE '' END
+FROM generate_series(1, @rows) i WHERE i % 20 > 0;
+INSERT INTO hydra_oauth2_consent_request (challenge, verifier, client_id, subject, request_url, skip, requested_scope, csrf, authenticated_at, requested_at, oidc_context, login_session_id, login_challenge, requested_at_audience, acr, context, amr)
+SELECT md5('cc' || i), md5('cv' || i), 'client-' || 1 + i % 1000, 'user-' || i % 50000, 'https://auth.example/oauth2/auth?client_id=client-' || 1 + i % 1000 || '&response_type=code&state=' || md5('st' || i), false, 'openid|offline|profile', md5('cx' || i), now() - i * interval '1 minute', now() - i * interval '1 minute', '{"ui_locales":["en"],"display":"page"}', md5('s' || i), CASE WHEN i % 50 > 0 THEN md5('lc' || i) END, CASE WHEN i % 2 = 0 THEN 'api' ELSE '' END, '1', '{"ip":"192.0.2.' || i % 250 || '"}', CASE WHEN i % 2 = 0 THEN 'pwd|otp' ELSE '' END
+FROM generate_series(1, @rows) i WHERE i % 20 > 0;
+INSERT INTO hydra_oauth2_consent_request_handled (challenge, granted_scope, remember, remember_for, error, requested_at, session_access_token, session_id_token, authenticated_at, was_used, granted_at_audience, handled_at)
+SELECT md5('cc' || i), 'openid|offline', i % 3 = 0, 0, '{}', now() - i * interval '1 minute', '{"groups":["a","b","' || md5('g' || i) || '"]}', '{"name":"user ' || i || '"}', now(), true, CASE WHEN i % 2 = 0 THEN 'api' ELSE '' END, now() - i * interval '1 minute'
+FROM generate_series(1, @rows) i WHERE i % 20 > 0;
+-- Every twentieth token has no consent, as after client credentials.
+CREATE FUNCTION pg_temp.tokens(t text, prefix text, n int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+EXECUTE format($f$INSERT INTO public.%I (signature, request_id, requested_at, client_id, scope, granted_scope, form_data, session_data, subject, active, requested_audience, granted_audience, challenge_id)
+SELECT md5(%L || i) || md5(%L || 'x' || i), md5('cc' || i), now() - i * interval '1 minute', 'client-' || 1 + i %% 1000, 'openid|offline|profile', 'openid|offline', 'client_id=client-' || 1 + i %% 1000 || '&grant_type=authorization_code&redirect_uri=https%%3A%%2F%%2Fapp.example%%2Fcb', '{"idTokenClaims":{"sub":"user-' || i %% 50000 || '","nonce":"' || md5('n' || i) || '"},"headers":{"extra":{"kid":"public:' || md5('k') || '"}},"extra":{"groups":["' || md5('g' || i) || '","' || md5('h' || i) || '"]},"consent_challenge":"' || md5('cc' || i) || '","padding":"' || md5('p' || i) || md5('q' || i) || md5('r' || i) || '"}', 'user-' || i %% 50000, i %% 9 > 0, 'api', 'api', CASE WHEN i %% 20 > 0 THEN md5('cc' || i) END FROM generate_series(1, %s) i$f$, t, prefix, prefix, n);
+END $$;
+SELECT pg_temp.tokens('hydra_oauth2_access', 'a', @rows), pg_temp.tokens('hydra_oauth2_refresh', 'r', @rows), pg_temp.tokens('hydra_oauth2_oidc', 'o', @rows), pg_temp.tokens('hydra_oauth2_code', 'c', @rows), pg_temp.tokens('hydra_oauth2_pkce', 'p', @rows);
+INSERT INTO hydra_oauth2_jti_blacklist (signature, expires_at) SELECT md5('j' || i), now() FROM generate_series(1, 1000) i;
+INSERT INTO hydra_oauth2_logout_request (challenge, verifier, subject, sid, client_id, request_url, redir_url, was_used, accepted, rejected, rp_initiated)
+SELECT md5('lo' || i), md5('lov' || i), 'user-' || i, md5('s' || i), 'client-' || 1 + i % 1000, '', '', false, true, false, true FROM generate_series(1, 1000) i;
+INSERT INTO hydra_oauth2_obfuscated_authentication_session (subject, client_id, subject_obfuscated) SELECT 'user-' || i, 'client-' || 1 + i % 1000, md5('ob' || i) FROM generate_series(1, 1000) i;
