@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -130,11 +131,25 @@ func (e *Env) Replayer() (*replay.Replayer, error) {
 	return e.replayer, e.replayErr
 }
 
+// judge returns what the oracle migrates with: the same files, but as written, so that it owes nothing to what it judges.
+func (e *Env) judge() (migrator, error) {
+	own := *e.Runbook
+	own.Steps = slices.Clone(own.Steps)
+	for i, spec := range own.Steps {
+		if m, ok := spec.Config.(*plan.MigrateSpec); ok && m.Target == "offline" && len(m.Command) == 0 {
+			asWritten := *m
+			asWritten.AsWritten = true
+			own.Steps[i].Config = &asWritten
+		}
+	}
+	return (&Env{Runbook: &own, Profile: e.Profile, Dir: e.Dir}).migrator()
+}
+
 // Migrator is what migrates green in a runbook, for the oracle.
 func Migrator(rb *plan.Runbook, profile *plan.Profile) (interface {
 	Migrate(ctx context.Context, dsn string) error
 }, error) {
-	return (&Env{Runbook: rb, Profile: profile, Dir: filepath.Dir(rb.Path)}).migrator()
+	return (&Env{Runbook: rb, Profile: profile, Dir: filepath.Dir(rb.Path)}).judge()
 }
 
 // relative is a path of the runbook, seen from its folder.

@@ -163,7 +163,7 @@ func (e *Env) verifyRevocations(ctx context.Context, v *Verdict) error {
 }
 
 func (e *Env) verifyFull(ctx context.Context, v *Verdict) error {
-	migrator, err := e.migrator()
+	migrator, err := e.judge()
 	if err != nil {
 		return err
 	}
