@@ -66,6 +66,7 @@ const (
 	outOfMemory    = "53200"
 	undefinedTable = "42P01"
 	undefinedCol   = "42703"
+	noSnapshot     = "22023" // of SET TRANSACTION SNAPSHOT: the session that exported it has ended
 )
 
 // explain adds to an error of a copy what a person can do about it. Whatever it is, a resume goes on behind the last part that
@@ -82,7 +83,7 @@ func explain(ctx context.Context, err error) error {
 		return &sideError{err, "the server has not memory enough: fewer jobs, or a smaller maintenance_work_mem; a resume goes on from here"}
 	case code == undefinedTable || code == undefinedCol:
 		return &sideError{err, schemaChangedError{}.Hint()}
-	case strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "08") || code == "" && gone(err):
+	case code == noSnapshot || strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "08") || code == "" && gone(err):
 		return &sideError{err, "the server ended the session, was restarted, or cannot be reached; once it answers, a resume goes on from the last part that is whole"}
 	}
 	return err

@@ -41,7 +41,8 @@ const own = "tideover"
 // row_security off means an error rather than rows that a policy hides.
 const settings = `
 SET search_path = ''; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET client_encoding = 'UTF8';
-SET row_security = off; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0;`
+SET row_security = off; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0;
+SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout');`
 
 func connect(ctx context.Context, side, dsn string) (*session, error) {
 	s, err := dial(ctx, side, dsn)
