@@ -69,10 +69,11 @@ func benchmarkCopy(b *testing.B, fill fill) {
 		for round := range rounds {
 			for i := range tools {
 				tool := tools[(i+round)%len(tools)]
+				used := cpu(b, blue) + cpu(b, green)
 				times[tool.name] = append(times[tool.name], once(b, blue, green, from, func(to string) {
 					memory = max(memory, tool.copy(b, blue, from, to))
 				}))
-				b.Logf("round %d: %-9s %6.1f s", round+1, tool.name, times[tool.name][round].Seconds())
+				b.Logf("round %d: %-9s %6.1f s, %.1f s of the servers' CPU", round+1, tool.name, times[tool.name][round].Seconds(), (cpu(b, blue) + cpu(b, green) - used).Seconds())
 			}
 		}
 	}
@@ -106,6 +107,25 @@ func once(b *testing.B, blue, green *pgserver.Server, from string, copy func(to 
 		b.Fatal(err)
 	}
 	return took
+}
+
+// cpu is how much time a server has had of the processors, by all of its sessions that have ended.
+func cpu(b *testing.B, s *pgserver.Server) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := strings.Fields(string(stat)) // proc(5): 14 to 17 are utime, stime, cutime, cstime, in hundredths of a second
+	var sum time.Duration
+	for _, f := range fields[13:17] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += time.Duration(n) * 10 * time.Millisecond
+	}
+	return sum
 }
 
 // copyOurs runs as a process of its own: its memory is measured alone.
