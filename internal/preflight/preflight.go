@@ -99,7 +99,7 @@ type check struct {
 	schema      string
 	blue, green *pgx.Conn
 	findings    []Finding
-	broken      map[string]bool // rules that blue does not understand
+	broken      map[string]bool // rules that blue does not understand, or has no time for
 }
 
 func (c *check) add(level Level, name, text, hint string, rows int64) {

@@ -175,6 +175,20 @@ func TestEveryTroubleIsFound(t *testing.T) {
 	}
 }
 
+func TestNoQuestionTakesLongerThanItMay(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	o.MaxQuery = 3 * time.Second // more than any other question takes, on a slow machine too
+	o.Profile.Rules = []plan.Rule{{Name: "slow", Phase: "before", Table: "oauth_access", Where: "(SELECT pg_sleep(600)::text) = t.signature", Quarantine: true}}
+	if _, err := o.Blue.Pool().Exec(t.Context(), `INSERT INTO oauth_access (signature, request_id, client_id, expires_at) VALUES ('a', 'r', 'gone', now())`); err != nil {
+		t.Fatal(err)
+	}
+	findings := check(t, o)
+	if !has(findings, preflight.Warn, "rule slow", "could not be counted within 3s", 0) || !has(findings, preflight.Warn, "constraints", "oauth_access_client_fk", 1) {
+		t.Errorf("%+v", findings)
+	}
+}
+
 func TestMigrationsThatFailAreFoundWithoutTouchingBlue(t *testing.T) {
 	t.Parallel()
 	o := setup(t)

@@ -138,7 +138,7 @@ func (c *check) ask(ctx context.Context, d demand) error {
 	switch {
 	case postgres.Code(err) == tookTooLong:
 		c.add(Warn, name, fmt.Sprintf("the new %s: blue's rows could not be counted within %s", d, c.MaxQuery),
-			"raise max_query of the preflight step, or count them on a replica", 0)
+			uncountable, 0)
 	case err != nil:
 		c.add(Warn, name, fmt.Sprintf("the new %s: blue could not be asked (SQLSTATE %s)", d, postgres.Code(err)), "look by hand", 0)
 	case all == 0 && orphaned == 0, all == 0 && c.ruled(d):
@@ -158,6 +158,8 @@ func (c *check) ask(ctx context.Context, d demand) error {
 
 // tookTooLong is the SQLSTATE of a statement that the timeout ended (query_canceled).
 const tookTooLong = "57014"
+
+const uncountable = "raise max_query of the preflight step, or count them on a replica"
 
 // count counts the rows that do not meet d, those of them that no rule of the profile takes, and those others that will not
 // meet it, a foreign key, once the rules that are there or proposed have set their parents aside.

@@ -176,26 +176,26 @@ func TestCopyGoesOnAfterItWasCut(t *testing.T) {
 			t.Parallel()
 			blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 			run(t, blueDSN, cutTables)
-			o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Jobs: 2}
+			o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Jobs: 2, Chunk: pieces}
 			capture(t, o)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			killer := connect(t, map[string]string{"blue": blueDSN, "green": greenDSN, "process": blueDSN}[side])
-			var once sync.Once
+			cut := false
 			o.Progress = func(p snapshot.Progress) {
-				if p.Done < p.Total/3 || len(p.Tables) == 0 {
+				if cut || p.Done < p.Total/3 || len(p.Tables) == 0 {
 					return
 				}
-				once.Do(func() {
-					if side == "process" {
-						cancel()
-						return
-					}
-					var n int
-					if err := killer.QueryRow(t.Context(), terminate).Scan(&n); err != nil || n == 0 {
-						t.Errorf("terminated %d sessions, %v", n, err)
-					}
-				})
+				if side == "process" {
+					cancel()
+					cut = true
+					return
+				}
+				var n int // 0: nobody is in the middle of a COPY at this moment
+				if err := killer.QueryRow(t.Context(), terminate).Scan(&n); err != nil {
+					t.Errorf("terminate: %v", err)
+				}
+				cut = n > 0
 			}
 			if _, err := snapshot.Copy(ctx, o); err == nil {
 				t.Fatal("the copy did not notice")

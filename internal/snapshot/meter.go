@@ -83,7 +83,7 @@ func (m *meter) begin(p part) {
 	}
 	t.under++
 	t.movedTotal[p.from] = p.size()
-	m.show(false)
+	m.show(true)
 }
 
 // moved counts what has gone over. The bytes of a COPY are not those of the disk: a part is full at its size at most.
