@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sees to what make demo and make test need: a C compiler for the SQL parser and a Postgres server. What is there is
 # left alone. Usage: scripts/setup.sh [--tests] [--peers] [--containers]
-#   --tests       also what tests and benchmarks meet: PgBouncer, and nginx to be measured against
+#   --tests       also what tests and benchmarks meet: PgBouncer, HAProxy, and nginx to be measured against
 #   --peers       also pgcopydb, which the copy is measured against
 #   --containers  also a Docker engine and the image postgres:15
 set -euo pipefail
@@ -38,6 +38,7 @@ for wanted in "$@"; do
 	case $wanted in
 	--tests)
 		[ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || install pgbouncer
+		[ -x /usr/sbin/haproxy ] || command -v haproxy >/dev/null || install haproxy
 		[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || install nginx-light
 		;;
 	--peers) command -v pgcopydb >/dev/null || install pgcopydb ;;
