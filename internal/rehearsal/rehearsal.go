@@ -45,6 +45,7 @@ type Size struct {
 	Seed    seed.Options
 	Clients int
 	Rate    float64       // requests a second
+	Mix     traffic.Mix   // of the clients' actions; zero: traffic.DefaultMix
 	Before  time.Duration // traffic before the run begins, for the figures
 	After   time.Duration // traffic after its end
 }
@@ -56,7 +57,8 @@ func Sizes() map[string]Size {
 			Seed:    seed.Options{Clients: 20, Sessions: 2_000, Offending: true},
 			Clients: 24, Rate: 140, Before: 4 * time.Second, After: 3 * time.Second,
 		},
-		"busy": { // as many requests a second as two cores bear
+		"busy": { // as many requests a second as two cores bear; most are resource servers' introspections
+			Mix:     readMostly(),
 			Seed:    seed.Options{Clients: 20, Sessions: 2_000, Offending: true},
 			Clients: 64, Rate: 500, Before: 4 * time.Second, After: 3 * time.Second,
 		},
@@ -73,6 +75,13 @@ func (s Size) with(servers stage.Servers) Size {
 		s.Rate, s.Clients = s.Rate/2, s.Clients/2
 	}
 	return s
+}
+
+// readMostly is traffic.DefaultMix with as many reads as a production server sees: six requests of seven.
+func readMostly() traffic.Mix {
+	m := traffic.DefaultMix()
+	m.Introspect, m.Userinfo, m.Static = 320, 60, 40
+	return m
 }
 
 // Run rehearses. The report is complete also when the run failed; the error says why it did, or that the judges hold
@@ -126,7 +135,7 @@ func trafficConfig(s *stage.Stage, size Size) traffic.Config {
 	return s.Clients(traffic.Config{
 		Public: s.Router.Public, Admin: s.Router.Admin,
 		BypassPublic: s.BlueServer.Public, BypassAdmin: s.BlueServer.Admin,
-		Issuer: s.Router.Public, Clients: size.Clients, Rate: size.Rate, RetryRefresh: true, Coalescing: coalescing,
+		Issuer: s.Router.Public, Clients: size.Clients, Rate: size.Rate, RetryRefresh: true, Coalescing: coalescing, Mix: size.Mix,
 		Timeout: patience,
 	})
 }
