@@ -20,7 +20,8 @@ import (
 
 const cutoverLong = `Cutover --rehearse takes a run that has come to its cutover, and does all of it up to the point of no return, on the
 real databases, router and participants: the guardrails, prepare, the wait for logins, hold, fence, last replay, verify.
-Then it takes everything back. It says what the hold has cost: clients did wait for so long, and none has failed.
+Then it takes everything back. It says what the hold has cost: clients did wait for so long, and none has failed. Only
+what comes past the router, to the old server itself, is refused for that time (503), as in the switch.
 
 The run must have been stopped before its cutover (a gate, approve: true, on the cutover makes it wait there; Ctrl-C
 stops it). Afterwards it is stopped again: tideover resume goes on. If this process dies, the router's hold and blue's

@@ -334,9 +334,9 @@ func (s *cutoverStep) canary(ctx context.Context, p *Progress) error {
 	return nil
 }
 
-// canaryOf waits until what was asked has been judged: differences are asked again for some seconds.
+// canaryOf waits until what was asked has been judged: differences are asked again, as long as replay may take.
 func canaryOf(ctx context.Context, c *router.Client) (router.CanaryState, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	for {
 		st, err := c.State(ctx)

@@ -38,9 +38,9 @@ type CanaryState struct {
 }
 
 const (
-	canaryAtOnce = 4 // more are passed over: the other side is to be tried, not loaded
-	canaryTries  = 6
-	canaryPause  = 500 * time.Millisecond
+	canaryAtOnce = 16 // more are passed over: the other side is to be tried, not loaded
+	canaryTries  = 20
+	canaryPause  = time.Second
 )
 
 // order begins to ask, with counts of its own. A share or time of 0 ends it.
