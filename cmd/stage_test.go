@@ -39,7 +39,14 @@ func newTheatre(t *testing.T, change ...func(*traffic.Config)) *theatre {
 // newTheatreOf is newTheatre with other servers and their runbook.
 func newTheatreOf(t *testing.T, servers stage.Servers, runbook string, change ...func(*traffic.Config)) *theatre {
 	t.Helper()
-	s, err := stage.Start(t.Context(), stage.Options{Executable: binary, Servers: servers, Seed: seed.Options{Clients: 10, Sessions: 300, Offending: true, Secret: "seeded-client-secret-4410"}})
+	return newTheatreOn(t, stage.Options{Servers: servers, Seed: seed.Options{Clients: 10, Sessions: 300, Offending: true, Secret: "seeded-client-secret-4410"}}, runbook, change...)
+}
+
+// newTheatreOn is newTheatre with another stage.
+func newTheatreOn(t *testing.T, o stage.Options, runbook string, change ...func(*traffic.Config)) *theatre {
+	t.Helper()
+	o.Executable = binary
+	s, err := stage.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,9 +20,12 @@ func (b bundled) seed(ctx context.Context, s *Stage) (seed.Result, error) {
 }
 
 func (b bundled) program(s *Stage, name string) program {
-	generation, dsn, at := b.before, s.BlueDSN, s.BlueServer
+	generation, dsn, at := b.before, s.serverDSN(s.BlueDSN, ""), s.BlueServer
 	if name == GreenServer {
 		generation, dsn, at = b.after, s.GreenDSN, s.GreenServer
+	}
+	if name == GreenServer && s.options.InPlace {
+		dsn = s.serverDSN(s.BlueDSN, "public")
 	}
 	return program{
 		executable: s.options.Executable, announces: true,

@@ -34,6 +34,9 @@ func (s *Stage) KeepLogs(ctx context.Context, dir string) error {
 		}))
 	}
 	for name, server := range map[string]*pgserver.Server{"blue postgres": s.Blue, "green postgres": s.Green} {
+		if server == nil { // in place there is no green
+			continue
+		}
 		errs = append(errs, keepLog(logFile(dir, name), func(w io.Writer) error {
 			err := server.WriteLog(ctx, w)
 			if errors.Is(err, pgserver.ErrNoLog) {

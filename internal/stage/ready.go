@@ -7,6 +7,11 @@ import (
 	"time"
 )
 
+// Ready waits until a server of the stage serves.
+func (s *Stage) Ready(ctx context.Context, e Endpoint) error {
+	return waitReady(ctx, e.Public+"/health/ready")
+}
+
 // waitReady asks url until it answers 200.
 func waitReady(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("%s: not ready within %s", url, readyWithin))

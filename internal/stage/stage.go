@@ -34,6 +34,8 @@ type Options struct {
 	Servers    Servers   // default: Bundled
 	Before     string    // generation of the old bundled server; default "1.1"
 	After      string    // generation of the new bundled server; default "2.0"
+	InPlace    bool      // no green: the new bundled server waits on blue's database
+	Profile    string    // the router's; default: as the servers are called
 	Log        io.Writer // one line for each thing that is started
 }
 
@@ -48,6 +50,7 @@ type Stage struct {
 	RouterToken       string
 	SystemSecret      string // of both OAuth servers
 	Seeded            seed.Result
+	ServerRole        string // in place: what the servers connect as
 
 	options   Options
 	servers   servers
@@ -100,6 +103,9 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 	if err := s.servers.migrate(ctx, s); err != nil {
 		return nil, err
 	}
+	if err := s.asRole(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.startServers(ctx); err != nil {
 		return nil, err
 	}
@@ -130,6 +136,9 @@ func (o Options) withDefaults() Options {
 	if o.Servers == "" {
 		o.Servers = Bundled
 	}
+	if o.Profile == "" {
+		o.Profile = string(o.Servers)
+	}
 	if o.Postgres == "" {
 		o.Postgres = pgserver.Auto
 	}
@@ -154,6 +163,9 @@ func (s *Stage) startDatabases(ctx context.Context) error {
 	if s.Blue, s.BlueDSN, err = start("blue"); err != nil {
 		return err
 	}
+	if s.options.InPlace {
+		return nil
+	}
 	s.Green, s.GreenDSN, err = start("green")
 	return err
 }
@@ -176,7 +188,7 @@ func (s *Stage) startServers(ctx context.Context) error {
 	s.starts[BlueServer] = s.servers.program(s, BlueServer)
 	s.starts[GreenServer] = s.servers.program(s, GreenServer)
 	s.starts[RouterName] = program{executable: s.options.Executable, announces: true, env: []string{"TIDEOVER_ROUTER_TOKEN=" + s.RouterToken},
-		args: []string{"router", "--profile", string(s.options.Servers),
+		args: []string{"router", "--profile", s.options.Profile,
 			"--public-listen", free[4], "--admin-listen", free[5], "--control-listen", free[6],
 			"--blue-public", s.BlueServer.Public, "--blue-admin", s.BlueServer.Admin,
 			"--green-public", s.GreenServer.Public, "--green-admin", s.GreenServer.Admin,
@@ -214,13 +226,19 @@ func (s *Stage) Restart(ctx context.Context, name string) error {
 
 // Kill ends one of the stage's processes with SIGKILL.
 func (s *Stage) Kill(name string) error {
+	return s.end(name, func(p *process) error { p.kill(); return nil })
+}
+
+// Stop ends one of the stage's processes as its operator would: requests under way come to their end.
+func (s *Stage) Stop(name string) error { return s.end(name, (*process).stop) }
+
+func (s *Stage) end(name string, how func(*process) error) error {
 	p, ok := s.processes[name]
 	if !ok {
 		return fmt.Errorf("the stage has no process %q", name)
 	}
-	p.kill()
 	delete(s.processes, name)
-	return nil
+	return how(p)
 }
 
 // Directory is for what belongs to the stage and goes with it.
@@ -242,6 +260,7 @@ func (s *Stage) Environment() map[string]string {
 		"TIDEOVER_GREEN_ADMIN":  s.GreenServer.Admin,
 		"TIDEOVER_ROUTER_ADMIN": s.RouterControl,
 		"TIDEOVER_ROUTER_TOKEN": s.RouterToken,
+		"TIDEOVER_SERVER_ROLE":  s.ServerRole,
 	}
 }
 

@@ -1,0 +1,56 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// serverRole is what the servers of an upgrade in place connect as: views stand in front of one role's tables.
+const serverRole = "oauth_server"
+
+// asRole makes the role, with what a server needs on the tables of now and of later.
+func (s *Stage) asRole(ctx context.Context) error {
+	if !s.options.InPlace {
+		return nil
+	}
+	conn, err := pgx.Connect(ctx, s.BlueDSN)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	for _, sql := range []string{
+		"CREATE ROLE " + serverRole + " LOGIN PASSWORD '" + s.SystemSecret[:16] + "'",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO " + serverRole,
+		"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO " + serverRole,
+	} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("the servers' role: %w", err)
+		}
+	}
+	s.ServerRole = serverRole
+	return nil
+}
+
+// serverDSN is a server's connection string. In place its sessions are short, as the step compat-views asks for; path is the
+// new server's search_path, which must not find the old one's views.
+func (s *Stage) serverDSN(dsn, path string) string {
+	if s.ServerRole == "" {
+		return dsn
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return dsn // it is ours, and a URL
+	}
+	u.User = url.UserPassword(s.ServerRole, s.SystemSecret[:16])
+	q := u.Query()
+	q.Set("pool_max_conn_lifetime", "2s")
+	q.Set("pool_health_check_period", "500ms")
+	if path != "" {
+		q.Set("search_path", path)
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
+}
