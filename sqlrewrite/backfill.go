@@ -25,7 +25,7 @@ const batchDoneSQL = `DECLARE
     v_job constant text := %s;
 BEGIN
     IF pg_catalog.to_regclass('tideover_backfill') IS NOT NULL THEN
-        PERFORM pg_catalog.set_config('lock_timeout', '400ms', true);
+        PERFORM pg_catalog.set_config('lock_timeout', '250ms', true);
         DELETE FROM tideover_backfill WHERE job = v_job;
         IF NOT EXISTS (SELECT FROM tideover_backfill) THEN
             DROP TABLE tideover_backfill;

@@ -42,7 +42,7 @@ BEGIN
     SELECT string_agg(format('%s.%I', v_alias, k), ', ') INTO v_keys FROM unnest(v_names) k;
     LOOP
         BEGIN
-            PERFORM pg_catalog.set_config('lock_timeout', '500ms', true);
+            PERFORM pg_catalog.set_config('lock_timeout', '250ms', true);
             v_began := pg_catalog.clock_timestamp();
             SELECT b.last, b.done INTO v_last, v_done FROM tideover_backfill b WHERE b.job = v_job FOR UPDATE;
             EXIT WHEN v_done;

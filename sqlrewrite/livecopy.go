@@ -210,7 +210,7 @@ END`, gone, one, changed, "ROW"+row("OLD.", from), "ROW"+row("NEW.", from))
     v_key constant text := %[3]s;
     v_insert constant text := %[4]s;
 BEGIN
-    PERFORM pg_catalog.set_config('lock_timeout', '400ms', true);
+    PERFORM pg_catalog.set_config('lock_timeout', '250ms', true);
     EXECUTE pg_catalog.format('CREATE FUNCTION %%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS %%L', v_copy, %[5]s);
     EXECUTE pg_catalog.format('CREATE CONSTRAINT TRIGGER %%I AFTER INSERT OR UPDATE OF %%s ON %%s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION %%1$I()', v_copy, %[6]s, v_table);
     EXECUTE pg_catalog.format('CREATE TRIGGER %%I BEFORE DELETE ON %%s FOR EACH ROW EXECUTE FUNCTION %%I()', v_copy || '_del', v_table, v_copy);
@@ -225,7 +225,7 @@ func copyEnd(copied, table string) string {
     v_copy constant text := %s;
     v_table constant text := %s;
 BEGIN
-    PERFORM pg_catalog.set_config('lock_timeout', '400ms', true);
+    PERFORM pg_catalog.set_config('lock_timeout', '250ms', true);
     IF pg_catalog.to_regclass(v_table) IS NOT NULL THEN
         EXECUTE pg_catalog.format('DROP TRIGGER %%I ON %%s', v_copy, v_table);
         EXECUTE pg_catalog.format('DROP TRIGGER %%I ON %%s', v_copy || '_del', v_table);

@@ -59,7 +59,7 @@ func (l *live) buildIndex(st *Statement, x *pg.IndexStmt) unit {
 
 // guard drops what an interrupted CREATE INDEX CONCURRENTLY has left: an index that is not valid, but slows every write
 // (manual, CREATE INDEX, "Building Indexes Concurrently"). DROP INDEX CONCURRENTLY can't run in a block, so that the lock
-// is waited for at most half a second. Another relation of that name is an error, as it would be without IF NOT EXISTS.
+// is waited for a quarter of a second at most. Another relation of that name is an error, as it would be without IF NOT EXISTS.
 func guard(x *pg.IndexStmt) string {
 	index := name{x.GetRelation().GetSchemaname(), x.Idxname}
 	return block(fmt.Sprintf(`DECLARE
@@ -67,7 +67,7 @@ func guard(x *pg.IndexStmt) string {
     owner constant oid := pg_catalog.to_regclass(%[2]s);
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = wanted AND indrelid = owner AND NOT indisvalid) THEN
-        PERFORM pg_catalog.set_config('lock_timeout', '400ms', true);
+        PERFORM pg_catalog.set_config('lock_timeout', '250ms', true);
         EXECUTE %[3]s;
     ELSIF wanted IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_index WHERE indexrelid = wanted AND indrelid = owner AND indisunique = %[4]t

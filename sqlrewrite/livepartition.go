@@ -40,7 +40,7 @@ func boundsSQL(t *pg.RangeVar) string {
     v_part constant text := %s;
     v_check constant pg_catalog.name := %s;
 BEGIN
-    PERFORM pg_catalog.set_config('lock_timeout', '400ms', true);
+    PERFORM pg_catalog.set_config('lock_timeout', '250ms', true);
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = v_part::pg_catalog.regclass AND conname = v_check) THEN
         EXECUTE pg_catalog.format('ALTER TABLE %%s ADD CONSTRAINT %%I CHECK (%%s) NOT VALID', v_part, v_check,
             pg_catalog.pg_get_partition_constraintdef(v_part::pg_catalog.regclass));
@@ -55,7 +55,7 @@ func finalizeSQL(parent, t *pg.RangeVar) string {
     v_part constant text := %s;
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = v_part::pg_catalog.regclass AND i.inhdetachpending) THEN
-        PERFORM pg_catalog.set_config('lock_timeout', '400ms', true);
+        PERFORM pg_catalog.set_config('lock_timeout', '250ms', true);
         EXECUTE 'ALTER TABLE ' || v_parent || ' DETACH PARTITION ' || v_part || ' FINALIZE';
     END IF;
 END`, quoted(ident(nameOf(parent))), quoted(ident(nameOf(t)))))

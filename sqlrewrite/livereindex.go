@@ -33,7 +33,7 @@ func leftOver(x *pg.ReindexStmt) string {
     v_of constant oid := pg_catalog.to_regclass(%s);
     v_index pg_catalog.regclass;
 BEGIN
-    PERFORM pg_catalog.set_config('lock_timeout', '400ms', true);
+    PERFORM pg_catalog.set_config('lock_timeout', '250ms', true);
     FOR v_index IN SELECT i.indexrelid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
         WHERE %s AND NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'
     LOOP

@@ -129,9 +129,9 @@ func (e *Executor) budget(st sqlrewrite.Step) postgres.Budget {
 	case patient(st.Work):
 		b.Timeout, b.Retry = e.patience(), 6*e.patience()
 	default:
-		// Who queues behind us waits for our wait and for the statement itself; with several tables, the first stays locked while
-		// the next is waited for.
-		b.Timeout = b.Timeout * 4 / 5 / time.Duration(max(st.Tables, 1))
+		// Who queues behind us waits for our wait, for the statement itself, and until all that have queued up had their turn; with
+		// several tables, the first stays locked while the next is waited for.
+		b.Timeout = b.Timeout / 2 / time.Duration(max(st.Tables, 1))
 	}
 	return b
 }
