@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -33,6 +35,9 @@ func readMigrations(dir, format string) (*sqlrewrite.Source, error) {
 	}
 	s, err := sqlrewrite.ReadFolder(os.DirFS(dir), sqlrewrite.Format(format))
 	if err != nil {
+		if e := new(sqlrewrite.Error); errors.As(err, &e) {
+			e.File = filepath.Join(dir, e.File)
+		}
 		return nil, usageError{err}
 	}
 	return s, nil

@@ -22,7 +22,8 @@ reading and a writing probe of its tables had to wait: the more --rows, the clea
 
 The migrations up to --from are what the database has already; without it all are proved, from an empty database on.
 Generated rows are refused by some tables (a CHECK, an unusual type), and some migrations refuse generated rows: --seed
-is a file of SQL with rows of your own. The server is a throw-away one of this machine unless --server names another,
+is a file of SQL with rows of your own. Hazards need no --allow here; with --allow column-order a type changes by way of a
+second column, and the order of columns isn't compared. The server is a throw-away one of this machine unless --server names another,
 on which databases of our own are made and dropped.
 
 EXIT STATUS
@@ -32,6 +33,7 @@ type sqlProveOptions struct {
 	dir, input, from, server, seed string
 	rows                           int
 	json                           bool
+	allow                          []string
 }
 
 // NewSQLProveCmd is tideover sql prove.
@@ -53,12 +55,16 @@ func NewSQLProveCmd(std *IO) *cobra.Command {
 	c.Flags().IntVar(&o.rows, "rows", 100, "sample rows in each table; 0: none")
 	c.Flags().BoolVar(&o.json, "json", false, "print the report as JSON")
 	addInput(c, &o.input)
+	addAllow(c, &o.allow)
 	return c
 }
 
 func sqlProve(ctx context.Context, std *IO, o sqlProveOptions) (err error) {
 	if o.rows < 0 {
 		return usageErrorf("--rows %d: at least 0", o.rows)
+	}
+	if err := checkHazards(o.allow); err != nil {
+		return err
 	}
 	source, err := readMigrations(o.dir, o.input)
 	if err != nil {
@@ -85,7 +91,7 @@ func sqlProve(ctx context.Context, std *IO, o sqlProveOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
-	report, err := prove.Run(ctx, prove.Options{Server: server, Scripts: source.Scripts, Base: len(source.Scripts) - len(above), Rows: o.rows, Seed: seed, Probe: true,
+	report, err := prove.Run(ctx, prove.Options{Server: server, Scripts: source.Scripts, Base: len(source.Scripts) - len(above), Rows: o.rows, Seed: seed, Probe: true, Allow: o.allow,
 		Tell: func(text string) {
 			if std.IsTerminal {
 				fmt.Fprintln(std.Err, text)

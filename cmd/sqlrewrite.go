@@ -69,7 +69,7 @@ func sqlRewrite(std *IO, o sqlRewriteOptions) error {
 	if err != nil {
 		return usageError{err}
 	}
-	rewritten, hazards, err := rewriteAll(scripts, o.target == "live")
+	rewritten, hazards, err := rewriteAll(scripts, o.target == "live", o.allow)
 	if err != nil {
 		return err
 	}
@@ -107,10 +107,10 @@ func (e *allowError) Hint() string {
 	return "if you accept them: --allow " + strings.TrimSuffix(strings.ReplaceAll(names, ", ", ","), "]")
 }
 
-func rewriteAll(scripts []*sqlrewrite.Script, live bool) (list []sqlrewrite.Rewritten, hazards []sqlrewrite.Hazard, err error) {
+func rewriteAll(scripts []*sqlrewrite.Script, live bool, allowed []string) (list []sqlrewrite.Rewritten, hazards []sqlrewrite.Hazard, err error) {
 	turn := sqlrewrite.Offline
 	if live {
-		turn = sqlrewrite.Live
+		turn = func(s *sqlrewrite.Script) (sqlrewrite.Rewritten, error) { return sqlrewrite.LiveWith(s, allowed) }
 	}
 	for _, s := range scripts {
 		r, err := turn(s)

@@ -75,7 +75,7 @@ var runbookFields = map[string]field{
 	"MigrateSpec.to":         {Doc: "The goose version to stop at. 0: the newest."},
 	"MigrateSpec.command":    {Doc: "The vendor's own migration command, as a list of words. It finds the database in the environment variable DSN."},
 	"MigrateSpec.allow": {Doc: "With `live`: the hazards that you accept, by their names (docs/sqlrewrite.md).", Enum: []string{
-		"blocks-writes", "blocks-reads", "rewrites-table", "holds-lock", "writes-whole-table", "moves-data", "breaks-old-server",
+		"blocks-writes", "blocks-reads", "column-order", "rewrites-table", "holds-lock", "writes-whole-table", "moves-data", "breaks-old-server",
 		"loses-data", "fails-on-rows", "opaque", "unknown", "not-split"}},
 	"MigrateSpec.defer": {Doc: "With `live`: hazards whose statements wait for `retire`, when the old server is gone; the new server finds its version all the same.",
 		Enum: []string{"breaks-old-server", "loses-data"}},

@@ -91,7 +91,7 @@ func (r *reader) subcommand(t *pg.RangeVar, c *pg.AlterTableCmd, inUse bool) {
 			return // only the catalog changes
 		}
 		r.long(AccessExclusive, true, fmt.Sprintf("the type of %s.%s changes (some changes, such as a longer varchar, need no rewriting; which type it was is not in the script)", table, c.Name),
-			"add a new column, fill it in batches and switch to it")
+			"allow "+ColumnOrder+" instead: a second column is filled in batches, and takes its place at the end of the table")
 		r.hazard(BreaksOldServer, fmt.Sprintf("the server in use expects the old type of %s.%s", table, c.Name), offline)
 	case pg.AlterTableType_AT_DropColumn:
 		r.hazard(BreaksOldServer, fmt.Sprintf("a server that still uses %s.%s fails", table, c.Name), "drop it after the switch")

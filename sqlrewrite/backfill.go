@@ -267,8 +267,10 @@ func readBatch(n *pg.Node) (b batch, ok bool) {
 }
 
 // declared is the text constant that a DO block declares.
-func declared(sql, variable string) (string, bool) {
-	_, rest, ok := strings.Cut(sql, "\n    "+variable+" constant text := '")
+func declared(sql, variable string) (string, bool) { return declaredAs(sql, variable, "text") }
+
+func declaredAs(sql, variable, kind string) (string, bool) {
+	_, rest, ok := strings.Cut(sql, "\n    "+variable+" constant "+kind+" := '")
 	if !ok {
 		return "", false
 	}

@@ -92,7 +92,8 @@ func together(st *Statement, sc *scope) bool {
 	case *pg.Node_DoStmt:
 		_, begins := isCopyBegin(st)
 		_, ends := isCopyEnd(st)
-		return !begins && !ends
+		_, retypes := retypes(st)
+		return !begins && !ends && retypes == ""
 	case *pg.Node_DropStmt:
 		return v.DropStmt.RemoveType != pg.ObjectType_OBJECT_INDEX || v.DropStmt.Behavior == pg.DropBehavior_DROP_CASCADE
 	case *pg.Node_AlterTableStmt:

@@ -6,6 +6,7 @@ import "slices"
 const (
 	BlocksWrites    = "blocks-writes"      // writes wait for as long as the statement takes
 	BlocksReads     = "blocks-reads"       // reads wait too
+	ColumnOrder     = "column-order"       // a column moves to the end of its table
 	RewritesTable   = "rewrites-table"     // every row is written again behind ACCESS EXCLUSIVE
 	HoldsLock       = "holds-lock"         // a lock is held while a later statement of the transaction takes its time
 	WritesTable     = "writes-whole-table" // rows of a whole table are locked and written in one transaction
@@ -20,7 +21,7 @@ const (
 
 // HazardNames lists them.
 func HazardNames() []string {
-	return []string{BlocksWrites, BlocksReads, RewritesTable, HoldsLock, WritesTable, MovesData, BreaksOldServer, LosesData, FailsOnRows,
+	return []string{BlocksWrites, BlocksReads, ColumnOrder, RewritesTable, HoldsLock, WritesTable, MovesData, BreaksOldServer, LosesData, FailsOnRows,
 		Opaque, Unknown, NotSplit}
 }
 

@@ -13,14 +13,14 @@ type Finding struct {
 	Note  bool
 }
 
-// Lint compares what each statement of the scripts does as written with what is left of it after rewriting.
-func Lint(scripts []*Script) ([]Finding, error) {
+// Lint compares what each statement of the scripts does as written with what is left of it after rewriting, by [LiveWith].
+func Lint(scripts []*Script, allowed []string) ([]Finding, error) {
 	var all []Finding
 	for _, s := range scripts {
 		if s.keep {
 			continue
 		}
-		r, err := Live(s)
+		r, err := LiveWith(s, allowed)
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package sqlrewrite
 
 import (
 	"fmt"
+	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
@@ -34,7 +35,11 @@ func (s *Script) asGiven() Rewritten {
 //
 // A script whose parts depend on one transaction stays whole: one that sets parameters, begins or ends transactions, or
 // copies rows and drops what it copied from.
-func Live(s *Script) (Rewritten, error) {
+func Live(s *Script) (Rewritten, error) { return LiveWith(s, nil) }
+
+// LiveWith is Live for a person who has allowed some hazards, by their names. With [ColumnOrder], a column gets another type by
+// way of a second column.
+func LiveWith(s *Script, allowed []string) (Rewritten, error) {
 	if s.keep || s.isPopInit() {
 		return Offline(s)
 	}
@@ -43,7 +48,7 @@ func Live(s *Script) (Rewritten, error) {
 		own := *st
 		list[i] = &own
 	}
-	l := &live{script: s.Name, names: map[string]bool{}}
+	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(allowed, ColumnOrder)}
 	list = indexFirst(list)
 	if !s.NoTransaction {
 		list = l.withCopies(list)
@@ -116,7 +121,9 @@ type live struct {
 	script string
 	jobs   int             // back-fills so far
 	names  map[string]bool // the constraints and indexes that we have named
-	err    error
+	// byShadow: a type may change by way of a second column.
+	byShadow bool
+	err      error
 }
 
 // settle splits until nothing changes: that is what makes a second rewriting change nothing. A statement is judged by
@@ -175,7 +182,15 @@ func (l *live) split(p part) []part {
 			b.put(unit{[]*Statement{st, next}, alone})
 			i++
 		case i == from:
-			b.put(unit{p.list[from : to+1], alone})
+			units := []unit{{p.list[from : to+1], alone}}
+			if a := st.node.GetAlterTableStmt(); from == to && a != nil {
+				if own := l.retype(st, a, b.scope); own != nil {
+					units = own
+				}
+			}
+			for _, u := range units {
+				b.put(u)
+			}
 			i = to
 		default:
 			units := l.expand(st, b.scope, p.noTx)

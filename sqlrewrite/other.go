@@ -111,6 +111,9 @@ func (r *reader) other(n *pg.Node) {
 
 // ours tells of the blocks that rewriting has written, whose effect is known.
 func (r *reader) ours() bool {
+	if r.retyped() {
+		return true
+	}
 	if t, ok := isCopyBegin(r.st); ok {
 		r.because("triggers are made that write a copy", "sql-createtrigger")
 		r.touch(t, "table", ShareRowExclusive)

@@ -131,6 +131,7 @@ func FuzzRewrite(f *testing.F) {
 		"-- +goose Up\n-- +goose StatementBegin\nDO $$ BEGIN END $$; SELECT 1;\n-- +goose StatementEnd", "\\set", "DROP INDEX a.b, c",
 		"CREATE TABLE a (b int); CREATE INDEX ON a (b); UPDATE a SET b = 1; UPDATE c SET d = (SELECT 1);", "ALTER TABLE a ADD PRIMARY KEY (b, c)",
 		"TRUNCATE a; DROP VIEW b; CREATE VIEW b AS SELECT 1; VACUUM FULL a; CLUSTER; REINDEX TABLE a; LOCK a; COPY a FROM 'b'",
+		"ALTER TABLE a ALTER b TYPE c USING d + a.b", "CREATE TABLE a (b int PRIMARY KEY); INSERT INTO a (b) SELECT c FROM d; ALTER TABLE d DROP c, DROP e",
 		"CREATE RULE a AS ON INSERT TO b DO NOTHING; COMMENT ON COLUMN a.b IS 'c'; DROP TRIGGER a ON b; ALTER INDEX a RENAME TO b"} {
 		f.Add(sql)
 	}
@@ -156,17 +157,19 @@ func FuzzRewrite(f *testing.F) {
 			sqlrewrite.Analyze(st)
 			sqlrewrite.Shape(st.SQL)
 		}
-		if _, err := sqlrewrite.Lint([]*sqlrewrite.Script{s}); err != nil {
+		if _, err := sqlrewrite.Lint([]*sqlrewrite.Script{s}, nil); err != nil {
 			t.Fatalf("%q: %v", sql, err)
 		}
-		r, err := sqlrewrite.Live(s)
-		if err != nil {
-			t.Fatalf("%q: %v", sql, err)
-		}
-		again(t, r)
-		for _, file := range r.Files {
-			if _, err := file.Steps(); err != nil {
+		for _, allowed := range [][]string{nil, {sqlrewrite.ColumnOrder}} {
+			r, err := sqlrewrite.LiveWith(s, allowed)
+			if err != nil {
 				t.Fatalf("%q: %v", sql, err)
+			}
+			again(t, r)
+			for _, file := range r.Files {
+				if _, err := file.Steps(); err != nil {
+					t.Fatalf("%q: %v", sql, err)
+				}
 			}
 		}
 		if source, err := sqlrewrite.ReadFolder(fstest.MapFS{"1_a.sql": {Data: []byte(sql)}}, sqlrewrite.PlainFormat); err == nil {

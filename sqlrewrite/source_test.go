@@ -169,7 +169,7 @@ func TestLint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	findings, err := sqlrewrite.Lint(s.Scripts)
+	findings, err := sqlrewrite.Lint(s.Scripts, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

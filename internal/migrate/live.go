@@ -110,7 +110,7 @@ func (g *Goose) rewrite(pending []file) (_ map[int64]sqlrewrite.Rewritten, _ []s
 		if !slices.ContainsFunc(pending, func(f file) bool { return f.version == v }) {
 			continue
 		}
-		r, err := sqlrewrite.Live(script)
+		r, err := sqlrewrite.LiveWith(script, g.accepted())
 		if err != nil {
 			return nil, nil, nil, err
 		}

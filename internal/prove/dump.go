@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,4 +48,23 @@ func Dump(ctx context.Context, dsn, binDir string) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// orderless is a dump in which the columns of each table are sorted.
+func orderless(dump string) string {
+	var out, columns []string
+	inside := false
+	for line := range strings.Lines(dump) {
+		switch {
+		case inside && strings.HasPrefix(line, ")"):
+			slices.Sort(columns)
+			out, columns, inside = append(append(out, columns...), line), nil, false
+		case inside:
+			columns = append(columns, strings.TrimSuffix(strings.TrimRight(line, "\n"), ",")+"\n")
+		default:
+			inside = strings.HasPrefix(line, "CREATE TABLE ") && strings.HasSuffix(line, "(\n")
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, "")
 }
