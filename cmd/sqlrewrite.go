@@ -103,8 +103,11 @@ type allowError struct{ error }
 func (e *allowError) Unwrap() error { return e.error }
 func (*allowError) ExitCode() int   { return ExitUsage }
 func (e *allowError) Hint() string {
-	_, names, _ := strings.Cut(hintOf(e.error), "allow: [")
-	return "if you accept them: --allow " + strings.TrimSuffix(strings.ReplaceAll(names, ", ", ","), "]")
+	var refused *migrate.HazardError
+	if !errors.As(e.error, &refused) {
+		return ""
+	}
+	return "if you accept them: --allow " + strings.Join(refused.Names(), ",")
 }
 
 func rewriteAll(scripts []*sqlrewrite.Script, live bool, allowed []string) (list []sqlrewrite.Rewritten, hazards []sqlrewrite.Hazard, err error) {

@@ -44,8 +44,18 @@ func (e *HazardError) Error() string {
 // ExitCode is that of a runbook with a mistake.
 func (e *HazardError) ExitCode() int { return 2 }
 
-// Hint names what would have to be allowed.
+// Hint names what would have to be allowed, and what can wait instead.
 func (e *HazardError) Hint() string {
+	names := e.Names()
+	hint := "if you accept them, name them in the migrate step: allow: [" + strings.Join(names, ", ") + "]"
+	if slices.Contains(names, sqlrewrite.BreaksOldServer) {
+		hint += "; what only the old server needs can wait until it is gone: defer: [" + sqlrewrite.BreaksOldServer + "]"
+	}
+	return hint
+}
+
+// Names are those of the hazards, each once.
+func (e *HazardError) Names() []string {
 	var names []string
 	for _, h := range e.Hazards {
 		if !slices.Contains(names, h.Name) {
@@ -53,7 +63,7 @@ func (e *HazardError) Hint() string {
 		}
 	}
 	slices.Sort(names)
-	return "if you accept them, name them in the migrate step: allow: [" + strings.Join(names, ", ") + "]"
+	return names
 }
 
 // Refused are the hazards of scripts that are not among the allowed names.
