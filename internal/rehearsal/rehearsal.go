@@ -72,7 +72,7 @@ func Sizes() map[string]Size {
 // with gives the size with these servers: the real Hydra does twice as much for a request as the bundled server does.
 func (s Size) with(servers stage.Servers) Size {
 	if servers == stage.Hydra {
-		s.Rate, s.Clients = s.Rate/2, s.Clients/2
+		s.Rate, s.Clients, s.Seed.Sessions = s.Rate/2, s.Clients/2, s.Seed.Sessions/2
 	}
 	return s
 }
