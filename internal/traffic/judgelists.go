@@ -138,7 +138,7 @@ func (j *judge) keys() {
 				continue
 			}
 			for _, s := range list {
-				if s.op.end <= o.start && o.end < s.by {
+				if s.op.end <= o.start && o.end < s.by && !j.named(s.op, o, thumb[kid]) {
 					j.find(WrongAnswer, []*op{o, s.op}, "%s lacks key %s, which signed an ID token that lives", about(o), kid)
 					break
 				}

@@ -1,6 +1,9 @@
 package traffic
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // turn is a switch that was taken back: the new side served from one instant to another, and what it issued stayed
 // behind. Revocations come back with the old side; sessions and rotations do not.
@@ -82,11 +85,9 @@ func (l *ledger) leaveBehind() {
 			left(&c.mortal, 0)
 		}
 		for _, tok := range l.sorted {
-			for _, o := range tok.origins {
-				if t.during(o) {
-					tok.deaths = append(tok.deaths, gone)
-					break
-				}
+			if slices.ContainsFunc(tok.origins, t.during) {
+				tok.deaths = append(tok.deaths, gone)
+				tok.chain.unsure(tok.hash, t.back)
 			}
 			for i, d := range tok.deaths {
 				if d.rotation && t.during(d.op) {
@@ -95,6 +96,38 @@ func (l *ledger) leaveBehind() {
 			}
 		}
 	}
+}
+
+// unsure takes the certainty from revocations that were asked for with one token of the chain later than some instant: the
+// side that serves then does not know that token, says that all is well (RFC 7009 section 2.2), and ends nothing.
+func (c *chain) unsure(hash string, later time.Duration) {
+	all := []*mortal{&c.mortal}
+	for _, t := range c.tokens {
+		all = append(all, &t.mortal)
+	}
+	for _, m := range all {
+		for i, d := range m.deaths {
+			if d.op != nil && (d.op.Kind == RevokeAccess || d.op.Kind == RevokeRefresh) && d.op.Token == hash && d.op.end > later {
+				m.deaths[i].by = never
+			}
+		}
+	}
+}
+
+// named reports whether the key that signed an ID token of a turn is shown under another id by the side that serves after
+// it: Hydra 2.x calls the key of 1.x otherwise.
+func (l *ledger) named(signed, asked *op, thumb string) bool {
+	for _, t := range turns(l.marks) {
+		if !t.during(signed) || asked.end <= t.back {
+			continue
+		}
+		for _, shown := range asked.answer.Keys {
+			if shown == thumb && thumb != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // takenBack reports whether a rotation that explains that an authority was dead has been taken back before o began.

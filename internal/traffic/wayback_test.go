@@ -7,6 +7,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// signed has the new side show the old side's key k1 and one of its own, sign with that, and leave it out later.
+func (s *script) signed(old, fresh string, later int) {
+	s.add(2400, Request{Kind: JWKS}, Answer{Keys: map[string]string{"k1": old, "k2": fresh}})
+	_, exchange := s.session(2420, "s6", "u6", "c1")
+	exchange.Answer.Issued.IDKey = "k2"
+	s.add(later, Request{Kind: JWKS}, Answer{Keys: map[string]string{"k1": old}})
+}
+
 // A switch that is taken back: hold 2000, released 2100, the way back holds at 3000 and is there at 3100. s1 is
 // refreshed on the new side, s2 begins there, s3 is revoked there, s4 is not touched.
 func TestCheckOfAWayBack(t *testing.T) {
@@ -43,6 +51,22 @@ func TestCheckOfAWayBack(t *testing.T) {
 			s.active(3070, "s3.at1", "u3", "c1").Target = Bypass // not brought back yet
 		}, nil},
 
+		{"a token that only the new side knew is revoked after it", func(s *script) {
+			s.revoke(3500, RevokeAccess, "c1", "s1.at2")
+			s.active(4000, "s1.at1", "u1", "c1")
+		}, nil},
+		{"the old side calls the new side's key by another id", func(s *script) { s.signed("key", "key", 4000) }, nil},
+
+		{"the key of the new side is not shown", func(s *script) { s.signed("key", "another key", 4000) }, []Class{WrongAnswer}},
+		{"the key of the new side is called otherwise while it serves", func(s *script) { s.signed("key", "key", 2600) }, []Class{WrongAnswer}},
+		{"a token of both sides is revoked in vain", func(s *script) {
+			s.revoke(3500, RevokeAccess, "c1", "s4.at1")
+			s.active(4000, "s4.at1", "u4", "c1")
+		}, []Class{AcceptedDead}},
+		{"a revocation of the new side by its own token is lost", func(s *script) {
+			s.revoke(2600, RevokeAccess, "c1", "s1.at2")
+			s.active(4000, "s1.at1", "u1", "c1")
+		}, []Class{AcceptedDead}},
 		{"a revocation of the new side is lost", func(s *script) { s.active(4000, "s3.at1", "u3", "c1") }, []Class{AcceptedDead}},
 		{"a revoked session is refreshed", func(s *script) { s.refresh(4000, "c1", "s3.rt1", "2") }, []Class{AcceptedDead}},
 		{"a revocation of a session of the new side is lost", func(s *script) {
