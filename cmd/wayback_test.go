@@ -50,6 +50,7 @@ func TestRollbackAfterThePoint(t *testing.T) {
 	var brought struct {
 		Revocations int `json:"revocations"`
 		OnlyGreen   int `json:"only_green"`
+		Sessions    []string
 	}
 	look := func(e journal.Event) {
 		var figure struct {
@@ -69,7 +70,7 @@ func TestRollbackAfterThePoint(t *testing.T) {
 	if code, _, stderr = th.play(t, func(e journal.Event) bool { look(e); return false }, "rollback", th.runbook, "--json"); code != 0 {
 		t.Fatalf("rollback: exit code %d\n%s", code, stderr)
 	}
-	if brought.Revocations == 0 || brought.OnlyGreen == 0 {
+	if brought.Revocations == 0 || brought.OnlyGreen == 0 || len(brought.Sessions) != brought.OnlyGreen {
 		t.Errorf("the way back brought %+v: green had no traffic, or nobody looked", brought)
 	}
 	if after := schemaOf(t, th.BlueDSN); after != before {

@@ -307,11 +307,15 @@ func (s *cutoverStep) reverse(ctx context.Context, p *Progress) error {
 	if err != nil {
 		return err
 	}
-	if err := p.Figure(ctx, "rollback", map[string]any{"revocations": applied.Revoked, "only_green": len(only)}); err != nil {
+	named := only[:min(len(only), mostNamed)]
+	if err := p.Figure(ctx, "rollback", map[string]any{"revocations": applied.Revoked, "only_green": len(only), "sessions": named}); err != nil {
 		return err
 	}
 	return p.Note(ctx, "warn", "%d revocations brought back to blue; %d sessions are known to green alone and end here: %s", applied.Revoked, len(only), few(only))
 }
+
+// mostNamed is how many sessions that only green knows the journal names: an event must stay readable.
+const mostNamed = 10_000
 
 // few shows the first names of a list. They are signatures and ids, never tokens.
 func few(names []string) string {
