@@ -62,7 +62,7 @@ func (l *Logical) capture() *Capture { return NewCapture(l.db, l.profile, Blue) 
 // Install makes the queue, replica identities, publication and slot, in this order: whatever the slot gives has its old
 // values. A slot begins where no transaction is under way that it has not seen from the start, and waits for that.
 func (l *Logical) Install(ctx context.Context, budget postgres.Budget) error {
-	if err := l.able(ctx); err != nil {
+	if err := l.Able(ctx); err != nil {
 		return err
 	}
 	c := l.capture()
@@ -91,13 +91,15 @@ func (l *Logical) Install(ctx context.Context, budget postgres.Budget) error {
 	return l.makeSlot(ctx, budget)
 }
 
-// able looks whether blue can give its log at all.
-func (l *Logical) able(ctx context.Context) error {
+// Able looks whether blue can give its log at all.
+func (l *Logical) Able(ctx context.Context) error {
 	const sql = `SELECT pg_catalog.current_setting('wal_level'),
-	(SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)`
+	(SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),
+	pg_catalog.current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_name <> (` + slotNameSQL + `))`
 	var level string
 	var may bool
-	if err := l.db.Pool().QueryRow(ctx, sql).Scan(&level, &may); err != nil {
+	var free int64
+	if err := l.db.Pool().QueryRow(ctx, sql).Scan(&level, &may, &free); err != nil {
 		return fmt.Errorf("look at the log of %s: %w", l.db.Name(), err)
 	}
 	switch {
@@ -107,6 +109,8 @@ func (l *Logical) able(ctx context.Context) error {
 	case !may:
 		return &noSource{fmt.Sprintf("our role on %s may not read its log", l.db.Name()),
 			"ALTER ROLE … REPLICATION, or capture with triggers (source: triggers)"}
+	case free <= 0:
+		return &noSource{fmt.Sprintf("%s has no replication slot left", l.db.Name()), "raise max_replication_slots on it, or drop a slot that nobody reads"}
 	}
 	return nil
 }
@@ -177,9 +181,6 @@ func (l *Logical) makeSlot(ctx context.Context, budget postgres.Budget) error {
 		if within.Err() != nil && ctx.Err() == nil {
 			return &noSource{fmt.Sprintf("a slot on %s has waited %s for transactions that are older than it", l.db.Name(), max(budget.Retry, time.Minute)),
 				"end the old transactions (SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start), then resume"}
-		}
-		if postgres.Code(err) == "53400" {
-			return &noSource{fmt.Sprintf("%s has no replication slot left", l.db.Name()), "raise max_replication_slots on it, or drop a slot that nobody reads"}
 		}
 		return fmt.Errorf("make a slot on %s: %w", l.db.Name(), err)
 	}

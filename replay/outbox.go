@@ -62,13 +62,15 @@ func (o *Outbox) Install(ctx context.Context, budget postgres.Budget) error {
 	if err != nil {
 		return err
 	}
-	if err := o.fits(ctx); err != nil {
-		return o.wrap(err)
+	if err := o.Able(ctx); err != nil {
+		return err
 	}
 	return c.openQueue(ctx, budget, all, found, func(context.Context, pgx.Tx) error { return nil })
 }
 
-// fits says what is wrong with the table.
+// Able says what is wrong with the table.
+func (o *Outbox) Able(ctx context.Context) error { return o.wrap(o.fits(ctx)) }
+
 func (o *Outbox) fits(ctx context.Context) error {
 	const sql = `
 SELECT a.attname, pg_catalog.format_type(a.atttypid, NULL), pg_catalog.has_table_privilege(a.attrelid, 'SELECT') AND pg_catalog.has_table_privilege(a.attrelid, 'DELETE')
@@ -108,7 +110,7 @@ func (o *Outbox) Installed(ctx context.Context) (bool, error) {
 	if err != nil || !there {
 		return false, err
 	}
-	return true, o.wrap(o.fits(ctx))
+	return true, o.Able(ctx)
 }
 
 // Remove drops the queue. The outbox is the server's.

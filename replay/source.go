@@ -12,6 +12,8 @@ import (
 // transaction of the change; [Logical] reads them out of blue's write-ahead log; [Outbox] takes them from a table that the
 // server writes itself. What comes after the queue is the same for all: claim, judgement, delta, ledger.
 type Source interface {
+	// Able says what keeps the source from working on blue, before anything is changed there.
+	Able(ctx context.Context) error
 	// Install begins to record. It may be called again.
 	Install(ctx context.Context, budget postgres.Budget) error
 	// Installed says whether every table's changes are recorded.
@@ -27,6 +29,9 @@ type Source interface {
 	// Finish ends the recording once nothing can come any more: blue is fenced, and all of it is on green.
 	Finish(ctx context.Context) error
 }
+
+// Able knows of nothing that could be in the way.
+func (c *Capture) Able(context.Context) error { return nil }
 
 // Sync has nothing to do: a trigger has written the change before its transaction is over.
 func (c *Capture) Sync(context.Context) error { return nil }

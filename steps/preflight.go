@@ -118,5 +118,11 @@ func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]prefli
 		}
 		o.Green, o.Migrator = e.Green, migrator
 	}
-	return preflight.Check(ctx, o)
+	findings, err := preflight.Check(ctx, o)
+	if err == nil && e.Runbook.Step(plan.Capture) != nil {
+		if unable := e.source().Able(ctx); unable != nil {
+			findings = append(findings, preflight.Finding{Level: preflight.Fail, Check: "capture", Text: unable.Error(), Hint: hintOf(unable)})
+		}
+	}
+	return findings, err
 }
