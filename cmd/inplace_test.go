@@ -107,6 +107,12 @@ func TestInPlace(t *testing.T) {
 		AND (SELECT convalidated FROM pg_constraint WHERE conname = 'oauth_refresh_signature_check')`) {
 		t.Error("something is left behind or missing")
 	}
+	th.judgeInPlace(t)
+}
+
+// judgeInPlace ends the traffic of an upgrade in place, and wants no finding and no failed request.
+func (th *theatre) judgeInPlace(t *testing.T) {
+	t.Helper()
 	th.stop()
 	if err := th.traffic.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
