@@ -94,7 +94,7 @@ func (r *reader) subcommand(t *pg.RangeVar, c *pg.AlterTableCmd, inUse bool) {
 			"allow "+ColumnOrder+" instead: a second column is filled in batches, and takes its place at the end of the table")
 		r.hazard(BreaksOldServer, fmt.Sprintf("the server in use expects the old type of %s.%s", table, c.Name), offline)
 	case pg.AlterTableType_AT_DropColumn:
-		r.hazard(BreaksOldServer, fmt.Sprintf("a server that still uses %s.%s fails", table, c.Name), "drop it after the switch")
+		r.hazard(BreaksOldServer, fmt.Sprintf("a server that still uses %s.%s fails", table, c.Name), "put it off until the old server is gone (defer)")
 	case pg.AlterTableType_AT_SetLogged, pg.AlterTableType_AT_SetUnLogged, pg.AlterTableType_AT_SetTableSpace, pg.AlterTableType_AT_SetAccessMethod,
 		pg.AlterTableType_AT_SetExpression:
 		r.long(AccessExclusive, true, table+" is written again", offline)
@@ -136,7 +136,7 @@ func (r *reader) rename(x *pg.RenameStmt) {
 			kind = "table"
 		}
 		if r.touch(x.Relation, kind, AccessExclusive) {
-			r.hazard(BreaksOldServer, "a server that uses the old name fails", "keep the old name, or put a view of that name in its place")
+			r.hazard(BreaksOldServer, "a server that uses the old name fails", "keep the old name, or let the step compat-views keep it for the old server, and allow this")
 		}
 	case pg.ObjectType_OBJECT_TABCONSTRAINT, pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_RULE, pg.ObjectType_OBJECT_POLICY:
 		r.touch(x.Relation, "table", AccessExclusive)

@@ -78,7 +78,7 @@ func (r *reader) drop(d *pg.DropStmt) {
 			if kind == "table" || kind == "sequence" {
 				r.hazard(LosesData, "DROP removes "+kind+" "+v.Relname, "drop it after the switch")
 			}
-			r.hazard(BreaksOldServer, "a server that still uses "+v.Relname+" fails", "drop it after the switch")
+			r.hazard(BreaksOldServer, "a server that still uses "+v.Relname+" fails", "put it off until the old server is gone (defer)")
 		}
 	case pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_RULE, pg.ObjectType_OBJECT_POLICY:
 		r.because("what happens to rows changes for everybody at once", "sql-droptrigger")

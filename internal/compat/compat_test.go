@@ -212,3 +212,33 @@ func TestRefused(t *testing.T) {
 		do(t, s.owner, `CREATE OR REPLACE VIEW tideover_compat.token AS SELECT sig, client FROM public.token`)
 	}
 }
+
+// TestRenamesBehindViews: the old server goes on with the names that it knows; what it needs can't be dropped under it.
+func TestRenamesBehindViews(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	do(t, s.owner, `ALTER ROLE `+s.role+` PASSWORD 'word'`)
+	if err := s.views.Make(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server := connect(t, s.dsn, s.role)
+	if got := columns(t, server); got != 4 {
+		t.Fatalf("%d columns", got)
+	}
+	do(t, s.owner, `ALTER TABLE client RENAME COLUMN "Odd name" TO plain; ALTER TABLE client RENAME TO app`)
+	if got := columns(t, server); got != 4 {
+		t.Errorf("%d columns after the renames", got)
+	}
+	do(t, server, `INSERT INTO client (id, "Odd name") VALUES ('c', 'x') ON CONFLICT (id) DO UPDATE SET "Odd name" = 'y'`)
+	if got := ask[string](t, s.owner, `SELECT plain FROM app WHERE id = 'c'`); got != "x" {
+		t.Errorf("through the views was written %s", got)
+	}
+	if err := s.views.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, sql := range []string{`ALTER TABLE app DROP COLUMN plain`, `DROP TABLE token`} {
+		if _, err := s.owner.Exec(t.Context(), sql); postgres.Code(err) != "2BP01" {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
