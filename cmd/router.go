@@ -91,9 +91,6 @@ func NewRouterCmd(std *IO) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := json.NewEncoder(std.Out).Encode(r.Addresses()); err != nil {
-				return fmt.Errorf("the router's addresses could not be written: %w", err)
-			}
 			reloading := reloadOnHangup(c.Context(), r, config.Log, func() (plan.HTTP, error) {
 				p, err := plan.LoadProfile(profile, ".")
 				if err != nil {
@@ -102,6 +99,9 @@ func NewRouterCmd(std *IO) *cobra.Command {
 				return p.HTTP, nil
 			})
 			defer reloading()
+			if err := json.NewEncoder(std.Out).Encode(r.Addresses()); err != nil {
+				return fmt.Errorf("the router's addresses could not be written: %w", err)
+			}
 			return r.Run(c.Context())
 		},
 	}

@@ -122,6 +122,9 @@ func (x *exchange) sing(resp *http.Response) {
 func (r *Router) compare(ctx context.Context, serving, other Side, header http.Header, body, answer []byte) (fields []string, err error) {
 	for try := range canaryTries {
 		if try > 0 {
+			if r.stopping.Load() {
+				return fields, nil
+			}
 			select {
 			case <-time.After(canaryPause):
 			case <-ctx.Done():
