@@ -91,14 +91,14 @@ func NewRouterCmd(std *IO) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			reloading := reloadOnHangup(c.Context(), r, config.Log, func() (plan.HTTP, error) {
+			unhook := reloadOnHangup(c.Context(), r, config.Log, func() (plan.HTTP, error) {
 				p, err := plan.LoadProfile(profile, ".")
 				if err != nil {
 					return plan.HTTP{}, err
 				}
 				return p.HTTP, nil
 			})
-			defer reloading()
+			defer unhook()
 			if err := json.NewEncoder(std.Out).Encode(r.Addresses()); err != nil {
 				return fmt.Errorf("the router's addresses could not be written: %w", err)
 			}

@@ -29,7 +29,7 @@ type attempt struct {
 
 // stages is the switch up to the point of no return, in order.
 var stages = []stage{
-	{journal.CutoverPreparing, "preparing", "every participant is asked; new logins wait, those under way may finish", giveBlueBack, "abort", (*Switch).prepare},
+	{journal.CutoverPreparing, "preparing", "every participant is asked; new logins wait, those under way may finish; replay is brought as near as it goes", giveBlueBack, "abort", (*Switch).prepare},
 	{journal.CutoverHolding, "holding", "the router holds writes and logins until forwarded writes are answered; the deadline begins", giveBlueBack, "abort", (*Switch).hold},
 	{journal.CutoverFencing, "fencing", "blue's database refuses writes, until a second past the deadline", giveBlueBack, "abort", (*Switch).fence},
 	{journal.CutoverReplaying, "replaying", "the last changes are brought over", giveBlueBack, "abort", (*Switch).replay},
@@ -73,13 +73,21 @@ func (s *Switch) prepare(ctx context.Context, a *attempt) error {
 			refused = append(refused, fmt.Errorf("participant %q: prepare: %w", p.Name(), err))
 		}
 	}
-	if len(refused) > 0 || s.DrainLogins <= 0 {
+	if len(refused) > 0 {
 		return errors.Join(refused...)
 	}
-	start := time.Now()
-	left, err := s.Router.Drain(ctx, s.ticket("drain"), s.DrainLogins, s.DrainLogins+s.deadline())
-	a.figures.LoginsLeft, a.figures.DrainMS = left, time.Since(start).Milliseconds()
-	return err
+	if s.DrainLogins > 0 {
+		start := time.Now()
+		left, err := s.Router.Drain(ctx, s.ticket("drain"), s.DrainLogins, s.DrainLogins+s.deadline())
+		a.figures.LoginsLeft, a.figures.DrainMS = left, time.Since(start).Milliseconds()
+		if err != nil {
+			return err
+		}
+	}
+	if s.Settle == nil {
+		return nil
+	}
+	return s.Settle(ctx)
 }
 
 func (s *Switch) hold(ctx context.Context, a *attempt) error {

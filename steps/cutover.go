@@ -179,6 +179,7 @@ func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
 		Fence: s.env.blueFence(), Green: s.env.greenFence(), Pin: s.env.Pin,
 		Deadline: s.spec.Deadline, DrainLogins: s.spec.DrainLogins,
 		Record:  func(ctx context.Context, kind journal.Kind, data any) error { return p.Event(ctx, kind, data) },
+		Settle:  func(ctx context.Context) error { return s.settle(ctx, p) },
 		Replay:  func(ctx context.Context) error { return s.lastReplay(ctx, p) },
 		Verify:  func(ctx context.Context) error { return s.verify(ctx, p) },
 		Reverse: func(ctx context.Context) error { return s.reverse(ctx, p) },
@@ -196,6 +197,28 @@ func (noFence) Raise(context.Context, time.Duration) error { return nil }
 func (noFence) Keep(context.Context) error                 { return nil }
 func (noFence) Lower(context.Context) error                { return nil }
 func (noFence) Raised(context.Context) (bool, error)       { return true, nil }
+
+// near is a backlog that costs the hold no more than an empty one.
+const near = 50
+
+// settle takes the replay over from the background, and brings the backlog down while writes still go on: else the hold
+// would begin with a wait for the batch that is under way, and for what has come since.
+func (s *cutoverStep) settle(ctx context.Context, p *Progress) error {
+	if err := p.StopBackground(); err != nil || s.env.Faults.NoLastReplay {
+		return err
+	}
+	r, err := s.env.Replayer()
+	if err != nil {
+		return err
+	}
+	for range 4 { // on a busy server some are always left
+		applied, err := r.Batch(ctx)
+		if err != nil || applied.Changes <= near {
+			return err
+		}
+	}
+	return nil
+}
 
 // lastReplay brings over what is left, with blue fenced: nothing comes after it.
 func (s *cutoverStep) lastReplay(ctx context.Context, p *Progress) error {

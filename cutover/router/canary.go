@@ -40,7 +40,6 @@ type CanaryState struct {
 const (
 	canaryAtOnce = 16 // more are passed over: the other side is to be tried, not loaded
 	canaryTries  = 20
-	canaryPause  = time.Second
 )
 
 // order begins to ask, with counts of its own. A share or time of 0 ends it.
@@ -126,7 +125,7 @@ func (r *Router) compare(ctx context.Context, serving, other Side, header http.H
 				return fields, nil
 			}
 			select {
-			case <-time.After(canaryPause):
+			case <-time.After(r.config.Limits.Canary / canaryTries):
 			case <-ctx.Done():
 				return fields, nil
 			}

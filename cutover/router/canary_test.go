@@ -10,7 +10,7 @@ import (
 
 func TestCanary(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.Profile.IntrospectPath = "/oauth2/introspect" })
+	b := setup(t, func(c *Config) { c.Profile.IntrospectPath, c.Limits.Canary = "/oauth2/introspect", time.Second })
 	answer := func(byToken map[string]string) func(http.ResponseWriter, *http.Request, seen) {
 		return func(w http.ResponseWriter, _ *http.Request, s seen) {
 			token := strings.TrimPrefix(s.Body, "token=")
@@ -67,7 +67,7 @@ func TestCanary(t *testing.T) {
 // What was written on blue a moment ago comes to green with the replay: it is asked again.
 func TestCanaryWaitsForTheReplay(t *testing.T) {
 	t.Parallel()
-	b := setup(t, func(c *Config) { c.Profile.IntrospectPath = "/oauth2/introspect" })
+	b := setup(t, func(c *Config) { c.Profile.IntrospectPath, c.Limits.Canary = "/oauth2/introspect", 4*time.Second })
 	b.blue.answers(func(w http.ResponseWriter, _ *http.Request, _ seen) { io.WriteString(w, `{"active":true,"sub":"a"}`) })
 	asked := 0
 	b.green.answers(func(w http.ResponseWriter, _ *http.Request, _ seen) {

@@ -68,6 +68,7 @@ type Limits struct {
 	LoginIdle   time.Duration // a login without a request for so long is not under way any more; default 2m
 	LoginTTL    time.Duration // how long the authorization request of a login is remembered; default 15m
 	Coalesced   int           // refresh answers kept; default 10000
+	Canary      time.Duration // how long replay may take to bring what the canary finds different; default 20s
 	Window      time.Duration // how long a refresh answer is kept; default 10s
 }
 
@@ -88,6 +89,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.LoginTTL, 15*time.Minute)
 	set(&l.Coalesced, 10_000)
 	set(&l.Window, 10*time.Second)
+	set(&l.Canary, 20*time.Second)
 	return l
 }
 
