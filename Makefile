@@ -51,7 +51,7 @@ bin/hydra-%: testdata/hydra/%/main.go testdata/hydra/%/go.mod testdata/hydra/%/g
 	cd testdata/hydra/$* && CGO_ENABLED=0 go build -trimpath -o ../../../$@ .
 
 .PHONY: test-hydra
-test-hydra: setup hydra ## upgrade the real Ory Hydra, there and back, under traffic (a part of make test)
+test-hydra: setup hydra hydra-migrations ## upgrade the real Ory Hydra, there and back, under traffic (a part of make test)
 	TIDEOVER_HYDRA_V1=$(CURDIR)/bin/hydra-v1 TIDEOVER_HYDRA_V2=$(CURDIR)/bin/hydra-v2 go test -timeout 20m -p 1 -tags hydra -run 'TestHydra' ./cmd ./internal/migrate
 
 .PHONY: hydra-migrations
@@ -62,7 +62,7 @@ hydra-migrations: ## put the migration files of Ory Hydra 2.3.0 into bin/hydra-m
 	echo "bin/hydra-migrations: $$(ls bin/hydra-migrations | wc -l) files"
 
 .PHONY: bench
-bench: setup-tests build hydra ## measure against peers, side by side; prints ratios. An hour and more
+bench: setup-tests build hydra hydra-migrations ## measure against peers, side by side; prints ratios. An hour and more
 	@scripts/setup.sh --peers
 	go test -run '^$$' -tags hydra -bench . -benchtime 1x -timeout 6h ./...
 

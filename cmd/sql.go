@@ -21,7 +21,7 @@ const sqlLong = `Sql looks at a folder of migrations written for Postgres: goose
 // NewSQLCmd is tideover sql.
 func NewSQLCmd(std *IO) *cobra.Command {
 	c := &cobra.Command{Use: "sql", Short: "Make a vendor's migrations lock-safe, and prove it", Long: sqlLong}
-	c.AddCommand(NewSQLLintCmd(std), NewSQLRewriteCmd(std), NewSQLProveCmd(std))
+	c.AddCommand(NewSQLLintCmd(std), NewSQLRewriteCmd(std), NewSQLProveCmd(std), NewSQLArrangeCmd(std))
 	return c
 }
 

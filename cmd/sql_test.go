@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tideover/tideover/cmd"
+	"github.com/tideover/tideover/internal/pgserver/pgtest"
 )
 
 // sqlCommand runs tideover sql and gives what it prints and its exit code.
@@ -141,5 +142,24 @@ func TestSQLProve(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out), &v); err != nil || !v.Same || len(v.Scripts) != 2 || code != cmd.ExitDone {
 		t.Errorf("%d %v: %s", code, err, out)
+	}
+}
+
+func TestSQLArrange(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.NewDatabase(t)
+	dir := migrations(t, "1_a.sql", firstFile+"INSERT INTO a VALUES (1, 'x');\n", "2_b.sql", "-- +goose Up\nALTER TABLE a ADD COLUMN c int;\nUPDATE a SET c = 3;\nUPDATE a SET b = 'y';\nUPDATE a SET b = b || 'z';\nCREATE INDEX i ON a (b);\n",
+		"3_c.sql", "-- +goose NO TRANSACTION\n-- +goose Up\nCREATE INDEX CONCURRENTLY j ON a (c);\n")
+	out, errs, code := sqlCommand(t, "arrange", dir, "--database", dsn)
+	for _, want := range []string{"-- 2_b.sql:2: the column comes with its value\n", "-- 2_b.sql:4: 2 updates in one\n", "-- at the end, side by side", "-- 2_b.sql:6: at the end\nCREATE INDEX i ON a (b);", "1 more files, from 3_c.sql on"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("exit code %d: %q is not in\n%s\n%s", code, want, out, errs)
+		}
+	}
+	if tables := tablesOf(t, dsn); len(tables) > 0 {
+		t.Errorf("it has made %v", tables)
+	}
+	if _, errs, code := sqlCommand(t, "arrange", dir); code != cmd.ExitUsage || !strings.Contains(errs, "--database") {
+		t.Errorf("without a database: %d: %s", code, errs)
 	}
 }

@@ -68,7 +68,11 @@ func (p *postponer) take(it *item) []Command {
 	p.waiting = slices.DeleteFunc(p.waiting, func(w *postponed) bool {
 		switch p.verdict(w, it) {
 		case now:
-			commands = append(commands, w.command)
+			c := w.command
+			if !w.foreign {
+				c.Note = "put off"
+			}
+			commands = append(commands, c)
 			return true
 		case cancel:
 			cancelled = true
@@ -95,7 +99,9 @@ func (p *postponer) take(it *item) []Command {
 // learn keeps the names of indexes up to date.
 func (p *postponer) learn(n *pg.Node) {
 	if x := n.GetIndexStmt(); x != nil && x.Idxname != "" {
-		p.indexes[x.Idxname] = x.Relation.GetRelname()
+		if table, ok := p.local(x.Relation); ok {
+			p.indexes[x.Idxname] = table
+		}
 	}
 	if d := n.GetDropStmt(); d != nil && d.RemoveType == pg.ObjectType_OBJECT_INDEX {
 		for _, o := range d.Objects {
@@ -230,7 +236,10 @@ func (p *postponer) drop(w *postponed, d *pg.DropStmt) verdict {
 	switch d.RemoveType {
 	case pg.ObjectType_OBJECT_INDEX:
 		for _, o := range d.Objects {
-			name := rangeVar(o).Relname
+			name, ok := p.local(rangeVar(o))
+			if !ok {
+				return now
+			}
 			if name == w.name && !w.foreign {
 				if len(d.Objects) == 1 && !w.unique {
 					return cancel

@@ -44,8 +44,13 @@ func (s *shape) after(n *pg.Node) *shape {
 		case pg.ObjectType_OBJECT_INDEX:
 			return s
 		}
-	case *pg.Node_IndexStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_CommentStmt, *pg.Node_TruncateStmt:
+	case *pg.Node_IndexStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_CommentStmt, *pg.Node_TruncateStmt,
+		*pg.Node_GrantStmt, *pg.Node_CreateSeqStmt, *pg.Node_CreateEnumStmt:
 		return s
+	case *pg.Node_CreateSchemaStmt:
+		if len(v.CreateSchemaStmt.SchemaElts) == 0 {
+			return s
+		}
 	case *pg.Node_SelectStmt:
 		if v.SelectStmt.IntoClause == nil && pureCalls(n) {
 			return s

@@ -134,9 +134,9 @@ func (g *Goose) together(ctx context.Context, conn *pgx.Conn, dsn string, files 
 		// As they are: either that works, since they don't depend on one transaction, or the error names the file.
 		return g.asTheyAre(ctx, dsn, files, applied)
 	}
-	b := &bulk{goose: g, dsn: dsn, files: files, scripts: list, names: map[string]string{}, took: map[string]time.Duration{}}
+	b := &bulk{goose: g, dsn: dsn, files: files, scripts: list, names: map[string]string{}, versions: map[string]int64{}, took: map[string]time.Duration{}}
 	for i, s := range list {
-		b.names[s.Name] = files[i].name
+		b.names[s.Name], b.versions[s.Name] = files[i].name, files[i].version
 	}
 	if err := b.run(ctx, conn, begun); err != nil {
 		return err
@@ -215,4 +215,50 @@ func versionsOf(files []file) []int64 {
 		list = append(list, f.version)
 	}
 	return list
+}
+
+// Arrangement is what Migrate would do with pending files. Either Tasks or Alone is empty.
+type Arrangement struct {
+	Tasks []sqlrewrite.Task `json:"tasks"`           // of the first files, as far as they run together
+	Alone []string          `json:"alone,omitempty"` // the first file, if it runs by itself, as written
+	Later []string          `json:"later,omitempty"` // files that are looked at when the first ones are done
+}
+
+// Arrange works out what Migrate would do next. It changes nothing.
+func (g *Goose) Arrange(ctx context.Context, dsn string) (Arrangement, error) {
+	a := Arrangement{Tasks: []sqlrewrite.Task{}}
+	files, err := g.wanted()
+	if err != nil {
+		return a, err
+	}
+	conn, err := g.connect(ctx, dsn)
+	if err != nil {
+		return a, err
+	}
+	defer hang(ctx, conn)
+	done, err := g.recorded(ctx, conn)
+	if err != nil {
+		return a, err
+	}
+	if files, err = g.pending(files, done); err != nil || len(files) == 0 {
+		return a, err
+	}
+	scripts, n := g.joinable(files), 0
+	var list []*sqlrewrite.Script
+	for ; n < len(files) && scripts[files[n].version] != nil; n++ {
+		list = append(list, scripts[files[n].version])
+	}
+	if n == 0 {
+		a.Alone, n = []string{files[0].name}, 1
+	} else {
+		c, err := catalogOf(ctx, conn, g.schema)
+		if err != nil {
+			return a, err
+		}
+		a.Tasks = sqlrewrite.Bulk(list, c)
+	}
+	for _, f := range files[n:] {
+		a.Later = append(a.Later, f.name)
+	}
+	return a, nil
 }

@@ -37,7 +37,8 @@ type bulk struct {
 	files   []file
 	scripts []*sqlrewrite.Script
 
-	names map[string]string // of scripts to those of files
+	names    map[string]string // of scripts to those of files
+	versions map[string]int64  // of scripts
 
 	mu    sync.Mutex
 	took  map[string]time.Duration // by script
@@ -157,7 +158,7 @@ func (b *bulk) task(ctx context.Context, conn *pgx.Conn, t bulkTask) error {
 		for i, c := range t.Commands {
 			began := time.Now()
 			if _, err := conn.PgConn().Exec(ctx, c.SQL).ReadAll(); err != nil {
-				return &Error{File: c.Source, Err: &statementError{file: c.Source, line: c.Line, shape: describe(c), err: err}, Noted: true}
+				return &Error{Version: b.versions[c.Source], File: c.Source, Err: fmt.Errorf("line %d (%s): %w", c.Line, describe(c), err), Noted: true}
 			}
 			seconds[i] = time.Since(began).Seconds()
 		}

@@ -1,13 +1,13 @@
 //go:build hydra
 
-// The migrations of the real Ory Hydra, 1.11.10 to 2.3.0: make hydra, then go test -tags hydra ./internal/migrate
+// The migrations of the real Ory Hydra, 1.11.10 to 2.3.0: make hydra hydra-migrations, then go test -tags hydra ./internal/migrate
 package migrate_test
 
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -30,33 +30,23 @@ import (
 //go:embed testdata/hydra.sql
 var hydraRows string
 
-func hydraProgram(t testing.TB, name string) string {
+// hydraBuilt is a program or folder that make has put into bin.
+func hydraBuilt(t testing.TB, name string) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("..", "..", "bin", name))
 	if err == nil {
 		_, err = os.Stat(path)
 	}
 	if err != nil {
-		t.Fatalf("%v; make hydra builds it", err)
+		t.Fatalf("%v; make hydra hydra-migrations brings it", err)
 	}
 	return path
 }
 
-// hydraFolder is where the module of 2.3.0 keeps its migrations.
-func hydraFolder(t testing.TB) string {
-	t.Helper()
-	c := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", "github.com/ory/hydra/v2@v2.3.0")
-	c.Dir = t.TempDir()
-	out, err := c.Output()
-	var found struct{ Dir, Error string }
-	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil || found.Dir == "" {
-		t.Fatalf("go mod download: %v %s", err, found.Error)
-	}
-	return filepath.Join(found.Dir, "persistence", "sql", "migrations")
-}
+func hydraFiles(t testing.TB) fs.FS { return os.DirFS(hydraBuilt(t, "hydra-migrations")) }
 
 func hydraCommand(t testing.TB, name string) *migrate.Command {
-	return migrate.NewCommand([]string{hydraProgram(t, name), "migrate", "sql", "-e", "--yes"})
+	return migrate.NewCommand([]string{hydraBuilt(t, name), "migrate", "sql", "-e", "--yes"})
 }
 
 // hydraBase is a database of 1.11.10 with so many rows in each large table.
@@ -110,7 +100,7 @@ func hydraDatabase(t testing.TB, dsn string) string {
 // TestHydraBothEndAlike: the vendor's command, and its files converted to goose: arranged, in one transaction, and one after the
 // other. 2.3.0 gets ready on each, so that it finds its versions.
 func TestHydraBothEndAlike(t *testing.T) {
-	fsys, base := os.DirFS(hydraFolder(t)), hydraBase(t, 400)
+	fsys, base := hydraFiles(t), hydraBase(t, 400)
 	want := hydraCopy(t, base)
 	if err := hydraCommand(t, "hydra-v2").Migrate(t.Context(), want); err != nil {
 		t.Fatal(err)
@@ -177,7 +167,7 @@ func hydraReady(t *testing.T, dsn string) {
 		t.Fatal(err)
 	}
 	public, admin := free[0][strings.LastIndex(free[0], ":")+1:], free[1][strings.LastIndex(free[1], ":")+1:]
-	c := exec.CommandContext(t.Context(), hydraProgram(t, "hydra-v2"), "serve", "all", "--dev")
+	c := exec.CommandContext(t.Context(), hydraBuilt(t, "hydra-v2"), "serve", "all", "--dev")
 	c.Env = append(os.Environ(), "DSN="+dsn, "SECRETS_SYSTEM=a-secret-of-this-test", "URLS_SELF_ISSUER=http://127.0.0.1:"+public, "URLS_LOGIN=http://127.0.0.1:1/",
 		"URLS_CONSENT=http://127.0.0.1:1/", "SERVE_PUBLIC_HOST=127.0.0.1", "SERVE_ADMIN_HOST=127.0.0.1", "SERVE_PUBLIC_PORT="+public, "SERVE_ADMIN_PORT="+admin, "SQA_OPT_OUT=true")
 	if err := c.Start(); err != nil {
@@ -202,7 +192,7 @@ func hydraReady(t *testing.T, dsn string) {
 // BenchmarkHydraMigrations: the arranged migrations beside the vendor's command, on copies of one database.
 func BenchmarkHydraMigrations(b *testing.B) {
 	const rows = 200_000
-	fsys, base := os.DirFS(hydraFolder(b)), hydraBase(b, rows)
+	fsys, base := hydraFiles(b), hydraBase(b, rows)
 	for b.Loop() {
 		copied, began := hydraCopy(b, base), time.Now()
 		if err := hydraCommand(b, "hydra-v2").Migrate(b.Context(), copied); err != nil {
@@ -244,7 +234,7 @@ func hydraSnapshot(b *testing.B, from, to string) {
 
 // BenchmarkHydraDelta: the migrations on a nearly empty database, as each delta has it in a switch. The best of ten.
 func BenchmarkHydraDelta(b *testing.B) {
-	fsys, base := os.DirFS(hydraFolder(b)), hydraBase(b, 1)
+	fsys, base := hydraFiles(b), hydraBase(b, 1)
 	g := migrate.NewGoose(fsys, 0)
 	best := func(f func(dsn string) error) time.Duration {
 		least := time.Hour
