@@ -10,6 +10,8 @@
 //	UNIQUE, PRIMARY KEY                 a concurrent unique index, then USING INDEX
 //	volatile DEFAULT, serial            the column, its default, a back-fill, NOT NULL
 //	UPDATE, DELETE, INSERT … SELECT     batches by key with a checkpoint
+//	columns moved to a new table        triggers that write both places, batches, then the columns go
+//	ALTER COLUMN … TYPE                 a second column with a trigger and batches, if [ColumnOrder] is allowed
 //	DETACH PARTITION                    CONCURRENTLY
 //
 // What can't be made safe stays as its author wrote it, and is listed as a [Hazard] that a person must allow by name.
