@@ -99,3 +99,17 @@ func TestOriginalFails(t *testing.T) {
 		t.Errorf("rows of our own: %v", err)
 	}
 }
+
+// TestColumnOrder: where it is allowed, columns may stand elsewhere; anything else still counts.
+func TestColumnOrder(t *testing.T) {
+	t.Parallel()
+	o := prove.Options{Server: pgtest.Shared(t), Base: 1, Rows: 100, Allow: []string{sqlrewrite.ColumnOrder},
+		Scripts: scripts(t, base, "ALTER TABLE c ALTER COLUMN raw TYPE text USING encode(raw, 'hex'); ALTER TABLE c ADD CHECK (a > 0);")}
+	r, err := prove.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Same() || !strings.Contains(strings.Join(r.Notes, " "), "order of columns") {
+		t.Errorf("%s %+v, notes %v", r.Schema, r.Tables, r.Notes)
+	}
+}
