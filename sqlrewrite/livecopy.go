@@ -31,7 +31,7 @@ func (l *live) withCopies(list []*Statement) []*Statement {
 		}
 		end := l.text(st, c.endSQL())
 		for i, other := range list {
-			if removes(other, c.source) && i > slices.Index(list, st) {
+			if c.endsWith(other) && i > slices.Index(list, st) {
 				if other.node.GetDropStmt() != nil {
 					i++ // the triggers go with their table
 				}
@@ -56,7 +56,7 @@ func copies(list []*Statement) map[*Statement]rowCopy {
 		if ok && taken[c.name()] {
 			return nil // rows of two tables in one: whose row it is can't be told
 		}
-		if ok && slices.ContainsFunc(list[i+1:], func(later *Statement) bool { return removes(later, c.source) }) {
+		if ok && slices.ContainsFunc(list[i+1:], c.endsWith) {
 			found[st], taken[c.name()] = c, true
 		}
 	}
@@ -101,15 +101,23 @@ func primaryKey(list []*Statement, t name) []string {
 	return nil
 }
 
-// removes: the statement takes columns of a table away, or the table.
-func removes(st *Statement, t *pg.RangeVar) bool {
+// endsWith: the statement takes away all that was copied, but for the key: nobody can write the old place from then on.
+func (c rowCopy) endsWith(st *Statement) bool {
 	if d := st.node.GetDropStmt(); d.GetRemoveType() == pg.ObjectType_OBJECT_TABLE {
-		return slices.ContainsFunc(d.Objects, func(o *pg.Node) bool { return nameOf(rangeVar(o)) == nameOf(t) })
+		return slices.ContainsFunc(d.Objects, func(o *pg.Node) bool { return nameOf(rangeVar(o)) == nameOf(c.source) })
 	}
 	a := st.node.GetAlterTableStmt()
-	return a != nil && nameOf(a.Relation) == nameOf(t) && slices.ContainsFunc(a.Cmds, func(n *pg.Node) bool {
-		return n.GetAlterTableCmd().GetSubtype() == pg.AlterTableType_AT_DropColumn
-	})
+	if a == nil || nameOf(a.Relation) != nameOf(c.source) {
+		return false
+	}
+	var gone []string
+	for _, n := range a.Cmds {
+		if cmd := n.GetAlterTableCmd(); cmd.GetSubtype() == pg.AlterTableType_AT_DropColumn {
+			gone = append(gone, cmd.Name)
+		}
+	}
+	key, _ := c.from()
+	return len(gone) > 0 && !slices.ContainsFunc(c.reads(), func(column string) bool { return !slices.Contains(key, column) && !slices.Contains(gone, column) })
 }
 
 // from are the source's columns that the key is made of; false: it is made of something else.
