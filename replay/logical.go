@@ -112,7 +112,12 @@ func (l *Logical) Able(ctx context.Context) error {
 	case free <= 0:
 		return &noSource{fmt.Sprintf("%s has no replication slot left", l.db.Name()), "raise max_replication_slots on it, or drop a slot that nobody reads"}
 	}
-	return nil
+	conn, err := l.db.ConnectReplication(ctx, "capture") // a pooler on the way, or no wal sender left, shows only here
+	if err != nil {
+		return &noSource{fmt.Sprintf("the log of %s can't be read: %v", l.db.Name(), err),
+			"blue.dsn must lead to Postgres itself, not to a pooler; see max_wal_senders and pg_hba.conf on blue"}
+	}
+	return conn.Close(ctx)
 }
 
 // identify has a table log the old values that the profile wants, and remembers what it logged before.
