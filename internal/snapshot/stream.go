@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,14 +56,14 @@ func stream(ctx context.Context, blue, green *session, t transfer) (int64, error
 			if failed != nil || blue.wire.left > 0 {
 				green.cut()
 			}
-			<-answers
+			a = <-answers
 		}
 	}
 	switch {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
-	case err != nil && errors.As(err, new(*otherSideError)):
-		return 0, fmt.Errorf("%s: write to green: %w", t.name, err)
+	case err != nil && errors.As(err, new(*otherSideError)): // green may have said why before it was gone
+		return 0, fmt.Errorf("%s: write to green: %w", t.name, cmp.Or(a.err, err))
 	case err != nil:
 		return 0, fmt.Errorf("%s: read from blue: %w", t.name, err)
 	case a.err != nil:
