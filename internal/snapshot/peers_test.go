@@ -203,9 +203,10 @@ func fillOAuth(b *testing.B, blue *pgserver.Server, dsn string) int {
 
 const oauthRows = `
 SET search_path = public; SET synchronous_commit = off;
-CREATE FUNCTION pg_temp.session(i int, n int) RETURNS text LANGUAGE sql AS $$
-	SELECT '{"sub":"user-' || i || '","client":"app' || i %% 500 || '","extra":"' || string_agg(md5(i::text || n::text || k::text), '-') || '"}'
-	FROM generate_series(1, CASE WHEN i %% 20 = 0 THEN 120 ELSE 28 END) k $$;
+CREATE TEMPORARY TABLE sessions (n int PRIMARY KEY, session text);
+INSERT INTO sessions SELECT i, '{"subject":"user","extra":"' || (SELECT string_agg(md5(i::text || k::text), '-') FROM generate_series(1, CASE WHEN i %% 20 = 0 THEN 120 ELSE 28 END) k) || '"}'
+	FROM generate_series(0, 1999) i;
+CREATE FUNCTION pg_temp.session(i int) RETURNS text STABLE LANGUAGE sql AS $$ SELECT session FROM pg_temp.sessions WHERE n = i %% 2000 $$;
 INSERT INTO oauth_client (id, name, owner) SELECT 'app' || i, 'App ' || i, 'owner' || i FROM generate_series(0, 499) i;
 INSERT INTO oauth_client_details (client_id) SELECT 'app' || i FROM generate_series(0, 499) i;
 INSERT INTO oauth_session (id, subject, remember) SELECT md5('s' || i), 'user-' || i, i %% 3 = 0 FROM generate_series(1, %[1]d) i;
@@ -216,13 +217,13 @@ INSERT INTO oauth_login_request (challenge, verifier, client_id, session_id, sub
 INSERT INTO oauth_login_handled (challenge, subject, was_used, authenticated_at) SELECT md5('l' || i), 'user-' || i, true, now() - i * interval '1 s' FROM generate_series(1, %[1]d) i;
 INSERT INTO oauth_consent_request (challenge, verifier, login_challenge, client_id, subject, requested_scope, request_url)
 	SELECT md5('k' || i), md5('kv' || i), md5('l' || i), 'app' || i %% 500, 'user-' || i, 'openid offline', 'https://auth.example.com/oauth2/auth?state=' || md5('st' || i) FROM generate_series(1, %[1]d) i;
-INSERT INTO oauth_consent_handled (challenge, granted_scope, was_used, session_id_token) SELECT md5('k' || i), 'openid offline', true, pg_temp.session(i, 0) FROM generate_series(1, %[1]d) i;
+INSERT INTO oauth_consent_handled (challenge, granted_scope, was_used, session_id_token) SELECT md5('k' || i), 'openid offline', true, pg_temp.session(i) FROM generate_series(1, %[1]d) i;
 INSERT INTO oauth_code (signature, request_id, client_id, subject, consent_challenge, scope, session_data, active, expires_at)
-	SELECT md5('c' || i), md5('k' || i), 'app' || i %% 500, 'user-' || i, md5('k' || i), 'openid offline', pg_temp.session(i, 1), false, now() FROM generate_series(1, %[1]d) i;
+	SELECT md5('c' || i), md5('k' || i), 'app' || i %% 500, 'user-' || i, md5('k' || i), 'openid offline', pg_temp.session(i + 3), false, now() FROM generate_series(1, %[1]d) i;
 INSERT INTO oauth_access (signature, request_id, client_id, subject, consent_challenge, scope, session_data, expires_at)
-	SELECT md5('a' || n || i), md5('k' || i), 'app' || i %% 500, 'user-' || i, md5('k' || i), 'openid offline', pg_temp.session(i, n), now() + n * interval '1 h' FROM generate_series(1, %[1]d) i, generate_series(1, 2) n;
+	SELECT md5('a' || n || i), md5('k' || i), 'app' || i %% 500, 'user-' || i, md5('k' || i), 'openid offline', pg_temp.session(i + n), now() + n * interval '1 h' FROM generate_series(1, %[1]d) i, generate_series(1, 2) n;
 INSERT INTO oauth_refresh (signature, request_id, client_id, subject, consent_challenge, scope, session_data, active, expires_at)
-	SELECT md5('r' || n || i), md5('k' || i), 'app' || i %% 500, 'user-' || i, md5('k' || i), 'openid offline', pg_temp.session(i, n), n = 3, now() + n * interval '1 h' FROM generate_series(1, %[1]d) i, generate_series(1, 3) n;`
+	SELECT md5('r' || n || i), md5('k' || i), 'app' || i %% 500, 'user-' || i, md5('k' || i), 'openid offline', pg_temp.session(i + n), n = 3, now() + n * interval '1 h' FROM generate_series(1, %[1]d) i, generate_series(1, 3) n;`
 
 // fillPgbench makes pgbench's database, of 50 million bytes more or less.
 func fillPgbench(b *testing.B, blue *pgserver.Server, dsn string) int {
