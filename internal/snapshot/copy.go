@@ -107,6 +107,10 @@ func (c *copying) run(ctx context.Context, green *session) (rows int64, err erro
 		return 0, err
 	}
 	defer a.remove()
+	catalogs, err := catalogSum(ctx, blue.Conn)
+	if err != nil {
+		return 0, err
+	}
 	sum, err := c.preData(ctx, green.Conn, a)
 	if err != nil {
 		return 0, err
@@ -139,7 +143,7 @@ func (c *copying) run(ctx context.Context, green *session) (rows int64, err erro
 	if err := refresh(ctx, blue.Conn, green.Conn); err != nil {
 		return rows, err
 	}
-	if err := c.sameSchema(ctx, sum); err != nil {
+	if err := c.sameSchema(ctx, sum, catalogs); err != nil {
 		return rows, err
 	}
 	return rows, c.finish(ctx, green.Conn)

@@ -2,11 +2,8 @@ package snapshot
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -68,83 +65,6 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 		return fmt.Errorf("the copy: %w", err)
 	}
 	return nil
-}
-
-// preData restores types, functions and bare tables, and returns a sum of blue's whole schema.
-func (c *copying) preData(ctx context.Context, green *pgx.Conn, a *archive) (sum string, err error) {
-	sum, pre, err := a.sum(ctx)
-	if err != nil {
-		return "", err
-	}
-	name := "schema " + sum
-	if c.marks.names[name] {
-		return sum, nil
-	}
-	if c.marks.names["schema"] {
-		return "", schemaChangedError{}
-	}
-	c.meter.say("schema")
-	return sum, pgx.BeginFunc(ctx, green, func(tx pgx.Tx) error {
-		if err := script(ctx, green, pre); err != nil {
-			return fmt.Errorf("restore blue's tables on green: %w", err)
-		}
-		for _, part := range []string{"schema", name} {
-			if _, err := tx.Exec(ctx, mark, part, 0); err != nil {
-				return fmt.Errorf("record the schema: %w", err)
-			}
-		}
-		return nil
-	})
-}
-
-// sameSchema looks whether blue's schema is still the one of the copy: no lock of ours has kept it so.
-func (c *copying) sameSchema(ctx context.Context, sum string) error {
-	blue, snapshot, err := export(ctx, c.Blue.DSN())
-	if err != nil {
-		return err
-	}
-	defer hang(ctx, blue.Conn)
-	a, err := dump(ctx, blue.Conn, c.Blue.DSN(), snapshot, c.BinDir, c.Privileges)
-	if err != nil {
-		return err
-	}
-	defer a.remove()
-	now, _, err := a.sum(ctx)
-	if err == nil && now != sum {
-		err = schemaChangedError{}
-	}
-	return err
-}
-
-// sum is a hash of the archive's SQL, and the SQL of its pre-data section.
-func (a *archive) sum(ctx context.Context) (sum, pre string, err error) {
-	hash := sha256.New()
-	for _, section := range []string{"pre-data", "post-data"} {
-		entries, err := a.entries(ctx, section)
-		if err != nil {
-			return "", "", err
-		}
-		sql, err := a.sql(ctx, entries)
-		if err != nil {
-			return "", "", err
-		}
-		if section == "pre-data" {
-			pre = sql
-		}
-		hash.Write([]byte(withoutComments(sql)))
-	}
-	return hex.EncodeToString(hash.Sum(nil)), pre, nil
-}
-
-// withoutComments takes out the comment lines of a script, which name the dump's time and version.
-func withoutComments(sql string) string {
-	var b strings.Builder
-	for line := range strings.Lines(sql) {
-		if !strings.HasPrefix(line, "--") {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
 }
 
 func schemaOf(p *plan.Profile) string {
