@@ -45,7 +45,7 @@ func (g *Goose) migrateOffline(ctx context.Context, conn *pgx.Conn, dsn string, 
 			n++
 		}
 		if n == 0 {
-			if err := g.asTheyAre(ctx, dsn, files[:1], applied); err != nil {
+			if err := g.asTheyAre(ctx, conn, dsn, files[:1], applied); err != nil {
 				return err
 			}
 			files = files[1:]
@@ -81,8 +81,17 @@ func (g *Goose) joinable(files []file) map[int64]*sqlrewrite.Script {
 	return m
 }
 
-// asTheyAre lets goose run files.
-func (g *Goose) asTheyAre(ctx context.Context, dsn string, files []file, applied Applied) error {
+// vendorRecords: the files are noted in the vendor's own table by what they do themselves, and nowhere else. The database ends
+// as the vendor's command leaves it, without a table that its server doesn't know.
+func (g *Goose) vendorRecords() bool {
+	return g.scripts != nil && g.scripts.Format == sqlrewrite.PopFormat
+}
+
+// asTheyAre runs files one after the other: goose does, or we do as pop would.
+func (g *Goose) asTheyAre(ctx context.Context, conn *pgx.Conn, dsn string, files []file, applied Applied) error {
+	if g.vendorRecords() {
+		return g.asVendor(ctx, conn, files, applied)
+	}
 	db, err := g.open(dsn)
 	if err != nil {
 		return err
@@ -105,10 +114,52 @@ func (g *Goose) asTheyAre(ctx context.Context, dsn string, files []file, applied
 	return nil
 }
 
+// asVendor runs each file in a transaction that it records itself in; one that wants none, statement by statement.
+func (g *Goose) asVendor(ctx context.Context, conn *pgx.Conn, files []file, applied Applied) error {
+	for _, f := range files {
+		i := slices.IndexFunc(g.scripts.Scripts, func(s *sqlrewrite.Script) bool { return s.Target() == f.name })
+		if i < 0 {
+			return &FolderError{File: f.name, Text: "is not among the files that were read", Way: "begin again"}
+		}
+		s, began := g.scripts.Scripts[i], time.Now()
+		var err error
+		if s.NoTransaction {
+			for _, st := range s.Up {
+				if _, err = conn.PgConn().Exec(ctx, st.SQL).ReadAll(); err != nil {
+					break
+				}
+			}
+		} else {
+			err = pgx.BeginFunc(ctx, conn, func(pgx.Tx) error {
+				_, err := conn.PgConn().Exec(ctx, textOf(s)).ReadAll()
+				return err
+			})
+		}
+		if err != nil {
+			return &Error{Version: f.version, File: s.Name, Err: err, Whole: !s.NoTransaction}
+		}
+		if applied != nil {
+			applied(f.version, f.name, time.Since(began))
+		}
+	}
+	return nil
+}
+
+// textOf is a script as one text, its record included.
+func textOf(s *sqlrewrite.Script) string {
+	var b strings.Builder
+	for _, st := range s.Up {
+		b.WriteString(st.SQL + ";\n")
+	}
+	return b.String()
+}
+
 // together runs files whose scripts may share transactions. All their versions are recorded at once, when all is done.
 func (g *Goose) together(ctx context.Context, conn *pgx.Conn, dsn string, files []file, scripts map[int64]*sqlrewrite.Script, applied Applied) error {
-	if err := ensureVersions(ctx, conn); err != nil {
-		return err
+	if !g.vendorRecords() {
+		if err := ensureVersions(ctx, conn); err != nil {
+			return err
+		}
 	}
 	var list []*sqlrewrite.Script
 	for _, f := range files {
@@ -123,7 +174,7 @@ func (g *Goose) together(ctx context.Context, conn *pgx.Conn, dsn string, files 
 		return err
 	}
 	if small && !begun && !g.alwaysArrange {
-		took, err := inOne(ctx, conn, files, list, applied != nil)
+		took, err := g.inOne(ctx, conn, files, list, applied != nil)
 		if err == nil {
 			tellAll(applied, files, func(i int) time.Duration { return took[i] })
 			return nil
@@ -132,7 +183,7 @@ func (g *Goose) together(ctx context.Context, conn *pgx.Conn, dsn string, files 
 			return err
 		}
 		// As they are: either that works, since they don't depend on one transaction, or the error names the file.
-		return g.asTheyAre(ctx, dsn, files, applied)
+		return g.asTheyAre(ctx, conn, dsn, files, applied)
 	}
 	b := &bulk{goose: g, dsn: dsn, files: files, scripts: list, names: map[string]string{}, versions: map[string]int64{}, took: map[string]time.Duration{}}
 	for i, s := range list {
@@ -165,14 +216,12 @@ func (g *Goose) small(ctx context.Context, conn *pgx.Conn) (bool, error) {
 
 // inOne runs the scripts in one transaction: one by one where somebody wants to know how long each takes, else in one go, since
 // a delta is what a switch waits for.
-func inOne(ctx context.Context, conn *pgx.Conn, files []file, scripts []*sqlrewrite.Script, each bool) (took []time.Duration, err error) {
+func (g *Goose) inOne(ctx context.Context, conn *pgx.Conn, files []file, scripts []*sqlrewrite.Script, each bool) (took []time.Duration, err error) {
 	took = make([]time.Duration, len(scripts))
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		var text strings.Builder
 		for i, s := range scripts {
-			for _, st := range s.Up {
-				text.WriteString(st.SQL + ";\n")
-			}
+			text.WriteString(textOf(s))
 			if !each && i < len(scripts)-1 {
 				continue
 			}
@@ -183,7 +232,7 @@ func inOne(ctx context.Context, conn *pgx.Conn, files []file, scripts []*sqlrewr
 			took[i] = time.Since(began)
 			text.Reset()
 		}
-		return recordVersions(ctx, tx, files)
+		return g.recordVersions(ctx, tx, files)
 	})
 	return took, err
 }
@@ -201,7 +250,11 @@ func ensureVersions(ctx context.Context, db postgres.Execer) error {
 	return nil
 }
 
-func recordVersions(ctx context.Context, db postgres.Execer, files []file) error {
+// recordVersions notes files in goose's table, where the vendor has none of its own.
+func (g *Goose) recordVersions(ctx context.Context, db postgres.Execer, files []file) error {
+	if g.vendorRecords() {
+		return nil
+	}
 	const record = `INSERT INTO goose_db_version (version_id, is_applied) SELECT v, true FROM pg_catalog.unnest($1::bigint[]) WITH ORDINALITY u(v, n) ORDER BY n`
 	if _, err := db.Exec(ctx, record, versionsOf(files)); err != nil {
 		return fmt.Errorf("record the versions: %w", err)

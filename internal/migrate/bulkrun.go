@@ -238,7 +238,7 @@ func (b *bulk) finish(ctx context.Context, conn *pgx.Conn) error {
 				return fmt.Errorf("record that %s is done: %w", s.Name, err)
 			}
 		}
-		if err := recordVersions(ctx, tx, b.files); err != nil {
+		if err := b.goose.recordVersions(ctx, tx, b.files); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `DROP TABLE `+BulkTable)
