@@ -19,12 +19,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/migrate"
+	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/prove"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/internal/stage/ports"
+	"github.com/tideover/tideover/plan"
 )
 
 //go:embed testdata/hydra.sql
@@ -256,5 +259,48 @@ func BenchmarkHydraDelta(b *testing.B) {
 		b.ReportMetric(float64(vendor.Milliseconds()), "ms/vendor")
 		b.ReportMetric(float64(ours.Milliseconds()), "ms/ours")
 		b.ReportMetric(ours.Seconds()/vendor.Seconds(), "ours/vendor")
+	}
+}
+
+// TestHydraRulesAndFiles: a copy that is cleaned up, migrated by arranged files and put right is what the oracle expects, which
+// migrates with the files as written.
+func TestHydraRulesAndFiles(t *testing.T) {
+	profile, err := plan.LoadProfile("hydra", ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys, green, bin := hydraFiles(t), pgtest.NewDatabase(t), pgtest.Shared(t).BinDir()
+	var sides [2]*postgres.DB
+	for i, dsn := range []string{hydraBase(t, 300), green} {
+		if sides[i], err = postgres.Open(t.Context(), "test", dsn); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(sides[i].Close)
+	}
+	if _, err := snapshot.Copy(t.Context(), snapshot.Options{Blue: sides[0], Green: sides[1], Profile: profile, BinDir: bin}); err != nil {
+		t.Fatal(err)
+	}
+	rules := cleanup.New(profile.Rules, cleanup.Options{Schema: profile.Schema})
+	conn := connect(t, green)
+	if _, err := rules.Apply(t.Context(), conn, "before"); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrate.NewGoose(fsys, 0, migrate.Arranged()).Migrate(t.Context(), green); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rules.Apply(t.Context(), conn, "after"); err != nil {
+		t.Fatal(err)
+	}
+	expected, drop, err := oracle.Expected(t.Context(), sides[0], sides[1], profile, migrate.NewGoose(fsys, 0, migrate.AsWritten()), rules, bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drop()
+	c, err := oracle.Compare(t.Context(), connect(t, expected), conn, profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Differences) > 0 || c.Rows < 3000 {
+		t.Errorf("%d rows compared; %+v", c.Rows, c.Differences)
 	}
 }
