@@ -79,7 +79,7 @@ func (g *generator) target() thirdparty.Target {
 
 // ready waits for the server: it has just been started.
 func (g *generator) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		var out struct{}

@@ -301,5 +301,6 @@ func randomHex(n int) (string, error) {
 	return hex.EncodeToString(b), nil
 }
 
-// readyWithin bounds the wait for a server that has its schema already.
-const readyWithin = 20 * time.Second
+// readyWithin bounds the wait for a server that has its schema already. Hydra makes its keys first: on a busy machine that takes
+// many seconds.
+const readyWithin = time.Minute

@@ -73,6 +73,8 @@ func (j *judge) request(o *op) {
 	case j.refusedWrite(o):
 		j.refused++
 		return
+	case o.Kind == ListConsents && j.torn(o):
+		return
 	case a.Status == 0 || a.Status >= 500:
 		j.fail(o, "status %d %s", a.Status, a.Error)
 		return

@@ -32,7 +32,9 @@ type Config struct {
 	Refusal Refusal // see Expect
 	// RevokesInVain: the old server acknowledges the revocation of a token that its database has refused. RFC 7009 section
 	// 2.2 has no answer for it. Nobody revokes tokens past the router then.
-	RevokesInVain   bool
+	RevokesInVain bool
+
+	TornLists       bool // see Expect
 	FailuresAllowed bool // see Expect
 	NoSwitch        bool // see Expect
 }
@@ -84,5 +86,5 @@ func set[T comparable](v *T, def T) {
 
 func (c Config) expect() Expect {
 	return Expect{Issuer: c.Issuer, CoalescingExpected: c.RetryRefresh, Coalescing: c.Coalescing, Reuse: c.Reuse,
-		Refusal: c.Refusal, FailuresAllowed: c.FailuresAllowed, NoSwitch: c.NoSwitch}
+		Refusal: c.Refusal, TornLists: c.TornLists, FailuresAllowed: c.FailuresAllowed, NoSwitch: c.NoSwitch}
 }

@@ -63,6 +63,8 @@ type Expect struct {
 	RefreshLifetime time.Duration `json:"refresh_lifetime,omitempty"`
 	// Refusal is how the old server answers when its database refuses a write.
 	Refusal Refusal `json:"refusal"`
+	// TornLists: the server's list of consents is empty, or fails, when one of them goes while it is read.
+	TornLists bool `json:"torn_lists,omitempty"`
 	// Margin is by how much a server's clock and whole-second lifetimes may differ from ours; 0: two seconds.
 	Margin time.Duration `json:"margin,omitempty"`
 	// NoSwitch: this history has no cutover in it, so that none is asked for.
