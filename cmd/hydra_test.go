@@ -282,7 +282,8 @@ func wrong(t *testing.T, conn *pgx.Conn) (n int) {
 // TestHydraRollback switches to 2.3.0, lets clients work and revoke there, and goes back to 1.11.10: every revocation
 // made on 2.3.0 holds on it.
 func TestHydraRollback(t *testing.T) {
-	th := newTheatreOf(t, stage.Hydra, "hydra-2x.yaml", func(c *traffic.Config) { c.Rate = 50 })
+	// Clients wait longer than the cutover's deadline, as they do in a rehearsal.
+	th := newTheatreOf(t, stage.Hydra, "hydra-2x.yaml", func(c *traffic.Config) { c.Rate, c.Timeout = 50, 30*time.Second })
 	edit(t, th.runbook, "command: [hydra,", `command: ["`+th.Commands()["hydra"]+`",`, "    for: 3s", "    for: 10m")
 	watched := 0
 	code, pressed, stderr := th.signal(t, os.Interrupt, func(e journal.Event) bool {
