@@ -67,8 +67,8 @@ bench: setup-tests build hydra hydra-migrations ## measure against peers, side b
 	go test -run '^$$' -tags hydra -bench . -benchtime 1x -timeout 6h ./...
 
 .PHONY: soak
-soak: setup ## 10,000 random histories of capture and replay: hours
-	TIDEOVER_HISTORIES=10000 go test -timeout 24h -run 'TestHistories$$' -v ./replay
+soak: setup ## 10,000 random histories of capture and replay, and a queue of a million changes: hours
+	TIDEOVER_HISTORIES=10000 go test -timeout 24h -run 'TestHistories|TestLongQueue' -v ./replay
 
 .PHONY: clean
 clean: ## remove what was built
