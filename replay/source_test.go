@@ -333,6 +333,44 @@ func TestLogicalIsReadOnce(t *testing.T) {
 	}
 }
 
+// Its connections are cut again and again while it reads: each change comes once.
+func TestLogicalSurvivesCuts(t *testing.T) {
+	t.Parallel()
+	p := newPairOf(t, logical)
+	l := p.config.Source.(*Logical)
+	ctx, cancel := context.WithCancel(t.Context())
+	read := make(chan error, 1)
+	go func() { read <- l.Run(ctx) }()
+	const cut = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'tideover/capture' AND datname = current_database()`
+	cuts := 0
+	for i := range 40 {
+		p.as(t, fmt.Sprintf(`INSERT INTO oauth_client (id) SELECT 'c%d-' || i FROM generate_series(1, 50) i`, i))
+		if i%4 == 3 {
+			var n int
+			if err := p.blue.Pool().QueryRow(t.Context(), cut).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			cuts += n
+		}
+	}
+	if err := l.Sync(t.Context()); err != nil && !passes(err) {
+		t.Fatal(err)
+	}
+	if err := l.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+	if cuts == 0 {
+		t.Error("nothing was cut")
+	}
+	if got := p.text(t, p.blue, `SELECT count(*) || ' ' || count(DISTINCT key) FROM tideover.change`); got != "2000 2000" {
+		t.Errorf("changes and keys: %s, after %d cuts", got, cuts)
+	}
+}
+
 // A row of the outbox that can't be replayed is named, stops nothing but its own transaction, and goes on when mended.
 func TestOutboxRefuses(t *testing.T) {
 	t.Parallel()
