@@ -45,7 +45,7 @@ func (s *snapshotStep) Run(ctx context.Context, p *Progress) error {
 		}
 	}
 	result, err := snapshot.Copy(ctx, snapshot.Options{
-		Blue: s.env.Blue, Green: s.env.Green, Profile: s.env.Profile, Jobs: s.spec.Jobs, Privileges: s.spec.Privileges,
+		Blue: s.env.Blue, Green: s.env.Green, Profile: s.env.Profile, Jobs: s.spec.Jobs, Privileges: s.spec.Privileges, Triggers: s.triggers(),
 		Pace:     snapshot.Pace{MaxRate: int64(s.spec.MaxRate) * 1_000_000, MaxLag: s.spec.MaxLag, MaxActive: s.spec.MaxActive},
 		Progress: func(c snapshot.Progress) { p.show(copyProgress(c)) },
 		PartDone: func(ctx context.Context, part string, rows int64) error {
@@ -61,6 +61,12 @@ func (s *snapshotStep) Run(ctx context.Context, p *Progress) error {
 		}
 	}
 	return p.Figure(ctx, "rows.copied", result.Total)
+}
+
+// triggers says whether triggers record the changes of the profile's tables.
+func (s *snapshotStep) triggers() bool {
+	_, ok := s.env.source().(*replay.Capture)
+	return ok && s.env.Runbook.Step(plan.Capture) != nil && !s.env.Faults.NoCapture
 }
 
 // copyProgress is how far a copy is, as events say it.

@@ -52,7 +52,7 @@ func cutCopy(t *testing.T) (o snapshot.Options, blueDSN, greenDSN string) {
 	t.Helper()
 	blueDSN, greenDSN = pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 	run(t, blueDSN, cutTables)
-	o = snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Chunk: pieces}
+	o = snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Triggers: true, Chunk: pieces}
 	capture(t, o)
 	return o, blueDSN, greenDSN
 }
@@ -143,6 +143,26 @@ func TestCopyDoesNotGoOnWithoutCapture(t *testing.T) {
 	hinted(t, lost)
 }
 
+// Where changes are read from somewhere else than triggers, all that was copied is copied again, at one moment.
+func TestCopyGoesOnWithoutTriggers(t *testing.T) {
+	t.Parallel()
+	o, blueDSN, greenDSN := cutCopy(t)
+	o.Triggers = false
+	if err := replay.NewCapture(o.Blue, o.Profile, replay.Blue).Remove(t.Context(), postgres.Budget{}); err != nil {
+		t.Fatal(err)
+	}
+	afterFirst(&o, func() error { return errors.New("cut") })
+	if _, err := snapshot.Copy(t.Context(), o); err == nil {
+		t.Fatal("no error")
+	}
+	run(t, blueDSN, `DELETE FROM b WHERE id % 3 = 0; UPDATE a SET v = v; INSERT INTO a VALUES (100000, 'late'); INSERT INTO b VALUES (100000, 100000)`)
+	o.PartDone = nil
+	if _, err := snapshot.Copy(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	same(t, blueDSN, greenDSN)
+}
+
 // A table that the profile does not name is copied again as a whole.
 func TestCopyGoesOnWithTablesThatNobodyRecords(t *testing.T) {
 	t.Parallel()
@@ -169,7 +189,7 @@ func TestCopyGoesOnAfterBlueRestarted(t *testing.T) {
 	}
 	greenDSN := pgtest.NewDatabase(t)
 	run(t, blueDSN, cutTables)
-	o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Chunk: pieces}
+	o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Triggers: true, Chunk: pieces}
 	capture(t, o)
 	afterFirst(&o, func() error { return errors.Join(server.Kill(t.Context()), server.Restart(t.Context())) })
 	_, err = snapshot.Copy(t.Context(), o)

@@ -28,8 +28,8 @@ func (e *NotCapturedError) Hint() string {
 // one moment again: unique indexes and foreign keys that hold on blue hold there.
 //
 // The keys that changed since are known, because capture was on before the first snapshot. Their rows are taken off green, and
-// read again from this snapshot. A relation that nobody records is emptied, to be copied again, unless the profile
-// has it captured: then the capture was lost, and the run with it.
+// read again from this snapshot. A relation that no trigger records is emptied, to be copied again, unless one
+// should: then the capture was lost, and the run with it.
 func (c *copying) catchUp(ctx context.Context, blue, green *session, all []relation) error {
 	for _, r := range all {
 		parts := c.marks.parts[r.String()]
@@ -38,7 +38,7 @@ func (c *copying) catchUp(ctx context.Context, blue, green *session, all []relat
 		}
 		c.meter.say("what changed in " + r.String() + " since it was copied")
 		switch {
-		case !recorded(r, parts) && captures(c.Profile, r):
+		case !recorded(r, parts) && c.Triggers && captures(c.Profile, r):
 			return &NotCapturedError{r.String()}
 		case !recorded(r, parts), !r.root && slices.ContainsFunc(parts, func(p markedPart) bool { return p.file != r.file }):
 			if err := forget(ctx, green.Conn, r); err != nil {

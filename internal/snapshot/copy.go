@@ -23,6 +23,9 @@ type Options struct {
 	Privileges  bool          // owners and grants too; their roles must exist on green
 	Chunk       int64         // bytes: a table is copied in pieces of it; default 2 GiB
 	Pace        Pace          // what blue may feel of it
+	// Triggers says that triggers of ours record the changes of the profile's tables: a copy that goes on knows by them
+	// what changed, and is refused where they are not those of then. Without, it copies again what it had.
+	Triggers bool
 
 	// Progress is told how far the copy is, several times a second at most. Calls come one at a time.
 	Progress func(Progress)

@@ -176,7 +176,7 @@ func TestCopyGoesOnAfterItWasCut(t *testing.T) {
 			t.Parallel()
 			blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 			run(t, blueDSN, cutTables)
-			o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Jobs: 2, Chunk: pieces}
+			o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Triggers: true, Jobs: 2, Chunk: pieces}
 			capture(t, o)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -227,7 +227,7 @@ func TestCopyGoesOnAfterTheJournalFailed(t *testing.T) {
 	t.Parallel()
 	blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 	run(t, blueDSN, cutTables)
-	o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Jobs: 1}
+	o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Triggers: true, Jobs: 1}
 	capture(t, o)
 	lost := errors.New("the lease is lost")
 	o.PartDone = func(context.Context, string, int64) error { return lost }

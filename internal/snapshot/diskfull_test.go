@@ -53,7 +53,7 @@ func TestCopyGoesOnAfterGreensDiskWasFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, blueDSN, cutTables)
-	o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Chunk: pieces}
+	o := snapshot.Options{Blue: open(t, "blue", blueDSN), Green: open(t, "green", greenDSN), Profile: cutProfile, Triggers: true, Chunk: pieces}
 	capture(t, o)
 
 	findings, err := preflight.Check(t.Context(), preflight.Options{Blue: o.Blue, Green: o.Green, Profile: cutProfile})

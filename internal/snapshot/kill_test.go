@@ -82,7 +82,7 @@ func child(ctx context.Context, text string) error {
 		return err
 	}
 	defer green.Close()
-	_, err = snapshot.Copy(ctx, snapshot.Options{Blue: blue, Green: green, Profile: profile, Jobs: o.Jobs, Chunk: o.Chunk, BinDir: o.BinDir,
+	_, err = snapshot.Copy(ctx, snapshot.Options{Blue: blue, Green: green, Profile: profile, Triggers: profile != nil, Jobs: o.Jobs, Chunk: o.Chunk, BinDir: o.BinDir,
 		Progress: func(p snapshot.Progress) { fmt.Println(p.Done, p.Note) },
 		PartDone: func(_ context.Context, part string, _ int64) error { _, err := fmt.Println(part); return err }})
 	if err != nil {
