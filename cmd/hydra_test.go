@@ -344,7 +344,7 @@ func TestHydraInPlace(t *testing.T) {
 	if err := migrate.NewGoose(os.DirFS(former), 0, migrate.InFormat("pop")).Migrate(t.Context(), blue); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, blue, `DROP TABLE public.goose_db_version`) // a server's own tool leaves none
+	execute(t, blue, `DROP TABLE IF EXISTS public.goose_db_version`) // a server's own tool leaves none
 	const role = "hydra"
 	for _, sql := range []string{`CREATE ROLE ` + role + ` LOGIN PASSWORD 'word'`, `GRANT ALL ON ALL TABLES IN SCHEMA public TO ` + role} {
 		execute(t, blue, sql)
@@ -361,7 +361,7 @@ func TestHydraInPlace(t *testing.T) {
 	if o.code != 0 {
 		t.Fatalf("exit code %d\n%s", o.code, o.stderr)
 	}
-	execute(t, blue, `DROP TABLE public.goose_db_version`)
+	execute(t, blue, `DROP TABLE IF EXISTS public.goose_db_version`)
 	if is, was := schemaOf(t, blue), schemaOf(t, want); is != was {
 		t.Errorf("the schema is not what the vendor's command makes:\n%s", difference(was, is))
 	}
