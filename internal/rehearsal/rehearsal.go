@@ -66,6 +66,10 @@ func Sizes() map[string]Size {
 			Seed:    seed.Options{Clients: 200, Sessions: 60_000, Offending: true},
 			Clients: 32, Rate: 200, Before: 10 * time.Second, After: 10 * time.Second,
 		},
+		"large": { // to see how long a copy, a migration and a hold take; twenty minutes and more
+			Seed:    seed.Options{Clients: 40, Sessions: 400_000, Offending: true},
+			Clients: 32, Rate: 120, Before: 10 * time.Second, After: 10 * time.Second,
+		},
 	}
 }
 
