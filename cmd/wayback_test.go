@@ -24,7 +24,7 @@ func TestRollbackAfterThePoint(t *testing.T) {
 	aborted, watched := 0, 0
 	code, pressed, stderr := th.signal(t, os.Interrupt, func(e journal.Event) bool {
 		switch {
-		case e.Kind == journal.StepStarted && e.Step == "validate": // seconds before the fence
+		case e.Kind == journal.CutoverPreparing && end == nil: // the fence's triggers are there, and logins are let out before it goes up
 			end = longWrite(t, th.BlueDSN)
 		case e.Kind == journal.CutoverAborted:
 			aborted++

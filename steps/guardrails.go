@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
 )
@@ -215,55 +214,26 @@ func (s *cutoverStep) askGreen(ctx context.Context, base string) error {
 	return nil
 }
 
-// A server's working directory is its data directory (Postgres manual 73.1).
-const (
-	mayRunSQL = `SELECT pg_catalog.pg_has_role(current_user, 'pg_execute_server_program', 'USAGE')`
-	freeSQL   = `CREATE TEMPORARY TABLE tideover_free (line text) ON COMMIT DROP; COPY tideover_free FROM PROGRAM 'df -Pk .'`
-	lineSQL   = `SELECT line FROM tideover_free OFFSET 1 LIMIT 1`
-)
-
 func (s *cutoverStep) diskFree(ctx context.Context, p *Progress) error {
 	if s.spec.MinDisk <= 0 {
 		return nil
 	}
 	for _, db := range []*postgres.DB{s.env.Green, s.env.Blue} {
-		free, known, err := freeMiB(ctx, db)
+		free, known, err := preflight.FreeSpace(ctx, db.Pool())
 		if err != nil {
-			return err
+			return fmt.Errorf("ask %s for its free disk space: %w", db.Name(), err)
 		}
 		if !known {
-			if err := p.Note(ctx, "info", "%s's free disk space was not looked at: our role may not run df there (pg_execute_server_program)", db.Name()); err != nil {
+			if err := p.Note(ctx, "info", "%s's free disk space was not looked at: our role may not run df there (pg_execute_server_program), or its server has none", db.Name()); err != nil {
 				return err
 			}
 			continue
 		}
-		if free < int64(s.spec.MinDisk) {
+		if free >>= 20; free < int64(s.spec.MinDisk) {
 			return &guardError{fmt.Sprintf("%s has %d MiB of free disk space, min_disk is %d", db.Name(), free, s.spec.MinDisk), "make room, then resume"}
 		}
 	}
 	return nil
-}
-
-func freeMiB(ctx context.Context, db *postgres.DB) (free int64, known bool, err error) {
-	var line string
-	err = pgx.BeginFunc(ctx, db.Pool(), func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, mayRunSQL).Scan(&known); err != nil || !known {
-			return err
-		}
-		if _, err := tx.Conn().PgConn().Exec(ctx, freeSQL).ReadAll(); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, lineSQL).Scan(&line)
-	})
-	if err != nil || !known {
-		return 0, false, err
-	}
-	fields := bytes.Fields([]byte(line))
-	if len(fields) < 4 {
-		return 0, false, nil
-	}
-	kib, err := strconv.ParseInt(string(fields[3]), 10, 64)
-	return kib >> 10, err == nil, err
 }
 
 // answering asks every router and participant where it is: all must be on blue, and the routers free.

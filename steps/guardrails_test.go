@@ -17,6 +17,7 @@ import (
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -144,7 +145,7 @@ func TestDiskWithoutPrivilege(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if free, known, err := freeMiB(t.Context(), db); known || err != nil || free != 0 {
+	if free, known, err := preflight.FreeSpace(t.Context(), db.Pool()); known || err != nil || free != 0 {
 		t.Errorf("%d %v %v", free, known, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/report"
 )
 
@@ -27,7 +28,7 @@ func (c *check) space(ctx context.Context) error {
 		return fmt.Errorf("green: %w", err)
 	}
 	need := 2*rows + wal
-	free, known, err := c.free(ctx)
+	free, known, err := FreeSpace(ctx, c.green)
 	if err := lost(ctx, err); err != nil {
 		return fmt.Errorf("green: %w", err)
 	}
@@ -43,23 +44,31 @@ func (c *check) space(ctx context.Context) error {
 	return nil
 }
 
-// free is how many bytes are free where green's database lives, if df says so.
-func (c *check) free(ctx context.Context) (free int64, known bool, err error) {
-	const where = `SELECT coalesce(nullif(pg_catalog.pg_tablespace_location(dattablespace), ''), pg_catalog.current_setting('data_directory'))
+// Beginner is a session or a pool of them.
+type Beginner interface {
+	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
+}
+
+// FreeSpace is how many bytes are free where a database lives, by df on its server. known is false where nobody can say: our role
+// may run no programs there, or the server has no df, as in a container without one.
+func FreeSpace(ctx context.Context, db Beginner) (free int64, known bool, err error) {
+	const mayAsk = `SELECT pg_catalog.pg_has_role(current_user, 'pg_execute_server_program', 'USAGE'),
+		coalesce(nullif(pg_catalog.pg_tablespace_location(dattablespace), ''), pg_catalog.current_setting('data_directory'))
 		FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`
-	tx, err := c.green.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadWrite})
+	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return 0, false, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // the temporary table goes with it
+	var may bool
 	var folder string
-	if err := tx.QueryRow(ctx, where).Scan(&folder); err != nil {
-		return 0, false, err
+	if err := tx.QueryRow(ctx, mayAsk).Scan(&may, &folder); err != nil || !may {
+		return 0, false, cannotSay(err)
 	}
 	program := "df -Pk '" + strings.ReplaceAll(folder, "'", `'\''`) + "'"
 	ask := "CREATE TEMPORARY TABLE tideover_df (line text); COPY pg_temp.tideover_df FROM PROGRAM '" + strings.ReplaceAll(program, "'", "''") + "'"
 	if _, err := tx.Exec(ctx, ask, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return 0, false, err
+		return 0, false, cannotSay(err)
 	}
 	var line string
 	if err := tx.QueryRow(ctx, `SELECT line FROM pg_temp.tideover_df OFFSET 1`).Scan(&line); err != nil {
@@ -71,4 +80,13 @@ func (c *check) free(ctx context.Context) (free int64, known bool, err error) {
 	}
 	kilobytes, err := strconv.ParseInt(fields[3], 10, 64)
 	return kilobytes << 10, err == nil, nil
+}
+
+// cannotSay leaves the errors that are no answer: neither a missing program nor a missing privilege is one.
+func cannotSay(err error) error {
+	switch postgres.Code(err) {
+	case "38000", "42501": // external_routine_exception, insufficient_privilege
+		return nil
+	}
+	return err
 }
