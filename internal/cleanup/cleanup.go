@@ -16,7 +16,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -33,6 +35,8 @@ type Options struct {
 	// SkipRepair leaves out the rules that mend what the vendor's migrations corrupt. It is for tests and for
 	// the demo, which show that validation finds what is then wrong.
 	SkipRepair bool
+	// Timeout is how long one statement may take; 0: as long as it wants, whatever the role's own timeout is.
+	Timeout time.Duration
 }
 
 // Result is what one rule did.
@@ -169,10 +173,10 @@ func (r *Runner) fix(ctx context.Context, tx pgx.Tx, rule plan.Rule, result *Res
 	return err
 }
 
-// use makes the rules' unqualified names mean the server's tables, and lets no timeout of the role cut a long rule.
+// use makes the rules' unqualified names mean the server's tables, and lets no timeout but its own cut a long rule.
 func (r *Runner) use(ctx context.Context, tx pgx.Tx) error {
 	const sql = `SELECT pg_catalog.set_config('search_path', $1, true), pg_catalog.set_config('statement_timeout', $2, true)`
-	timeout := "0"
+	timeout := strconv.FormatInt(r.options.Timeout.Milliseconds(), 10)
 	if _, err := tx.Exec(ctx, sql, pgx.Identifier{r.options.Schema}.Sanitize(), timeout); err != nil {
 		return fmt.Errorf("set the search path: %w", err)
 	}

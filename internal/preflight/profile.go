@@ -150,7 +150,7 @@ func (c *check) rules(ctx context.Context) error {
 			continue
 		}
 		name := "rule " + rule.Name
-		counted, err := cleanup.New([]plan.Rule{rule}, cleanup.Options{Schema: c.schema}).Count(ctx, c.blue, "before")
+		counted, err := cleanup.New([]plan.Rule{rule}, cleanup.Options{Schema: c.schema, Timeout: c.MaxQuery}).Count(ctx, c.blue, "before")
 		if err := lost(ctx, err); err != nil {
 			return fmt.Errorf("blue: %w", err)
 		}
