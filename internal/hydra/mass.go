@@ -23,9 +23,10 @@ func (g *generator) mass(ctx context.Context) error {
 		}
 		for _, c := range copies {
 			// Columns that are not named keep the template's value.
-			sql := fmt.Sprintf(`INSERT INTO %[1]s
-SELECT (jsonb_populate_record(s.t, jsonb_build_object(%[2]s))).* FROM generate_series(1, $2::int) i,
-	LATERAL (SELECT t AS t FROM %[1]s t WHERE %[3]s = $1) s, LATERAL (SELECT ($3::text[])[1 + i %% cardinality($3::text[])] AS client) c`,
+			sql := fmt.Sprintf(`WITH template AS MATERIALIZED (SELECT t AS row FROM %[1]s t WHERE %[3]s = $1)
+INSERT INTO %[1]s
+SELECT copy.* FROM generate_series(1, $2::int) i, template, LATERAL (SELECT ($3::text[])[1 + i %% cardinality($3::text[])] AS client) c,
+	LATERAL jsonb_populate_record(template.row, jsonb_build_object(%[2]s)) copy`,
 				c.table, c.columns, c.where)
 			of := m.consent
 			if c.login {
@@ -67,5 +68,5 @@ var copies = []struct {
 }
 
 // token names a copied token after the one that it is a copy of: a session has several.
-const token = `'signature', md5((s.t).signature || i), 'request_id', md5('consent ' || i), 'challenge_id', md5('consent ' || i),
+const token = `'signature', md5((template.row).signature || i), 'request_id', md5('consent ' || i), 'challenge_id', md5('consent ' || i),
 		'client_id', client, 'subject', 'mass-' || i`
