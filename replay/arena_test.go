@@ -99,7 +99,7 @@ func (a *arena) clear(ctx context.Context) {
 		must(s.Sync(ctx))
 	}
 	_, err = a.blue.Pool().Exec(ctx, `
-TRUNCATE tideover.change RESTART IDENTITY;
+TRUNCATE tideover.change, tideover.captured RESTART IDENTITY;
 UPDATE tideover.capture SET epoch = gen_random_uuid(), applied = 0;
 SELECT setval('tideover.fence', 0)`, pgx.QueryExecModeSimpleProtocol)
 	must(err)

@@ -161,7 +161,7 @@ func TestQueueIsRewrittenUnderABatch(t *testing.T) {
 		}
 		moved++
 		// Those who come meanwhile get the places of the old ones.
-		_, err := p.blue.Pool().Exec(context.Background(), `VACUUM FULL tideover.change`)
+		_, err := p.blue.Pool().Exec(context.Background(), `VACUUM FULL tideover.change, tideover.captured`)
 		p.as(t, `UPDATE oauth_client SET name = 'z'`)
 		return err
 	}
@@ -282,7 +282,7 @@ func (p *pair) settle(t *testing.T) {
 // newest is the highest number in the queue.
 func (p *pair) newest(t *testing.T) (id int64) {
 	t.Helper()
-	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT coalesce(max(id), 0) FROM tideover.change`).Scan(&id); err != nil {
+	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT coalesce(max(id), 0) FROM tideover.recorded`).Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	return id

@@ -44,8 +44,8 @@ type source struct {
 	judge     string
 }
 
-// changeSQL makes the queue. Its rows are written by the server's own transactions, so that each has but one index to
-// enter: that of what is unapplied, by transaction. What is applied is deleted; revocations stay.
+// changeSQL makes the queue, with one index: that of what is unapplied, by transaction. What is applied is deleted;
+// revocations stay.
 const changeSQL = `
 CREATE SCHEMA IF NOT EXISTS tideover;
 CREATE TABLE IF NOT EXISTS tideover.change (
@@ -157,7 +157,14 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 	}
 	err = c.openQueue(ctx, budget, all, found, func(ctx context.Context, tx pgx.Tx) error {
 		for _, s := range found {
-			if _, err := tx.Exec(ctx, functionsSQL(triggersOf(c.side, all[s.table], s)), pgx.QueryExecModeSimpleProtocol); err != nil {
+			shape := 0
+			if c.side == Blue {
+				var err error
+				if shape, err = shapeOf(ctx, tx, s); err != nil {
+					return err
+				}
+			}
+			if _, err := tx.Exec(ctx, functionsSQL(triggersOf(c.side, all[s.table], s, shape)), pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("table %q: %w", s.table, err)
 			}
 		}
@@ -175,7 +182,7 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 	}
 	for _, s := range missing {
 		err := c.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, triggersSQL(all[s.table], triggersOf(c.side, all[s.table], s)), pgx.QueryExecModeSimpleProtocol)
+			_, err := tx.Exec(ctx, triggersSQL(all[s.table], triggersOf(c.side, all[s.table], s, 0)), pgx.QueryExecModeSimpleProtocol)
 			return err
 		})
 		if err != nil {
@@ -191,7 +198,7 @@ func (c *Capture) openQueue(ctx context.Context, budget postgres.Budget, all map
 		if err := alone(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, changeSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := tx.Exec(ctx, changeSQL+intakeSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
 		if err := more(ctx, tx); err != nil {
@@ -259,7 +266,7 @@ func (c *Capture) missing(ctx context.Context, all map[string]*relation, found [
 		return nil, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
 	}
 	return slices.DeleteFunc(slices.Clone(found), func(s source) bool {
-		return !slices.ContainsFunc(triggersOf(c.side, all[s.table], s), func(t trigger) bool {
+		return !slices.ContainsFunc(triggersOf(c.side, all[s.table], s, 0), func(t trigger) bool {
 			return !there[[3]string{s.table, t.name, t.function}]
 		})
 	}), nil
@@ -313,11 +320,12 @@ type Lag struct {
 // Lag reads the queue. Its time grows with the backlog, not with what was applied.
 func (c *Capture) Lag(ctx context.Context) (Lag, error) {
 	const sql = `
-SELECT count(*) FILTER (WHERE parked_at IS NULL), count(*) FILTER (WHERE parked_at IS NOT NULL),
-	coalesce(extract(epoch FROM clock_timestamp() - min(at) FILTER (WHERE parked_at IS NULL)), 0)::float8,
+SELECT queued.n + new.n, queued.parked, coalesce(extract(epoch FROM clock_timestamp() - least(queued.oldest, new.oldest)), 0)::float8,
 	(SELECT applied FROM tideover.capture),
 	(SELECT count(*) FROM tideover.change WHERE kind = 'revoked')
-FROM tideover.change WHERE applied_at IS NULL`
+FROM (SELECT count(*) FILTER (WHERE parked_at IS NULL) AS n, count(*) FILTER (WHERE parked_at IS NOT NULL) AS parked,
+	min(at) FILTER (WHERE parked_at IS NULL) AS oldest FROM tideover.change WHERE applied_at IS NULL) queued,
+	(SELECT count(*) AS n, min(at) AS oldest FROM tideover.captured) new`
 	var l Lag
 	var oldest float64
 	err := c.db.Pool().QueryRow(ctx, sql).Scan(&l.Changes, &l.Parked, &oldest, &l.Applied, &l.Revocations)

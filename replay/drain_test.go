@@ -70,7 +70,7 @@ func TestLongQueueFitsIntoMemory(t *testing.T) {
 func (p *pair) once(t *testing.T) {
 	t.Helper()
 	var left, counted, ledger int64
-	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT count(*), (SELECT applied FROM tideover.capture) FROM tideover.change WHERE applied_at IS NULL`).
+	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT count(*) + (SELECT count(*) FROM tideover.captured), (SELECT applied FROM tideover.capture) FROM tideover.change WHERE applied_at IS NULL`).
 		Scan(&left, &counted); err != nil {
 		t.Fatal(err)
 	}

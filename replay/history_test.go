@@ -295,7 +295,7 @@ func (h *history) verify(ctx context.Context) error {
 		return fmt.Errorf("verification: %+v", v)
 	}
 	var changes, marked, counted int64
-	must(h.blue.Pool().QueryRow(ctx, `SELECT count(*), count(applied_at), (SELECT applied FROM tideover.capture) FROM tideover.change`).
+	must(h.blue.Pool().QueryRow(ctx, `SELECT count(*) + (SELECT count(*) FROM tideover.captured), count(applied_at), (SELECT applied FROM tideover.capture) FROM tideover.change`).
 		Scan(&changes, &marked, &counted))
 	if changes != marked || h.keep && changes != counted {
 		return fmt.Errorf("queue: of %d changes %d are marked and %d counted", changes, marked, counted)

@@ -33,12 +33,6 @@ type Source interface {
 // Able knows of nothing that could be in the way.
 func (c *Capture) Able(context.Context) error { return nil }
 
-// Sync has nothing to do: a trigger has written the change before its transaction is over.
-func (c *Capture) Sync(context.Context) error { return nil }
-
-// Run has nothing to do.
-func (c *Capture) Run(context.Context) error { return nil }
-
 // Refused is always empty: what can't be recorded fails.
 func (c *Capture) Refused(context.Context) ([]string, error) { return nil, nil }
 
@@ -60,10 +54,10 @@ func (e *LostError) Hint() string {
 	return "the side that serves has lost nothing; take the run back with tideover rollback, mend the cause, and begin a new run"
 }
 
-// sync has the source bring what is committed by now. Nothing is in flight with triggers.
+// sync has the source bring what is committed by now: triggers where none is named.
 func (r *Replayer) sync(ctx context.Context) error {
 	if r.Source == nil {
-		return nil
+		return NewCapture(r.Blue, r.Profile, Blue).Sync(ctx)
 	}
 	return r.Source.Sync(ctx)
 }

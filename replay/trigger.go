@@ -16,7 +16,8 @@ BEGIN
 	IF to_regnamespace('tideover') IS NULL THEN
 		RETURN;
 	END IF;
-	DROP TABLE IF EXISTS tideover.change, tideover.capture;
+	DROP VIEW IF EXISTS tideover.recorded;
+	DROP TABLE IF EXISTS tideover.captured, tideover.shape, tideover.change, tideover.capture;
 	FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'tideover'::regnamespace
 		AND (p.proname = 'judge' OR p.proname LIKE 'capture\_%') LOOP
 		EXECUTE 'DROP FUNCTION ' || f;
@@ -34,31 +35,36 @@ type trigger struct {
 // passed says whether the session is ours. A session that has never heard of the setting has NULL.
 const passed = `(pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_catalog.=) 'on')`
 
-// triggersOf makes the triggers of one table.
+// triggersOf makes the triggers of one table, whose rows in the intake have the number shape: blue's write there, and
+// green's, which has few changes to record, into the queue.
 //
-// They are the price of capture, paid by every write of a server that is at work, and most of it is for starting: each
-// expression of PL/pgSQL and each statement in it is made ready anew in every transaction. So a function is one
+// They are the price of capture, paid by every write of a server that is at work: for starting, since each expression of
+// PL/pgSQL and each statement in it is made ready anew in every transaction, and for what is written. So a function is one
 // statement, which asks by itself whether it is wanted; RETURN names a row that is there, since RETURN NULL would be an
-// expression; and what the replayer can work out (that an insert is no revocation) is not written.
+// expression; and what can be worked out later (that an insert is no revocation) is not written.
 //
 // A delete, an update and a truncate come without a kind (judge.go). An update that changes the key is a delete and an
 // insert: the old identity is gone. One that changes nothing is none.
 //
 // A function has no search_path of its own, which would cost more than what it does: so each name in it is qualified,
 // operators too, and it means the same whatever the path of the session that fires it.
-func triggersOf(side Side, r *relation, s source) []trigger {
-	record := func(op, row, kept, where string) string {
-		return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept) SELECT %s, '%s', %s, %s WHERE %s IS NOT TRUE%s;",
-			literal(s.table), op, object(row, s.key), kept, passed, where)
+func triggersOf(side Side, r *relation, s source, shape int) []trigger {
+	write := func(op, row string) string {
+		if side == Blue {
+			return captured(r, s, shape, op, row)
+		}
+		return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept) SELECT %s, '%s', %s, %s", literal(s.table), op, object(row, s.key), kept(row, s.keep))
 	}
-	old := kept("OLD", s.keep)
-	insert, deleted := record("I", "NEW", "NULL", ""), record("D", "OLD", old, "")
+	record := func(op, row, where string) string {
+		return write(op, row) + " WHERE " + passed + " IS NOT TRUE" + where + ";"
+	}
+	insert, deleted := record("I", "NEW", ""), record("D", "OLD", "")
 	moved := insert
 	if side == Green {
 		moved = ""
 	}
 	update := "IF " + moves(r, s.key) + " THEN " + deleted + " " + moved + ` ELSE
-		` + record("U", "OLD", old, " AND NOT OLD OPERATOR(pg_catalog.*=) NEW") + `
+		` + record("U", "OLD", " AND NOT OLD OPERATOR(pg_catalog.*=) NEW") + `
 	END IF;`
 	// A truncate removes rows that an old snapshot doesn't see: those can't be recorded.
 	truncate := `IF ` + passed + ` THEN
@@ -67,8 +73,7 @@ func triggersOf(side Side, r *relation, s source) []trigger {
 	IF NOT (pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[])) THEN
 		RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
 	END IF;
-	INSERT INTO tideover.change (table_name, op, key, kept)
-	SELECT ` + literal(s.table) + `, 'D', ` + object("t", s.key) + `, ` + kept("t", s.keep) + ` FROM ` + r.ident() + ` t;`
+	` + write("D", "t") + ` FROM ` + r.ident() + ` t;`
 
 	name := func(op string) string { return functionName("capture_"+op+"_", s.table) }
 	all := []trigger{

@@ -70,6 +70,9 @@ func verify(ctx context.Context, from, to *postgres.DB, p *plan.Profile, side Si
 	if side == Green {
 		here, there = there, here
 	}
+	if err := NewCapture(from, p, side).Sync(ctx); err != nil {
+		return v, err
+	}
 	err = snapshotOf(ctx, from, schemaOf(p), func(tx pgx.Tx) error {
 		if err := v.leftovers(ctx, tx); err != nil {
 			return err

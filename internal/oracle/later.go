@@ -72,11 +72,11 @@ WHERE k = ANY($1) AND age <= pg_catalog.age($2::text::xid8::xid)`, t.keys(), pgx
 		return nil, err
 	}
 	var captured bool
-	const exists = `SELECT pg_catalog.to_regclass('tideover.change') IS NOT NULL`
+	const exists = `SELECT pg_catalog.to_regclass('tideover.recorded') IS NOT NULL`
 	if err := conn.QueryRow(ctx, exists).Scan(&captured); err != nil || !captured {
 		return found, err
 	}
-	const deleted = `SELECT key::text FROM tideover.change WHERE table_name = $1 AND op = 'D' AND txid >= $2::text::xid8`
+	const deleted = `SELECT key::text FROM tideover.recorded WHERE table_name = $1 AND op = 'D' AND txid >= $2::text::xid8`
 	gone, err := strings1(ctx, conn, deleted, t.name, fmt.Sprint(mark))
 	if err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func recordedKeys(ctx context.Context, blue *pgx.Conn, r relation, since []strin
 	for _, s := range since {
 		late = append(late, "NOT pg_catalog.pg_visible_in_snapshot(h.txid, "+literal(s)+")")
 	}
-	from := fmt.Sprintf("tideover.change h WHERE h.table_name = %s AND (%s)", literal(r.captured), strings.Join(late, " OR "))
+	from := fmt.Sprintf("tideover.recorded h WHERE h.table_name = %s AND (%s)", literal(r.captured), strings.Join(late, " OR "))
 	rows, err := blue.Query(ctx, "SELECT k FROM (SELECT h.key FROM "+from+" LIMIT 1) one, pg_catalog.jsonb_object_keys(one.key) k ORDER BY 1")
 	if err != nil {
 		return nil, "", err

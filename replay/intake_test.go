@@ -1,0 +1,106 @@
+package replay
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+// Some move what is captured while others write, and one rolls back: each change comes into the queue once.
+func TestIntakeIsMovedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	capture := NewCapture(p.blue, p.profile, Blue)
+	var writers, movers sync.WaitGroup
+	done := make(chan struct{})
+	for range 3 {
+		movers.Go(func() {
+			for {
+				if err := capture.Sync(t.Context()); err != nil {
+					t.Error(err)
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for w := range 3 {
+		conn := stranger(t, p.blue)
+		writers.Go(func() {
+			for i := range 100 {
+				end := []string{"COMMIT", "ROLLBACK"}[i%2]
+				sql := fmt.Sprintf(`BEGIN; INSERT INTO oauth_client (id) SELECT 'c%d-%d-' || i FROM generate_series(1, 5) i; %s`, w, i, end)
+				if _, err := conn.PgConn().Exec(t.Context(), sql).ReadAll(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(done)
+	movers.Wait()
+	if err := capture.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const count = `SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || count(DISTINCT key) || ' ' || (SELECT count(*) FROM tideover.captured) FROM tideover.change`
+	if got := p.text(t, p.blue, count); got != "750 750 750 0" {
+		t.Errorf("changes, numbers, keys and what is left: %s", got)
+	}
+}
+
+// Values are recorded as JSON has them, whatever the session's formats are, and after the profile wants others too.
+func TestIntakeKeepsValues(t *testing.T) {
+	t.Parallel()
+	p := &pair{blue: open(t, "blue", newDatabase(t))}
+	exec(t, p.blue, `
+CREATE DOMAIN short AS varchar(9);
+CREATE TABLE thing (d date, "Key" text, u uuid, n numeric, b boolean, at timestamptz, i interval, tags text[], j jsonb, s short, c char(5), f float8, raw bytea,
+	PRIMARY KEY (d, "Key"))`)
+	kept := []string{"u", "n", "b", "at", "i", "tags", "j", "s", "c", "f", "raw"}
+	for _, keep := range [][]string{{"n"}, kept} {
+		p.profile = &plan.Profile{Tables: []plan.Table{{Name: "thing", Keep: keep}}}
+		if err := NewCapture(p.blue, p.profile, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+			t.Fatal(err)
+		}
+		p.as(t, `SET DateStyle = 'SQL, DMY'; SET TimeZone = 'UTC'; INSERT INTO thing VALUES ('2020-02-01', E'a''\\"\n', gen_random_uuid(), 1.50, true,
+			'2020-02-01 00:00:00.5+02', '1 day', '{x,"y z"}', '{"a": [1]}', 'so', 'c', 0.1, '\xff'), ('infinity', '', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+			CREATE TEMP TABLE was AS SELECT to_jsonb(t) AS row FROM thing t; DELETE FROM thing;
+			CREATE TABLE IF NOT EXISTS expected (row jsonb); INSERT INTO expected SELECT row FROM was; DROP TABLE was`)
+		const wrong = `SELECT string_agg(k || ': ' || coalesce(r.v, 'NULL'), ' ') FROM (SELECT (key || coalesce(kept, '{}')) AS o FROM tideover.recorded WHERE op = 'D') c,
+			jsonb_each_text(c.o) r(k, v) WHERE NOT EXISTS (SELECT 1 FROM expected e WHERE e.row ->> 'Key' = c.o ->> 'Key' AND e.row ->> k IS NOT DISTINCT FROM v)`
+		for _, when := range []string{"captured", "moved"} {
+			if got := p.text(t, p.blue, wrong); got != "" {
+				t.Errorf("%s with %v: %s", when, keep, got)
+			}
+			const columns = `SELECT string_agg(DISTINCT (SELECT count(*) FROM jsonb_object_keys(key || coalesce(kept, '{}')))::text, ' ') FROM tideover.recorded WHERE op = 'D'`
+			if got, want := p.text(t, p.blue, columns), fmt.Sprint(2+len(keep)); got != want {
+				t.Errorf("%s with %v: %s columns", when, keep, got)
+			}
+			if err := NewCapture(p.blue, p.profile, Blue).Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exec(t, p.blue, `DELETE FROM tideover.change; DELETE FROM expected`)
+	}
+}
+
+// A change whose shape is unknown is an error, not a loss.
+func TestIntakeLosesNothing(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.as(t, `INSERT INTO oauth_client (id) VALUES ('c')`)
+	exec(t, p.blue, `DELETE FROM tideover.shape`)
+	capture := NewCapture(p.blue, p.profile, Blue)
+	if err := capture.Sync(t.Context()); postgres.Code(err) != "23502" {
+		t.Errorf("got %v", err)
+	}
+	if lag, err := capture.Lag(t.Context()); err != nil || lag.Changes == 0 {
+		t.Errorf("%+v, %v", lag, err)
+	}
+}
