@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,7 +35,7 @@ func (c *counted) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 // has begun: what is held has not been forwarded, so that a balancer may do so.
 func sendAnywhere(ctx context.Context, client *http.Client, replicas []child, id int) error {
 	var err error
-	for i := range 2 * len(replicas) {
+	for i := range 2*len(replicas) - 1 { // behind one front: once
 		r := replicas[(id+i)%len(replicas)]
 		var req *http.Request
 		if req, err = http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.Public+"/oauth2/token", strings.NewReader(fmt.Sprint("id=", id))); err != nil {
@@ -52,10 +55,56 @@ func sendAnywhere(ctx context.Context, client *http.Client, replicas []child, id
 	return err
 }
 
+// balancer starts HAProxy before two replicas, as docs/examples/routers.cfg has it, and returns its URL.
+func balancer(t *testing.T, replicas []child) string {
+	t.Helper()
+	program := "/usr/sbin/haproxy"
+	if found, err := exec.LookPath("haproxy"); err == nil {
+		program = found
+	}
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer front.Close()
+	socket, err := front.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	cmd := exec.Command(program, "-db", "-f", "../../docs/examples/routers.cfg")
+	cmd.ExtraFiles = []*os.File{socket} // becomes 3
+	cmd.Env = append(os.Environ(), "FRONT=fd@3")
+	for i, name := range []string{"A", "B"} {
+		_, port, err := net.SplitHostPort(replicas[i].Control)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Env = append(cmd.Env, "ROUTER_"+name+"="+replicas[i].Public, "CONTROL_"+name+"="+port)
+	}
+	cmd.Stderr = t.Output()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("HAProxy (scripts/setup.sh --tests installs it): %v", err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return front.Addr().String()
+}
+
 // A replica is killed in the hold, and the tool that has ordered it never comes back. Nothing that was held had been
-// forwarded; all of it is answered by blue when the other replica's deadline passes, each request once.
+// forwarded; all of it is answered by blue when the other replica's deadline passes, each request once: with clients that
+// send again themselves, and with HAProxy before clients that don't.
 func TestReplicaIsKilledInTheHold(t *testing.T) {
 	t.Parallel()
+	for _, front := range []string{"clients that try again", "HAProxy"} {
+		t.Run(front, func(t *testing.T) {
+			t.Parallel()
+			replicaIsKilledInTheHold(t, front == "HAProxy")
+		})
+	}
+}
+
+func replicaIsKilledInTheHold(t *testing.T, balanced bool) {
 	blue := &counted{seen: map[string]int{}}
 	server := httptest.NewServer(blue)
 	t.Cleanup(server.Close)
@@ -77,10 +126,14 @@ func TestReplicaIsKilledInTheHold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	fronts := replicas
+	if balanced {
+		fronts = []child{{Addresses: router.Addresses{Public: balancer(t, replicas)}}}
+	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: requests}, Timeout: 30 * time.Second}
 	done := make(chan error, requests)
 	for id := range requests {
-		go func() { done <- sendAnywhere(t.Context(), client, replicas, id) }()
+		go func() { done <- sendAnywhere(t.Context(), client, fronts, id) }()
 	}
 	heldAt := func(i, n int) {
 		t.Helper()
