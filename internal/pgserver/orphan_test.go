@@ -111,6 +111,22 @@ func TestOwnerKilledWhileItStarts(t *testing.T) {
 	}
 }
 
+// The owner is killed in the first moments of its directory, many times: it never has one without a watchdog.
+func TestOwnerKilledAsItMakesItsDirectory(t *testing.T) {
+	t.Parallel()
+	for range 40 {
+		o := startOwner(t, pgserver.Local)
+		o.says(t, "starting")
+		for deadline := time.Now().Add(20 * time.Second); len(o.left()) == 0; {
+			if time.Now().After(deadline) {
+				t.Fatal("the owner makes no directory")
+			}
+		}
+		o.kill(t)
+		eventually(t, "nothing is left", func() bool { return len(o.left()) == 0 })
+	}
+}
+
 // workers lists processes whose command line names the directory.
 func workers(dir string) []string {
 	out, _ := exec.Command("ps", "-A", "-o", "stat=,args=").Output()

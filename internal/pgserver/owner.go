@@ -28,12 +28,17 @@ type owner struct {
 	dog  *exec.Cmd // leader of the process group that everything of this owner joins
 }
 
-// newOwner makes the directory, locks it and starts its watchdog: /bin/sh with the given script, whose $1 is the
-// directory and $2… the further arguments.
+// newOwner starts the watchdog of a directory, then makes and locks the directory: there is no moment at which it
+// exists and nobody would remove it. The watchdog is /bin/sh with the given script, whose $1 is the directory and
+// $2… the further arguments.
 func newOwner(dir string, a account, script string, env []string, args ...string) (_ *owner, err error) {
 	o := &owner{dir: dir}
-	if err := os.Mkdir(o.dir, 0o700); err != nil {
+	if err := o.watch(script, env, args); err != nil {
 		return nil, err
+	}
+	if err := os.Mkdir(o.dir, 0o700); err != nil {
+		_ = o.dog.Process.Kill() // before its pipe ends: the directory is somebody else's
+		return nil, errors.Join(err, o.release())
 	}
 	defer func() {
 		if err != nil {
@@ -46,22 +51,26 @@ func newOwner(dir string, a account, script string, env []string, args ...string
 	if err := a.own(o.dir); err != nil {
 		return nil, fmt.Errorf("hand %s to user %d: %w", o.dir, a.uid, err)
 	}
+	return o, nil
+}
+
+// watch starts the watchdog.
+func (o *owner) watch(script string, env, args []string) error {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.Close()
-	o.pipe = w
 	// No context ends the watchdog: it ends with the pipe.
 	dog := exec.CommandContext(context.Background(), "/bin/sh", append([]string{"-c", script, "tideover-watchdog", o.dir}, args...)...)
 	dog.Stdin, dog.Dir, dog.Env = r, "/", append(os.Environ(), env...)
 	// A group of its own: Ctrl-C in the terminal reaches us and not the servers that we still need.
 	dog.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := dog.Start(); err != nil {
-		return nil, fmt.Errorf("start the watchdog of %s: %w", o.dir, err)
+		return errors.Join(fmt.Errorf("start the watchdog of %s: %w", o.dir, err), w.Close())
 	}
-	o.dog = dog
-	return o, nil
+	o.pipe, o.dog = w, dog
+	return nil
 }
 
 // lockOwner creates the owner file so that no sweep ever sees it unlocked: it gets its name when it is locked.
