@@ -51,7 +51,7 @@ func TestRehearseWithAFaultAtEveryCall(t *testing.T) {
 						t.Errorf("%T: %v", err, err)
 					}
 					if crashed || aborted != nil && aborted.Incomplete != nil {
-						time.Sleep(time.Hour)
+						time.Sleep(time.Hour) // of a synctest bubble: every deadline passes
 					}
 					w.fault = nil
 					w.onSide(Blue)
@@ -66,7 +66,7 @@ func TestRehearseKeepsToTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newScene(t)
 		s := w.cutover(1)
-		s.Replay = func(context.Context) error { time.Sleep(11 * time.Second); return nil }
+		s.Replay = func(context.Context) error { time.Sleep(11 * time.Second); return nil } // of a synctest bubble
 		if _, err := s.Rehearse(t.Context()); !errors.Is(err, ErrDeadline) {
 			t.Errorf("%v", err)
 		}

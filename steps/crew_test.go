@@ -94,15 +94,18 @@ func TestBackgroundFails(t *testing.T) {
 	t.Parallel()
 	m := journaltest.NewMemory()
 	broken, fails := errors.New("green is gone"), true
+	validates := make(chan struct{})
 	replay := &fake{id: "replay"}
 	replay.background = func(ctx context.Context, p *Progress) error {
 		if fails {
+			<-validates // else it may end the run before the next step begins
 			return broken
 		}
 		return nil
 	}
 	steps := []Step{replay, &fake{id: "validate", run: func(ctx context.Context, _ *Progress) error {
 		if fails {
+			close(validates)
 			<-ctx.Done() // the failure behind it ends this step
 			return ctx.Err()
 		}

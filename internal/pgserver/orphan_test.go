@@ -117,6 +117,7 @@ func TestOwnerKilledAsItMakesItsDirectory(t *testing.T) {
 	for range 40 {
 		o := startOwner(t, pgserver.Local)
 		o.says(t, "starting")
+		// Without a pause: the owner is to die as soon after its Mkdir as can be.
 		for deadline := time.Now().Add(20 * time.Second); len(o.left()) == 0; {
 			if time.Now().After(deadline) {
 				t.Fatal("the owner makes no directory")
