@@ -21,6 +21,7 @@ import (
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/prove"
+	"github.com/tideover/tideover/internal/quick"
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
@@ -172,6 +173,7 @@ func again(t *testing.T, r sqlrewrite.Rewritten) {
 // TestSameEnd: the original and the rewritten script end in the same schema and the same rows, both applied by goose.
 // Columns that the original fills differently each time are found by applying it twice.
 func TestSameEnd(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, m := range corpus(t) {
 		t.Run(m.name, func(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/quick"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
@@ -122,6 +123,7 @@ func (e *Env) drained(t *testing.T) {
 }
 
 func TestVerify(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	e := upgraded(t)
 	verify := func(full bool) Verdict {
@@ -163,6 +165,7 @@ func TestVerify(t *testing.T) {
 
 // Once green serves, what its clients change is theirs.
 func TestVerifyAfterTheSwitch(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	e := upgraded(t)
 	e.drained(t)
@@ -208,6 +211,7 @@ DELETE FROM oauth_access WHERE signature = (SELECT min(signature) FROM oauth_acc
 
 // A change that can't be replayed stops the cutover before anybody waits, and the next resume tries it again.
 func TestParkedChangesStopTheCutover(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	e := upgraded(t)
 	if _, err := e.Green.Pool().Exec(t.Context(), `ALTER TABLE oauth_client ADD CONSTRAINT poison CHECK (name <> 'poison')`); err != nil {

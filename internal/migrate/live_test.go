@@ -18,6 +18,7 @@ import (
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/quick"
 )
 
 // childDSN makes this test binary a process that migrates, which a test can kill.
@@ -91,6 +92,7 @@ func TestLiveRunsTheRewritten(t *testing.T) {
 
 // TestKilled kills the migrating process in the middle of a back-fill, then of an index build, and goes on.
 func TestKilled(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	dsn := pgtest.NewDatabase(t)
 	conn := connect(t, dsn)

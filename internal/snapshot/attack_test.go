@@ -17,6 +17,7 @@ import (
 	"github.com/tideover/tideover/internal/pgserver"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/quick"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/replay"
 )
@@ -67,6 +68,7 @@ func hinted(t *testing.T, err error) {
 }
 
 func TestCopyGoesOnAfterATableWasRewritten(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for name, statement := range map[string]string{
 		"vacuum full": `DELETE FROM b WHERE id % 3 = 0; DELETE FROM a WHERE id % 3 = 0; VACUUM FULL a`,
@@ -92,6 +94,7 @@ func TestCopyGoesOnAfterATableWasRewritten(t *testing.T) {
 }
 
 func TestCopyNoticesADifferentSchema(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for name, statement := range map[string]string{
 		"column": `ALTER TABLE a ADD COLUMN late int`, "index": `CREATE INDEX ON b (a)`, "table": `CREATE TABLE late (id int PRIMARY KEY)`,
@@ -145,6 +148,7 @@ func TestCopyDoesNotGoOnWithoutCapture(t *testing.T) {
 
 // Where changes are read from somewhere else than triggers, all that was copied is copied again, at one moment.
 func TestCopyGoesOnWithoutTriggers(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	o, blueDSN, greenDSN := cutCopy(t)
 	o.Triggers = false
@@ -165,6 +169,7 @@ func TestCopyGoesOnWithoutTriggers(t *testing.T) {
 
 // A table that the profile does not name is copied again as a whole.
 func TestCopyGoesOnWithTablesThatNobodyRecords(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	o, blueDSN, greenDSN := cutCopy(t)
 	run(t, blueDSN, `CREATE TABLE unnamed (id int PRIMARY KEY, v text); INSERT INTO unnamed SELECT i, repeat('y', 2000) FROM generate_series(1, 15000) i`)
@@ -181,6 +186,7 @@ func TestCopyGoesOnWithTablesThatNobodyRecords(t *testing.T) {
 }
 
 func TestCopyGoesOnAfterBlueRestarted(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	server := pgtest.NewServer(t, pgserver.Options{Name: "blue", Fsync: true})
 	blueDSN, err := server.CreateDatabase(t.Context(), "blue")
@@ -261,6 +267,7 @@ func (p *proxy) cut() {
 }
 
 func TestCopyGoesOnAfterADroppedConnection(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, side := range []string{"blue", "green"} {
 		t.Run(side, func(t *testing.T) {
@@ -299,6 +306,7 @@ func TestCopyGoesOnAfterADroppedConnection(t *testing.T) {
 }
 
 func TestCopyHoldsWhileBlueIsBusy(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	o, blueDSN, greenDSN := cutCopy(t)
 	sleep, wake := context.WithCancel(t.Context())
@@ -333,6 +341,7 @@ func TestCopyHoldsWhileBlueIsBusy(t *testing.T) {
 }
 
 func TestCopyKeepsToItsRate(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	o, blueDSN, _ := cutCopy(t)
 	var bytes int64
@@ -350,6 +359,7 @@ func TestCopyKeepsToItsRate(t *testing.T) {
 }
 
 func TestCopyOfAHugeRowNeedsLittleMemory(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 	run(t, blueDSN, `CREATE TABLE huge (id int PRIMARY KEY, v text, b bytea); ALTER TABLE huge ALTER v SET STORAGE EXTERNAL;

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/quick"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
@@ -97,6 +98,7 @@ func TestCopyIsBlue(t *testing.T) {
 }
 
 func TestReferenceIsBlue(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 	run(t, blueDSN, features)
@@ -170,6 +172,7 @@ func nobodyWorks(t *testing.T, dsn string) {
 }
 
 func TestCopyGoesOnAfterItWasCut(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, side := range []string{"blue", "green", "process"} {
 		t.Run(side, func(t *testing.T) {
@@ -224,6 +227,7 @@ func TestCopyGoesOnAfterItWasCut(t *testing.T) {
 }
 
 func TestCopyGoesOnAfterTheJournalFailed(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 	run(t, blueDSN, cutTables)
@@ -243,6 +247,7 @@ func TestCopyGoesOnAfterTheJournalFailed(t *testing.T) {
 }
 
 func TestCopyRefusesAnotherSchemaOnResume(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 	run(t, blueDSN, cutTables)

@@ -1,0 +1,12 @@
+// Package quick keeps the quick loop quick.
+package quick
+
+import "testing"
+
+// Skip leaves a test that takes long out of go test -short, which is what make check runs; make test runs all.
+func Skip(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long: make test runs it")
+	}
+}
