@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/quick"
 )
 
 // mutant plays a scenario with the right mechanism, where green must be right, and with one part of it broken, where
@@ -34,7 +35,7 @@ func mutant(t *testing.T, broken hooks, scenario func(t *testing.T, p *pair)) {
 	})
 }
 
-// A number that becomes visible late must not be passed over.
+// A transaction that becomes visible late must not be passed over.
 func TestClaimsAreNoWatermark(t *testing.T) {
 	t.Parallel()
 	mutant(t, hooks{watermark: true}, func(t *testing.T, p *pair) {
@@ -112,6 +113,7 @@ func TestLedgerStopsAZombie(t *testing.T) {
 
 // A crash between green's commit and blue's mark must neither double nor lose anything.
 func TestCrashAtEveryPoint(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, point := range []string{"loaded", "migrated", "staged", "merged", "committed", "marked"} {
 		t.Run(point, func(t *testing.T) {
@@ -231,6 +233,7 @@ func TestSecondReplayerIsRefused(t *testing.T) {
 
 // A row that no rule expects stops itself, not the others; it is named, it stops the verification, and it heals.
 func TestPoisonIsParked(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newSeededPair(t)
 	p.settle(t)
@@ -279,13 +282,13 @@ func (p *pair) settle(t *testing.T) {
 	}
 }
 
-// newest is the highest number in the queue.
-func (p *pair) newest(t *testing.T) (id int64) {
+// newest is the last transaction of which something was captured.
+func (p *pair) newest(t *testing.T) (txid int64) {
 	t.Helper()
-	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT coalesce(max(id), 0) FROM tideover.recorded`).Scan(&id); err != nil {
+	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT coalesce(max(txid::text::bigint), 0) FROM tideover.recorded`).Scan(&txid); err != nil {
 		t.Fatal(err)
 	}
-	return id
+	return txid
 }
 
 // A mistake that every row meets is not the rows' fault: nothing is parked.
@@ -363,6 +366,7 @@ func TestRunKeepsUp(t *testing.T) {
 
 // Close leaves nothing on green's server; what a dead process left goes with the next Prepare or Close.
 func TestScratchDatabasesGo(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newSeededPair(t)
 	r := p.replayer(t)
@@ -411,6 +415,7 @@ func TestScratchDatabasesGo(t *testing.T) {
 
 // What stopped a change may be mended elsewhere than in its row: then it is tried again.
 func TestParkedIsRetried(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newSeededPair(t)
 	p.settle(t)
@@ -435,6 +440,7 @@ func TestParkedIsRetried(t *testing.T) {
 
 // A large transaction that comes in parts is torn by poison in its first part: its deletes wait in the others.
 func TestPoisonInALargeTransaction(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newSeededPair(t)
 	p.settle(t)

@@ -24,8 +24,8 @@ const (
 // Capture records a side's changes in its table tideover.change, in the transaction of the change. A change that can't
 // be recorded fails: nothing is lost.
 //
-// Only keys and the columns that the profile keeps are recorded. Sessions of ours (tideover.pass = on) are not captured,
-// so that what is replayed is not replayed back.
+// Only keys and the columns that the profile keeps are recorded. On green, sessions of ours (tideover.pass = on) are not
+// captured, so that what is replayed is not replayed back.
 type Capture struct {
 	db      *postgres.DB
 	profile *plan.Profile
@@ -122,6 +122,11 @@ func (c *Capture) sources(all map[string]*relation) ([]source, error) {
 		for _, name := range slices.Concat(s.key, s.keep) {
 			if _, ok := r.column(name); !ok {
 				return nil, fmt.Errorf("profile: table %q of %s has no column %q", s.table, c.side, name)
+			}
+		}
+		for _, name := range s.key {
+			if k, _ := r.column(name); !k.notNull {
+				return nil, fmt.Errorf("profile: key column %q of table %q of %s can be NULL, and such a row is not found again: name a key that is NOT NULL", name, s.table, c.side)
 			}
 		}
 	}

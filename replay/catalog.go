@@ -30,6 +30,7 @@ type column struct {
 	plain     bool   // has no equality of its own (json, xml, point): compared as text
 	generated bool   // GENERATED ALWAYS AS (...): can't be written
 	identity  bool   // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
+	notNull   bool
 }
 
 // unique is a unique index. Its keys are SQL expressions over the table's column names.
@@ -73,7 +74,7 @@ SELECT c.relname, a.attname, pg_catalog.format_type(a.atttypid, -1),
 	NOT EXISTS (SELECT 1 FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
 		WHERE m.amname = 'btree' AND o.opcdefault AND (o.opcintype = t.oid OR o.opcintype = t.typbasetype))
 		AND t.typtype NOT IN ('e', 'r', 'm') AND t.typelem = 0 AND t.typname NOT IN ('varchar', 'cidr'),
-	a.attgenerated <> '', a.attidentity = 'a'
+	a.attgenerated <> '', a.attidentity = 'a', a.attnotnull
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -122,7 +123,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	}
 	var name string
 	var c column
-	if _, err := pgx.ForEachRow(rows, []any{&name, &c.name, &c.typ, &c.plain, &c.generated, &c.identity}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &c.name, &c.typ, &c.plain, &c.generated, &c.identity, &c.notNull}, func() error {
 		if found[name] == nil {
 			found[name] = &relation{schema: schema, name: name}
 		}

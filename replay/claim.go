@@ -121,17 +121,14 @@ FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL`
 
 // claimWatermarkSQL is the mistake that claimSQL is not.
 const claimWatermarkSQL = `
-SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, 0::bigint
-FROM tideover.change WHERE id > $1 ORDER BY id`
+SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, txid::text::bigint
+FROM tideover.change c WHERE c.txid > $1::bigint::text::xid8 ORDER BY c.txid, id`
 
 // claim reads changes in the snapshot of tx. truncated says that the snapshot has more.
 func (r *Replayer) claim(ctx context.Context, tx pgx.Tx, limit int) (found []change, truncated bool, err error) {
 	found, head, err := r.oldest(ctx, tx, limit)
 	if err != nil || len(found) == 0 {
 		return nil, false, err
-	}
-	for _, c := range found {
-		r.scanned = max(r.scanned, c.id)
 	}
 	if found, err = r.withParked(ctx, tx, found); err != nil {
 		return nil, false, err
@@ -171,7 +168,9 @@ func (r *Replayer) keyOf(c *change) string {
 // oldest reads about limit changes, and how many of them the limit was for.
 func (r *Replayer) oldest(ctx context.Context, tx pgx.Tx, limit int) ([]change, int64, error) {
 	if r.hooks.watermark {
-		return changes(ctx, tx, claimWatermarkSQL, r.scanned)
+		found, highest, err := changes(ctx, tx, claimWatermarkSQL, r.scanned)
+		r.scanned = max(r.scanned, highest)
+		return found, 0, err
 	}
 	tooMany := wholeFactor*limit + 1
 	found, head, err := changes(ctx, tx, claimSQL, limit, tooMany)

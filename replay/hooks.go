@@ -8,7 +8,7 @@ type hooks struct {
 	scratch func(ctx context.Context) (dsn string, err error) // gives databases of blue's empty schema, and keeps them
 
 	keepApplied   bool // keep applied changes in the queue, to count them
-	watermark     bool // claim above the highest number seen
+	watermark     bool // claim above the highest transaction seen
 	noClosure     bool // bring the changed rows alone
 	noLedger      bool
 	matchOnly     bool // replace by one key, not by every unique one

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,11 +14,16 @@ import (
 )
 
 // What blue's triggers write is no change of the queue yet. The server's own transactions pay for it, so that it is the
-// least that a change can be made of: a narrow row in a table without an index, values without names. We move it into the
-// queue afterwards, where it costs the server's clients nothing.
+// least that a change can be made of: a row of few columns in a table without an index, values without names. We move it
+// into the queue afterwards, where it costs the server's clients nothing.
 
-// intakeSQL makes the table that the triggers write to, and the names of its values. A row's key is its first key
-// column, rest the other ones and then, except for an insert, what the profile keeps. Numbers are the queue's own.
+// intakeSQL makes the table that the triggers write to, and the names of its values.
+//
+// The first element of a captured change is its op and the number of its shape, such as I5; then come the values of the
+// key and, except for an insert, of what the profile keeps. Each column costs as much as calling a function, which is why
+// it is an array. The place in the log (lsn) orders the changes of a row: each is behind the one before, within a
+// transaction too, since a record of the one before lies between them. Unlike a number from a sequence it is there for
+// the asking.
 const intakeSQL = `
 CREATE TABLE IF NOT EXISTS tideover.shape (
 	id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -27,27 +33,29 @@ CREATE TABLE IF NOT EXISTS tideover.shape (
 	UNIQUE (table_name, key, kept)
 );
 CREATE TABLE IF NOT EXISTS tideover.captured (
-	id bigint NOT NULL DEFAULT pg_catalog.nextval('tideover.change_id_seq'),
+	lsn pg_lsn NOT NULL DEFAULT pg_catalog.pg_current_wal_insert_lsn(),
 	at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	txid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-	shape int NOT NULL,
-	op "char" NOT NULL,
-	key text NOT NULL,
-	rest text[]
+	change text[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_insert_threshold = -1);
 -- Nothing ever asks what its values are like, and to find out costs more than to move them.
-ALTER TABLE tideover.captured ALTER id SET STATISTICS 0, ALTER at SET STATISTICS 0, ALTER txid SET STATISTICS 0,
-	ALTER shape SET STATISTICS 0, ALTER op SET STATISTICS 0, ALTER key SET STATISTICS 0, ALTER rest SET STATISTICS 0,
-	REPLICA IDENTITY FULL;
+ALTER TABLE tideover.captured ALTER lsn SET STATISTICS 0, ALTER at SET STATISTICS 0, ALTER txid SET STATISTICS 0,
+	ALTER change SET STATISTICS 0, REPLICA IDENTITY FULL;
 CREATE OR REPLACE VIEW tideover.recorded AS
-SELECT id, at, txid, table_name, op, key, kept FROM tideover.change
+SELECT at, txid, table_name, op, key, kept FROM tideover.change
 UNION ALL
-SELECT ` + namedSQL + ` FROM tideover.captured c LEFT JOIN tideover.shape s ON s.id = c.shape`
+` + namedSQL + `FROM tideover.captured c ` + shapesSQL
 
-// namedSQL is a captured row c, with the names of its shape s, as the queue has it.
-const namedSQL = `c.id, c.at, c.txid, s.table_name, c.op::text,
-	pg_catalog.jsonb_object(s.key, ARRAY[c.key] || c.rest[1:pg_catalog.cardinality(s.key) - 1]),
-	CASE WHEN c.op <> 'I' AND s.kept <> '{}' THEN pg_catalog.jsonb_object(s.kept, c.rest[pg_catalog.cardinality(s.key):]) END`
+// namedSQL is what the queue has of captured changes c, once shapesSQL has found their shapes s. A change without a shape
+// has no name, which the queue refuses.
+const (
+	namedSQL = `SELECT c.at, c.txid, s.table_name, pg_catalog.left(c.change[1], 1) AS op,
+	pg_catalog.jsonb_object(s.key, c.change[2:1 + pg_catalog.cardinality(s.key)]) AS key,
+	CASE WHEN pg_catalog.left(c.change[1], 1) <> 'I' AND s.kept <> '{}'
+		THEN pg_catalog.jsonb_object(s.kept, c.change[2 + pg_catalog.cardinality(s.key):]) END AS kept
+`
+	shapesSQL = `LEFT JOIN tideover.shape s ON s.id = pg_catalog.substr(c.change[1], 2)::int`
+)
 
 // shapeOf gives a table's shape a number, the one that it has already if it was captured like this before.
 func shapeOf(ctx context.Context, tx pgx.Tx, s source) (id int, err error) {
@@ -62,21 +70,17 @@ SELECT id FROM made UNION ALL SELECT id FROM tideover.shape WHERE table_name = $
 	return id, nil
 }
 
-// captured is the SQL that records a change of a row in the intake, without its condition.
+// captured is the SQL that records a change of a row in the intake.
 func captured(r *relation, s source, shape int, op, row string) string {
-	var rest []string
-	columns := s.key[1:]
+	columns := s.key
 	if op != "I" {
-		columns = append(append([]string{}, columns...), s.keep...)
+		columns = slices.Concat(s.key, s.keep)
 	}
+	values := []string{fmt.Sprintf("'%s%d'", op, shape)}
 	for _, c := range columns {
-		rest = append(rest, text(r, row, c))
+		values = append(values, text(r, row, c))
 	}
-	values := "NULL"
-	if len(rest) > 0 {
-		values = "ARRAY[" + strings.Join(rest, ", ") + "]"
-	}
-	return fmt.Sprintf("INSERT INTO tideover.captured (shape, op, key, rest) SELECT %d, '%s', %s, %s", shape, op, text(r, row, s.key[0]), values)
+	return "INSERT INTO tideover.captured (change) SELECT ARRAY[" + strings.Join(values, ", ") + "]"
 }
 
 // text is the SQL of a column's value as text, as the value of a JSON object would be. Most types have but one; the form
@@ -92,17 +96,19 @@ func text(r *relation, row, name string) string {
 }
 
 // Sync moves what the triggers have written into the queue, all of it in one transaction: a claim takes transactions
-// whole. Two that do so at once move each row once.
+// whole. Two that do so at once move each row once. The queue numbers changes in the order of the log; a later Sync only
+// brings such changes of a row as are behind those that an earlier one has brought, since rows are locked by who changes
+// them.
 func (c *Capture) Sync(ctx context.Context) error {
 	if c.side != Blue {
 		return nil // green's triggers write into the queue
 	}
 	const move = `
-WITH c AS (
+WITH moved AS (
 	DELETE FROM tideover.captured RETURNING *
 )
-INSERT INTO tideover.change (id, at, txid, table_name, op, key, kept) OVERRIDING SYSTEM VALUE
-SELECT ` + namedSQL + ` FROM c LEFT JOIN tideover.shape s ON s.id = c.shape`
+INSERT INTO tideover.change (at, txid, table_name, op, key, kept)
+` + namedSQL + `FROM moved c ` + shapesSQL + ` ORDER BY c.lsn`
 	err := pgx.BeginTxFunc(ctx, c.db.Pool(), pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_catalog.set_config('statement_timeout', '0', true)`); err != nil {
 			return err

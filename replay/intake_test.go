@@ -54,6 +54,57 @@ func TestIntakeIsMovedOnce(t *testing.T) {
 	}
 }
 
+// Rows go and come again in many transactions, several times in one, while others move what is captured: the queue has a
+// row's changes in the order in which they were made.
+func TestIntakeKeepsOrder(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	capture := NewCapture(p.blue, p.profile, Blue)
+	p.as(t, `INSERT INTO oauth_client (id) SELECT 'c' || i FROM generate_series(1, 3) i`)
+	var writers, movers sync.WaitGroup
+	done := make(chan struct{})
+	for range 2 {
+		movers.Go(func() {
+			for {
+				if err := capture.Sync(t.Context()); err != nil {
+					t.Error(err)
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 4 {
+		conn := stranger(t, p.blue)
+		writers.Go(func() {
+			for i := range 150 {
+				// Whoever has the lock finds the row, and leaves it.
+				sql := fmt.Sprintf(`BEGIN; SELECT pg_advisory_xact_lock(%d); `, i%3)
+				for range 1 + i%2 {
+					sql += fmt.Sprintf(`DELETE FROM oauth_client WHERE id = 'c%d'; INSERT INTO oauth_client (id) VALUES ('c%[1]d'); `, 1+i%3)
+				}
+				if _, err := conn.PgConn().Exec(t.Context(), sql+"COMMIT").ReadAll(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(done)
+	movers.Wait()
+	if err := capture.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const runs = `SELECT string_agg(k || ' ' || n || ' ' || (ops ~ '^I(DI)+$'), ', ' ORDER BY k) FROM (
+		SELECT key ->> 'id' AS k, count(*) AS n, string_agg(op, '' ORDER BY id) AS ops FROM tideover.change GROUP BY 1) r`
+	if got, want := p.text(t, p.blue, runs), "c1 601 true, c2 601 true, c3 601 true"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 // Values are recorded as JSON has them, whatever the session's formats are, and after the profile wants others too.
 func TestIntakeKeepsValues(t *testing.T) {
 	t.Parallel()

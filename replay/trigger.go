@@ -38,53 +38,56 @@ const passed = `(pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_c
 // triggersOf makes the triggers of one table, whose rows in the intake have the number shape: blue's write there, and
 // green's, which has few changes to record, into the queue.
 //
-// They are the price of capture, paid by every write of a server that is at work: for starting, since each expression of
+// Blue's are the price of capture, paid by every write of a server that is at work: for starting, since each expression of
 // PL/pgSQL and each statement in it is made ready anew in every transaction, and for what is written. So a function is one
-// statement, which asks by itself whether it is wanted; RETURN names a row that is there, since RETURN NULL would be an
-// expression; and what can be worked out later (that an insert is no revocation) is not written.
+// statement that asks nothing; RETURN names a row that is there, since RETURN NULL would be an expression; and what can be
+// worked out later (that an insert is no revocation, that an update has changed nothing) is not asked. What we ourselves
+// write on blue is recorded too: the replay finds nothing to do.
 //
 // A delete, an update and a truncate come without a kind (judge.go). An update that changes the key is a delete and an
-// insert: the old identity is gone. One that changes nothing is none.
+// insert: the old identity is gone. On green one that changes nothing is none.
 //
 // A function has no search_path of its own, which would cost more than what it does: so each name in it is qualified,
 // operators too, and it means the same whatever the path of the session that fires it.
 func triggersOf(side Side, r *relation, s source, shape int) []trigger {
-	write := func(op, row string) string {
-		if side == Blue {
-			return captured(r, s, shape, op, row)
-		}
-		return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept) SELECT %s, '%s', %s, %s", literal(s.table), op, object(row, s.key), kept(row, s.keep))
-	}
-	record := func(op, row, where string) string {
-		return write(op, row) + " WHERE " + passed + " IS NOT TRUE" + where + ";"
-	}
-	insert, deleted := record("I", "NEW", ""), record("D", "OLD", "")
-	moved := insert
-	if side == Green {
-		moved = ""
-	}
-	update := "IF " + moves(r, s.key) + " THEN " + deleted + " " + moved + ` ELSE
-		` + record("U", "OLD", " AND NOT OLD OPERATOR(pg_catalog.*=) NEW") + `
-	END IF;`
 	// A truncate removes rows that an old snapshot doesn't see: those can't be recorded.
-	truncate := `IF ` + passed + ` THEN
-		RETURN NULL;
-	END IF;
-	IF NOT (pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[])) THEN
+	const whole = `IF NOT (pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[])) THEN
 		RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
 	END IF;
-	` + write("D", "t") + ` FROM ` + r.ident() + ` t;`
+	`
+	var inserted, updated, deleted, moved, truncated string
+	from := " FROM " + r.ident() + " t;"
+	if side == Blue {
+		record := func(op, row string) string { return captured(r, s, shape, op, row) }
+		inserted, updated, deleted = record("I", "NEW")+";", record("U", "OLD")+";", record("D", "OLD")+";"
+		moved = deleted + " " + inserted
+		truncated = whole + record("D", "t") + from
+	} else {
+		record := func(op, row string) string { return queued(s, op, row) }
+		updated = record("U", "OLD") + " WHERE " + passed + " IS NOT TRUE AND NOT OLD OPERATOR(pg_catalog.*=) NEW;"
+		deleted = record("D", "OLD") + " WHERE " + passed + " IS NOT TRUE;"
+		moved = deleted
+		truncated = "IF " + passed + " THEN RETURN NULL; END IF;\n\t" + whole + record("D", "t") + from
+	}
+	updated = "IF " + moves(r, s.key) + " THEN " + moved + ` ELSE
+		` + updated + `
+	END IF;`
 
 	name := func(op string) string { return functionName("capture_"+op+"_", s.table) }
 	all := []trigger{
-		{"tideover_capture_update", name("update"), update + " RETURN NEW;", "AFTER UPDATE", "ROW"},
+		{"tideover_capture_update", name("update"), updated + " RETURN NEW;", "AFTER UPDATE", "ROW"},
 		{"tideover_capture_delete", name("delete"), deleted + " RETURN OLD;", "AFTER DELETE", "ROW"},
-		{"tideover_capture_truncate", name("truncate"), truncate + " RETURN NULL;", "BEFORE TRUNCATE", "STATEMENT"},
+		{"tideover_capture_truncate", name("truncate"), truncated + " RETURN NULL;", "BEFORE TRUNCATE", "STATEMENT"},
 	}
 	if side == Blue {
-		all = append(all, trigger{"tideover_capture_insert", name("insert"), insert + " RETURN NEW;", "AFTER INSERT", "ROW"})
+		all = append(all, trigger{"tideover_capture_insert", name("insert"), inserted + " RETURN NEW;", "AFTER INSERT", "ROW"})
 	}
 	return all
+}
+
+// queued is the SQL that records a change of a row in the queue, without its condition.
+func queued(s source, op, row string) string {
+	return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept) SELECT %s, '%s', %s, %s", literal(s.table), op, object(row, s.key), kept(row, s.keep))
 }
 
 // functionsSQL makes the functions of a table's triggers. They run with the rights of who installs them: the server's
