@@ -22,6 +22,9 @@ func (d *decoder) checkSteps(rb *Runbook) {
 			case c.Source != "outbox" && c.Outbox != "":
 				d.add(join(path, "outbox"), "say `source: outbox`, or leave the table out", "counts with source: outbox only")
 			}
+			if _, given := d.places[join(path, "on_error")]; given && c.Source != "triggers" {
+				d.add(join(path, "on_error"), "leave it out: the server's writes don't wait for this source", "counts with source: triggers only")
+			}
 			if _, given := d.places[join(path, "max_wal_mb")]; given && c.Source != "logical" {
 				d.add(join(path, "max_wal_mb"), "leave it out: no slot keeps blue's log", "counts with source: logical only")
 			}

@@ -55,6 +55,8 @@ var runbookFields = map[string]field{
 
 	"CaptureSpec.source": {Doc: "Where changes come from. `triggers`: they record each change in its own transaction. `logical`: a logical replication slot on blue, which needs `wal_level = logical` and a role with REPLICATION. `outbox`: a table that the server writes itself.",
 		Enum: []string{"triggers", "logical", "outbox"}},
+	"CaptureSpec.on_error": {Doc: "With `triggers`: what becomes of a write of the server whose change can't be recorded. `fail`: it fails, too, and nothing is lost. `mark-incomplete`: it goes through, and the run can only be taken back. Each recorded change then takes a savepoint of its own.",
+		Enum: []string{"fail", "mark-incomplete"}},
 	"CaptureSpec.outbox":     {Doc: "With `outbox`: the table, in the profile's schema or with its own."},
 	"CaptureSpec.max_wal_mb": {Doc: "With `logical`: how many MiB of its log blue may have to keep for the slot. Past it the slot is dropped and the run can only be taken back: blue's disk comes first. 0: any."},
 

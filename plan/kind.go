@@ -58,7 +58,7 @@ func setDefaults(v any) {
 	case *CompatViewsSpec:
 		s.Timeout = 2 * time.Hour
 	case *CaptureSpec:
-		s.Source, s.MaxWALMB = "triggers", 10240
+		s.Source, s.OnError, s.MaxWALMB = "triggers", "fail", 10240
 	case *SnapshotSpec:
 		s.Jobs = 2
 	case *ReplaySpec:

@@ -48,6 +48,7 @@ type CompatViewsSpec struct {
 // CaptureSpec begins to record changes on blue.
 type CaptureSpec struct {
 	Source   string `yaml:"source"`     // "triggers", "logical" or "outbox"; default triggers
+	OnError  string `yaml:"on_error"`   // triggers: "fail" or "mark-incomplete"; default fail
 	Outbox   string `yaml:"outbox"`     // outbox: the table that the server writes
 	MaxWALMB int    `yaml:"max_wal_mb"` // logical: MiB of blue's log that the slot may keep; 0: any; default 10240
 }

@@ -22,7 +22,7 @@ const (
 )
 
 // Capture records a side's changes in its table tideover.change, in the transaction of the change. A change that can't
-// be recorded fails: nothing is lost.
+// be recorded fails: nothing is lost. See [Capture.MarkIncomplete] for another choice.
 //
 // Only keys and the columns that the profile keeps are recorded. On green, sessions of ours (tideover.pass = on) are not
 // captured, so that what is replayed is not replayed back.
@@ -30,11 +30,20 @@ type Capture struct {
 	db      *postgres.DB
 	profile *plan.Profile
 	side    Side
+	lenient bool
 }
 
 // NewCapture is the capture of one side.
 func NewCapture(db *postgres.DB, p *plan.Profile, side Side) *Capture {
 	return &Capture{db: db, profile: p, side: side}
+}
+
+// MarkIncomplete is the same capture of blue, installed so that a change that can't be recorded goes through. From then on
+// [Capture.Sync] and [Capture.Installed] return a [*LostError]. It costs the server a savepoint for each change.
+func (c *Capture) MarkIncomplete() *Capture {
+	lenient := *c
+	lenient.lenient = c.side == Blue
+	return &lenient
 }
 
 // source is a table whose changes are recorded.
@@ -169,7 +178,7 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 					return err
 				}
 			}
-			if _, err := tx.Exec(ctx, functionsSQL(triggersOf(c.side, all[s.table], s, shape)), pgx.QueryExecModeSimpleProtocol); err != nil {
+			if _, err := tx.Exec(ctx, functionsSQL(triggersOf(c.side, all[s.table], s, shape), c.lenient), pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("table %q: %w", s.table, err)
 			}
 		}
@@ -224,10 +233,13 @@ func (c *Capture) openQueue(ctx context.Context, budget postgres.Budget, all map
 	return nil
 }
 
-// Installed says whether every table's changes are recorded.
+// Installed says whether every table's changes are recorded. The error is a [*LostError] where some were not.
 func (c *Capture) Installed(ctx context.Context) (bool, error) {
 	there, err := c.there(ctx)
 	if err != nil || !there {
+		return false, err
+	}
+	if err := c.complete(ctx); err != nil {
 		return false, err
 	}
 	all, found, err := c.plan(ctx)

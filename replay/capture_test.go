@@ -92,21 +92,27 @@ func TestCaptureIsJudged(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
-			p.as(t, judgedSession+`; TRUNCATE tideover.captured`)
-			conn := stranger(t, p.blue)
-			for _, sql := range statements(c.sql) {
-				if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			for _, c := range []judgedCase{c, c} {
+				p.as(t, `TRUNCATE oauth_client, oauth_access, oauth_refresh CASCADE; `+judgedSession+`; TRUNCATE tideover.captured, tideover.change`)
+				conn := stranger(t, p.blue)
+				for _, sql := range statements(c.sql) {
+					if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.name == "copy" {
+					if _, err := conn.CopyFrom(t.Context(), pgx.Identifier{"oauth_client"}, []string{"id"}, pgx.CopyFromRows([][]any{{"x"}, {"y"}})); err != nil {
+						t.Fatal(err)
+					}
+					c.want = "I client x\nI client y"
+				}
+				if got := p.lines(t); got != c.want {
+					t.Errorf("captured\n%s\nwant\n%s", got, c.want)
+				}
+				// Again, by triggers that would let a change go through.
+				if err := NewCapture(p.blue, p.profile, Blue).MarkIncomplete().Install(t.Context(), postgres.DefaultBudget()); err != nil {
 					t.Fatal(err)
 				}
-			}
-			if c.name == "copy" {
-				if _, err := conn.CopyFrom(t.Context(), pgx.Identifier{"oauth_client"}, []string{"id"}, pgx.CopyFromRows([][]any{{"x"}, {"y"}})); err != nil {
-					t.Fatal(err)
-				}
-				c.want = "I client x\nI client y"
-			}
-			if got := p.lines(t); got != c.want {
-				t.Errorf("captured\n%s\nwant\n%s", got, c.want)
 			}
 		})
 	}
@@ -296,4 +302,71 @@ func TestWrongJudgeIsRefused(t *testing.T) {
 			p.as(t, `INSERT INTO oauth_client (id) VALUES ('c')`, `DELETE FROM oauth_client`)
 		})
 	}
+}
+
+// By choice, what can't be recorded happens all the same: then the run knows of it for good. A statement that the server
+// itself gives up is no such change.
+func TestCaptureMarksItselfIncomplete(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	capture := NewCapture(p.blue, p.profile, Blue).MarkIncomplete()
+	if err := capture.Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	p.config.Source = capture
+	p.as(t, `INSERT INTO oauth_client (id) VALUES ('c')`)
+	complete := func(when string) {
+		t.Helper()
+		if err := capture.Sync(t.Context()); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	holder, err := stranger(t, p.blue).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Exec(t.Context(), `LOCK TABLE tideover.captured IN SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	conn := stranger(t, p.blue)
+	if _, err := conn.Exec(t.Context(), `SET statement_timeout = '100ms'; UPDATE oauth_client SET name = 'late'`, pgx.QueryExecModeSimpleProtocol); postgres.Code(err) != "57014" {
+		t.Errorf("a statement that takes too long: %v", err)
+	}
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	complete("after a statement that took too long")
+	if _, err := conn.Exec(t.Context(), `RESET statement_timeout`); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, p.blue, `ALTER TABLE tideover.captured ADD CONSTRAINT no_more CHECK (false) NOT VALID`)
+	for _, sql := range []string{`UPDATE oauth_client SET name = 'lost'`, `BEGIN; DELETE FROM oauth_client; ROLLBACK`} {
+		if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	if got := p.text(t, p.blue, `SELECT name FROM oauth_client`); got != "lost" {
+		t.Errorf("the client is %q", got)
+	}
+	exec(t, p.blue, `ALTER TABLE tideover.captured DROP CONSTRAINT no_more`)
+	var lost *LostError
+	if err := capture.Sync(t.Context()); !errors.As(err, &lost) || !strings.Contains(lost.Cause, "2 could not be recorded") {
+		t.Errorf("sync: %v", err)
+	}
+	if err := capture.Install(t.Context(), postgres.DefaultBudget()); err != nil { // changes nothing about what is lost
+		t.Error(err)
+	}
+	if _, err := capture.Installed(t.Context()); !errors.As(err, &lost) {
+		t.Errorf("installed: %v", err)
+	}
+	if _, err := p.replayer(t).Batch(t.Context()); !errors.As(err, &lost) {
+		t.Errorf("batch: %v", err)
+	}
+	if err := capture.Remove(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	if err := capture.Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	complete("in a new run")
 }

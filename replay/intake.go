@@ -41,6 +41,8 @@ CREATE TABLE IF NOT EXISTS tideover.captured (
 -- Nothing ever asks what its values are like, and to find out costs more than to move them.
 ALTER TABLE tideover.captured ALTER lsn SET STATISTICS 0, ALTER at SET STATISTICS 0, ALTER txid SET STATISTICS 0,
 	ALTER change SET STATISTICS 0, REPLICA IDENTITY FULL;
+-- How many changes could not be recorded: a number that stays when their transaction is rolled back, and needs no table.
+CREATE SEQUENCE IF NOT EXISTS tideover.missed;
 CREATE OR REPLACE VIEW tideover.recorded AS
 SELECT at, txid, table_name, op, key, kept FROM tideover.change
 UNION ALL
@@ -98,10 +100,13 @@ func text(r *relation, row, name string) string {
 // Sync moves what the triggers have written into the queue, all of it in one transaction: a claim takes transactions
 // whole. Two that do so at once move each row once. The queue numbers changes in the order of the log; a later Sync only
 // brings such changes of a row as are behind those that an earlier one has brought, since rows are locked by who changes
-// them.
+// them. The error is a [*LostError] where a change was not recorded.
 func (c *Capture) Sync(ctx context.Context) error {
 	if c.side != Blue {
 		return nil // green's triggers write into the queue
+	}
+	if err := c.complete(ctx); err != nil {
+		return err
 	}
 	const move = `
 WITH moved AS (
@@ -121,6 +126,25 @@ INSERT INTO tideover.change (at, txid, table_name, op, key, kept)
 	}
 	if err != nil {
 		return fmt.Errorf("read what was captured on %s: %w", c.db.Name(), err)
+	}
+	return nil
+}
+
+// complete returns a [*LostError] once a change was let through without a record.
+func (c *Capture) complete(ctx context.Context) error {
+	if c.side != Blue {
+		return nil
+	}
+	var missed int64
+	err := c.db.Pool().QueryRow(ctx, `SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM tideover.missed`).Scan(&missed)
+	if postgres.Code(err) == "42P01" {
+		err = errors.Join(ErrNoCapture, err)
+	}
+	if err != nil {
+		return fmt.Errorf("ask whether all was captured on %s: %w", c.db.Name(), err)
+	}
+	if missed > 0 {
+		return &LostError{c.db.Name(), fmt.Sprintf("%d could not be recorded and went through, as on_error: mark-incomplete says; the server's log names the tables", missed)}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ BEGIN
 	END IF;
 	DROP VIEW IF EXISTS tideover.recorded;
 	DROP TABLE IF EXISTS tideover.captured, tideover.shape, tideover.change, tideover.capture;
+	DROP SEQUENCE IF EXISTS tideover.missed;
 	FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'tideover'::regnamespace
 		AND (p.proname = 'judge' OR p.proname LIKE 'capture\_%') LOOP
 		EXECUTE 'DROP FUNCTION ' || f;
@@ -91,12 +92,21 @@ func queued(s source, op, row string) string {
 }
 
 // functionsSQL makes the functions of a table's triggers. They run with the rights of who installs them: the server's
-// role needs none on our schema.
-func functionsSQL(all []trigger) string {
+// role needs none on our schema. Lenient ones let a change that can't be recorded go through, and count it. A cancelled
+// statement is no such change.
+func functionsSQL(all []trigger, lenient bool) string {
+	or := ""
+	if lenient {
+		or = `EXCEPTION WHEN OTHERS THEN
+	PERFORM pg_catalog.nextval('tideover.missed');
+	RAISE LOG 'tideover: a change of table % is not recorded (SQLSTATE %)', TG_TABLE_NAME, SQLSTATE;
+	RETURN NULL;
+`
+	}
 	var sql strings.Builder
 	for _, t := range all {
-		fmt.Fprintf(&sql, "CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $tideover$\nBEGIN\n\t%s\nEND $tideover$;\n",
-			qualified(t.function), t.body)
+		fmt.Fprintf(&sql, "CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $tideover$\nBEGIN\n\t%s\n%sEND $tideover$;\n",
+			qualified(t.function), t.body, or)
 	}
 	return sql.String()
 }

@@ -19,9 +19,14 @@ type captureStep struct {
 func (e *Env) source() replay.Source {
 	e.sourceOnce.Do(func() {
 		p := e.capturedProfile()
-		e.captured = replay.NewCapture(e.Blue, p, replay.Blue)
+		triggers := replay.NewCapture(e.Blue, p, replay.Blue)
+		e.captured = triggers
 		if step := e.Runbook.Step(plan.Capture); step != nil {
 			switch c := step.Config.(*plan.CaptureSpec); c.Source {
+			case "triggers":
+				if c.OnError == "mark-incomplete" {
+					e.captured = triggers.MarkIncomplete()
+				}
 			case "logical":
 				e.captured = replay.NewLogical(e.Blue, p, int64(c.MaxWALMB)<<20)
 			case "outbox":

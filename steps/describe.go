@@ -43,6 +43,9 @@ func describe(spec plan.StepSpec) (does, undo string) {
 		case "outbox":
 			return fmt.Sprintf("takes every change from %s, which the server writes", c.Outbox), "queue dropped"
 		}
+		if c.OnError == "mark-incomplete" {
+			return "installs triggers on blue that record every change, or mark the run as one that can only be taken back", "triggers removed"
+		}
 		return "installs triggers on blue that record every change", "triggers removed"
 	case *plan.SnapshotSpec:
 		return fmt.Sprintf("copies blue into green from one snapshot, %d tables at a time", c.Jobs), "green emptied"
