@@ -119,10 +119,19 @@ func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]prefli
 		o.Green, o.Migrator = e.Green, migrator
 	}
 	findings, err := preflight.Check(ctx, o)
-	if err == nil && e.Runbook.Step(plan.Capture) != nil {
-		if unable := e.source().Able(ctx); unable != nil {
-			findings = append(findings, preflight.Finding{Level: preflight.Fail, Check: "capture", Text: unable.Error(), Hint: hintOf(unable)})
+	if err != nil {
+		return findings, err
+	}
+	unable := func(check string, err error) {
+		if err != nil {
+			findings = append(findings, preflight.Finding{Level: preflight.Fail, Check: check, Text: err.Error(), Hint: hintOf(err)})
 		}
 	}
-	return findings, err
+	if e.Runbook.Step(plan.Capture) != nil {
+		unable("capture", e.source().Able(ctx))
+	}
+	if step := e.Runbook.Step(plan.Snapshot); step != nil {
+		unable("snapshot", paceOf(step.Config.(*plan.SnapshotSpec)).Able(ctx, e.Blue))
+	}
+	return findings, nil
 }

@@ -46,7 +46,7 @@ func (s *snapshotStep) Run(ctx context.Context, p *Progress) error {
 	}
 	result, err := snapshot.Copy(ctx, snapshot.Options{
 		Blue: s.env.Blue, Green: s.env.Green, Profile: s.env.Profile, Jobs: s.spec.Jobs, Privileges: s.spec.Privileges, Triggers: s.triggers(),
-		Pace:     snapshot.Pace{MaxRate: int64(s.spec.MaxRate) * 1_000_000, MaxLag: s.spec.MaxLag, MaxActive: s.spec.MaxActive},
+		Pace:     paceOf(s.spec),
 		Progress: func(c snapshot.Progress) { p.show(copyProgress(c)) },
 		PartDone: func(ctx context.Context, part string, rows int64) error {
 			return p.Checkpoint(ctx, copiedKey+" "+part, rows)
@@ -100,4 +100,9 @@ func (e *greenNotEmptyError) Error() string {
 
 func (e *greenNotEmptyError) Hint() string {
 	return "green must be an empty database: create a new one and name it under green.dsn, or drop what is there"
+}
+
+// paceOf is how much of blue a runbook lets the copy take.
+func paceOf(spec *plan.SnapshotSpec) snapshot.Pace {
+	return snapshot.Pace{MaxRate: int64(spec.MaxRate) * 1_000_000, MaxLag: spec.MaxLag, MaxActive: spec.MaxActive}
 }

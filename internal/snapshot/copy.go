@@ -52,6 +52,9 @@ func Copy(ctx context.Context, o Options) (result Result, err error) {
 	if o.Chunk <= 0 {
 		o.Chunk = chunkDefault
 	}
+	if err := o.Pace.Able(ctx, o.Blue); err != nil {
+		return result, err
+	}
 	c := &copying{Options: o, meter: newMeter(o.Progress)}
 	green, err := c.connectGreen(ctx)
 	if err != nil {

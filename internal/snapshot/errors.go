@@ -26,6 +26,15 @@ func (e *notEmptyError) Hint() string {
 	return "give green an empty database: what is in this one would be mixed up with the copy"
 }
 
+type blindError struct{ name string }
+
+func (e *blindError) Error() string {
+	return fmt.Sprintf("our role on %s does not see other roles' sessions and replicas, which max_lag and max_active go by", e.name)
+}
+func (e *blindError) Hint() string {
+	return "GRANT pg_monitor TO our role on blue, or leave max_lag and max_active out of the runbook"
+}
+
 // ErrSchemaChanged says that blue's schema is another than when the copy began.
 var ErrSchemaChanged = errors.New("blue's schema changed since the copy began")
 

@@ -18,6 +18,21 @@ type Pace struct {
 	MaxActive int           // sessions of others that are at work on blue's database
 }
 
+// Able says whether our role can see what MaxLag and MaxActive go by. Another than this would never make a copy hold.
+func (p Pace) Able(ctx context.Context, blue *postgres.DB) error {
+	if p.MaxLag == 0 && p.MaxActive == 0 {
+		return nil
+	}
+	var sees bool
+	if err := blue.Pool().QueryRow(ctx, `SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')`).Scan(&sees); err != nil {
+		return fmt.Errorf("%s: ask what our role sees: %w", blue.Name(), err)
+	}
+	if !sees {
+		return &blindError{blue.Name()}
+	}
+	return nil
+}
+
 // lookEvery is how often blue is asked how it is.
 const lookEvery = time.Second
 
