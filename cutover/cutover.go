@@ -88,7 +88,7 @@ type Switch struct {
 	Fence        Fencer // blue's
 	Green        Fencer // green's, raised until the switch; nil: none
 
-	Settle  func(context.Context) error // what can be done before anybody waits, so that the hold is short; nil: nothing
+	Settle  func(context.Context) error // what can be done before anybody waits, so that the hold is short, and again where logins were long in leaving; nil: nothing
 	Replay  func(context.Context) error // the last changes; blue is fenced
 	Verify  func(context.Context) error // that all of it is in force on green
 	Pin     func(context.Context) error // remembers green's state at the switch, for the oracle; nil: nothing

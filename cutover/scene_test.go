@@ -26,7 +26,8 @@ type scene struct {
 	blueUntil            time.Time // when blue's opens by itself; zero: never
 	written, replayed    int       // writes of blue, and how many of them green has
 	onGreen, broughtBack int
-	verified             int // written when Verify last said yes
+	verified             int           // written when Verify last said yes
+	logins               time.Duration // how long those under way take
 	events               []journal.Kind
 
 	calls    []string
@@ -137,7 +138,7 @@ func (r fakeRouter) command(ctx context.Context, name string, t Ticket, effect f
 	})
 }
 func (r fakeRouter) Drain(ctx context.Context, t Ticket, _, _ time.Duration) (int, error) {
-	return 0, r.command(ctx, "drain", t, func() error { return nil })
+	return 0, r.command(ctx, "drain", t, func() error { time.Sleep(r.w.logins); return nil }) // of a synctest bubble
 }
 func (r fakeRouter) Hold(ctx context.Context, t Ticket, d time.Duration) error {
 	return r.command(ctx, "hold", t, func() error { r.w.holding, r.w.until = true, time.Now().Add(d); return nil })
@@ -240,6 +241,7 @@ func (w *scene) cutover(term int64) *Switch {
 		Record: func(ctx context.Context, kind journal.Kind, _ any) error {
 			return w.call(ctx, "record "+string(kind), func() error { w.events = append(w.events, kind); return nil })
 		},
+		Settle:      func(ctx context.Context) error { return w.call(ctx, "settle", func() error { return nil }) },
 		DrainLogins: time.Second,
 	}
 	for _, name := range w.names {

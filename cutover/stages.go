@@ -29,7 +29,7 @@ type attempt struct {
 
 // stages is the switch up to the point of no return, in order.
 var stages = []stage{
-	{journal.CutoverPreparing, "preparing", "every participant is asked; new logins wait, those under way may finish; replay is brought as near as it goes", giveBlueBack, "abort", (*Switch).prepare},
+	{journal.CutoverPreparing, "preparing", "every participant is asked; replay is brought as near as it goes; new logins wait, those under way may finish", giveBlueBack, "abort", (*Switch).prepare},
 	{journal.CutoverHolding, "holding", "the router holds writes and logins until forwarded writes are answered; the deadline begins", giveBlueBack, "abort", (*Switch).hold},
 	{journal.CutoverFencing, "fencing", "blue's database refuses writes, until a second past the deadline", giveBlueBack, "abort", (*Switch).fence},
 	{journal.CutoverReplaying, "replaying", "the last changes are brought over", giveBlueBack, "abort", (*Switch).replay},
@@ -76,14 +76,26 @@ func (s *Switch) prepare(ctx context.Context, a *attempt) error {
 	if len(refused) > 0 {
 		return errors.Join(refused...)
 	}
-	if s.DrainLogins > 0 {
-		start := time.Now()
-		left, err := s.Router.Drain(ctx, s.ticket("drain"), s.DrainLogins, s.DrainLogins+s.deadline())
-		a.figures.LoginsLeft, a.figures.DrainMS = left, time.Since(start).Milliseconds()
-		if err != nil {
-			return err
-		}
+	if err := s.settle(ctx); err != nil {
+		return err
 	}
+	if s.DrainLogins == 0 {
+		return nil
+	}
+	start := time.Now() // from here on new logins wait
+	left, err := s.Router.Drain(ctx, s.ticket("drain"), s.DrainLogins, s.DrainLogins+s.deadline())
+	drained := time.Since(start)
+	a.figures.LoginsLeft, a.figures.DrainMS = left, drained.Milliseconds()
+	if err != nil || drained < longDrain {
+		return err
+	}
+	return s.settle(ctx)
+}
+
+// longDrain is how long logins take to be let out if so much has come meanwhile that the hold would be longer for it.
+const longDrain = 500 * time.Millisecond
+
+func (s *Switch) settle(ctx context.Context) error {
 	if s.Settle == nil {
 		return nil
 	}

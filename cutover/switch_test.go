@@ -67,6 +67,22 @@ func callsOf(t *testing.T, f func(w *scene)) []string {
 	return calls
 }
 
+// The replay is brought near before new logins wait. Where those under way took long it is again, before all writes wait.
+func TestSettlesBeforeAnybodyWaits(t *testing.T) {
+	t.Parallel()
+	for logins, want := range map[time.Duration]string{0: "settle drain hold", longDrain: "settle drain settle hold"} {
+		var seen []string
+		for _, name := range callsOf(t, func(w *scene) { w.logins = logins; w.cutover(1).Run(w.t.Context()) }) {
+			if name == "settle" || name == "drain" || name == "hold" {
+				seen = append(seen, name)
+			}
+		}
+		if got := strings.Join(seen, " "); got != want {
+			t.Errorf("logins take %s: %s, want %s", logins, got, want)
+		}
+	}
+}
+
 // Every call fails once, or crashes once, before or after its effect, or hangs. Whatever happens, after at most one
 // Recover everything is on one side.
 func TestSwitchWithAFaultAtEveryCall(t *testing.T) {
