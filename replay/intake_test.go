@@ -9,14 +9,12 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
-// Some move what is captured while others write, and one rolls back: each change comes into the queue once.
-func TestIntakeIsMovedOnce(t *testing.T) {
-	t.Parallel()
-	p := newPair(t)
-	capture := NewCapture(p.blue, p.profile, Blue)
-	var writers, movers sync.WaitGroup
+// move has some move what is captured, over and over, until the function that it returns is called: then all is moved.
+func move(t *testing.T, capture *Capture, some int) (moved func()) {
+	t.Helper()
+	var movers sync.WaitGroup
 	done := make(chan struct{})
-	for range 3 {
+	for range some {
 		movers.Go(func() {
 			for {
 				if err := capture.Sync(t.Context()); err != nil {
@@ -30,6 +28,23 @@ func TestIntakeIsMovedOnce(t *testing.T) {
 			}
 		})
 	}
+	return func() {
+		t.Helper()
+		close(done)
+		movers.Wait()
+		if err := capture.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Some move what is captured while others write, and one rolls back: each change comes into the queue once.
+func TestIntakeIsMovedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	capture := NewCapture(p.blue, p.profile, Blue)
+	var writers sync.WaitGroup
+	moved := move(t, capture, 3)
 	for w := range 3 {
 		conn := stranger(t, p.blue)
 		writers.Go(func() {
@@ -43,11 +58,7 @@ func TestIntakeIsMovedOnce(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	close(done)
-	movers.Wait()
-	if err := capture.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	moved()
 	const count = `SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || count(DISTINCT key) || ' ' || (SELECT count(*) FROM tideover.captured) FROM tideover.change`
 	if got := p.text(t, p.blue, count); got != "750 750 750 0" {
 		t.Errorf("changes, numbers, keys and what is left: %s", got)
@@ -61,22 +72,8 @@ func TestIntakeKeepsOrder(t *testing.T) {
 	p := newPair(t)
 	capture := NewCapture(p.blue, p.profile, Blue)
 	p.as(t, `INSERT INTO oauth_client (id) SELECT 'c' || i FROM generate_series(1, 3) i`)
-	var writers, movers sync.WaitGroup
-	done := make(chan struct{})
-	for range 2 {
-		movers.Go(func() {
-			for {
-				if err := capture.Sync(t.Context()); err != nil {
-					t.Error(err)
-				}
-				select {
-				case <-done:
-					return
-				default:
-				}
-			}
-		})
-	}
+	var writers sync.WaitGroup
+	moved := move(t, capture, 2)
 	for range 4 {
 		conn := stranger(t, p.blue)
 		writers.Go(func() {
@@ -93,11 +90,7 @@ func TestIntakeKeepsOrder(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	close(done)
-	movers.Wait()
-	if err := capture.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	moved()
 	const runs = `SELECT string_agg(k || ' ' || n || ' ' || (ops ~ '^I(DI)+$'), ', ' ORDER BY k) FROM (
 		SELECT key ->> 'id' AS k, count(*) AS n, string_agg(op, '' ORDER BY id) AS ops FROM tideover.change GROUP BY 1) r`
 	if got, want := p.text(t, p.blue, runs), "c1 601 true, c2 601 true, c3 601 true"; got != want {

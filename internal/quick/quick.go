@@ -3,7 +3,8 @@ package quick
 
 import "testing"
 
-// Skip leaves a test that takes long out of go test -short, which is what make check runs; make test runs all.
+// Skip leaves a test that takes long out of go test -short, which is what make check runs. make test and CI never say
+// -short: they skip nothing.
 func Skip(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
