@@ -21,6 +21,10 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
+// onDisk is the TMPDIR with which servers keep their files where the caller wants them, for benchmarks: in memory a commit
+// that is durable costs nothing.
+var onDisk = os.Getenv("TMPDIR")
+
 // useMemory lets the test servers keep their files in memory, where there is room: what a history costs is creating
 // databases, and a busy disk makes that ten times dearer. TMPDIR of the caller wins.
 func useMemory() {
