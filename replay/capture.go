@@ -327,7 +327,7 @@ GROUP BY c.relname`
 // Lag is how far the other side is behind.
 type Lag struct {
 	Changes     int64         // not applied yet
-	Oldest      time.Duration // how long the oldest of them has waited
+	Oldest      time.Duration // how long ago the transaction of the oldest of them began
 	Parked      int64         // could not be applied; they stop the cutover
 	Captured    int64         // all changes so far
 	Applied     int64

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,10 +19,14 @@ import (
 // intakeSQL makes the table that the triggers write to, and the names of its values.
 //
 // The first element of a captured change is its op and the number of its shape, such as I5; then come the values of the
-// key and, except for an insert, of what the profile keeps. Each column costs as much as calling a function, which is why
-// it is an array. The place in the log (lsn) orders the changes of a row: each is behind the one before, within a
-// transaction too, since a record of the one before lies between them. Unlike a number from a sequence it is there for
-// the asking.
+// key and, except for an insert, of what the profile keeps; then, for an update, those of the key as it is now. Each
+// column costs as much as calling a function, which is why it is an array. The columns have no constraints, since to
+// look for them has a price even where there is nothing to be found.
+//
+// The place in the log (lsn) orders the changes of a row: each is behind the one before, within a transaction too, since
+// a record of the one before lies between them. Unlike a number from a sequence it is there for the asking. The moment at
+// which its transaction began (at) says which changes belong together, and costs less than the transaction's number, of
+// which the row itself (xmin) has half.
 const intakeSQL = `
 CREATE TABLE IF NOT EXISTS tideover.shape (
 	id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -33,30 +36,44 @@ CREATE TABLE IF NOT EXISTS tideover.shape (
 	UNIQUE (table_name, key, kept)
 );
 CREATE TABLE IF NOT EXISTS tideover.captured (
-	lsn pg_lsn NOT NULL DEFAULT pg_catalog.pg_current_wal_insert_lsn(),
-	at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	txid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-	change text[] NOT NULL
+	lsn pg_lsn,
+	at timestamptz,
+	change text[]
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_insert_threshold = -1);
 -- Nothing ever asks what its values are like, and to find out costs more than to move them.
-ALTER TABLE tideover.captured ALTER lsn SET STATISTICS 0, ALTER at SET STATISTICS 0, ALTER txid SET STATISTICS 0,
-	ALTER change SET STATISTICS 0, REPLICA IDENTITY FULL;
+ALTER TABLE tideover.captured ALTER lsn SET STATISTICS 0, ALTER at SET STATISTICS 0, ALTER change SET STATISTICS 0,
+	REPLICA IDENTITY FULL;
 -- How many changes could not be recorded: a number that stays when their transaction is rolled back, and needs no table.
 CREATE SEQUENCE IF NOT EXISTS tideover.missed;
 CREATE OR REPLACE VIEW tideover.recorded AS
 SELECT at, txid, table_name, op, key, kept FROM tideover.change
 UNION ALL
-` + namedSQL + `FROM tideover.captured c ` + shapesSQL
+` + namedSQL + `FROM (SELECT *, xmin AS xid FROM tideover.captured) c ` + shapesSQL
 
-// namedSQL is what the queue has of captured changes c, once shapesSQL has found their shapes s. A change without a shape
-// has no name, which the queue refuses.
+// namedSQL is what the queue has of captured changes c, once shapesSQL has found their shapes s and what each of them is
+// in the queue (o): an update that moves a row to another key is a delete and an insert. A change without a shape has no
+// name, which the queue refuses.
+//
+// A transaction's number (txid) is the highest of its rows, in 64 bits: its own, or that of a savepoint within it. Two
+// transactions that began in the same microsecond are taken for one, and are claimed together.
 const (
-	namedSQL = `SELECT c.at, c.txid, s.table_name, pg_catalog.left(c.change[1], 1) AS op,
-	pg_catalog.jsonb_object(s.key, c.change[2:1 + pg_catalog.cardinality(s.key)]) AS key,
-	CASE WHEN pg_catalog.left(c.change[1], 1) <> 'I' AND s.kept <> '{}'
-		THEN pg_catalog.jsonb_object(s.kept, c.change[2 + pg_catalog.cardinality(s.key):]) END AS kept
+	namedSQL = `SELECT c.at, (max(next.number - ((next.number - c.xid::text::bigint) & 4294967295)) OVER (PARTITION BY c.at))::text::xid8 AS txid,
+	s.table_name, o.op, pg_catalog.jsonb_object(s.key, o.key) AS key,
+	CASE WHEN o.op <> 'I' AND s.kept <> '{}' THEN pg_catalog.jsonb_object(s.kept, w.kept) END AS kept
 `
-	shapesSQL = `LEFT JOIN tideover.shape s ON s.id = pg_catalog.substr(c.change[1], 2)::int`
+	shapesSQL = `LEFT JOIN (
+	SELECT id, table_name, key, kept, pg_catalog.cardinality(key) AS k, pg_catalog.cardinality(key) + pg_catalog.cardinality(kept) AS n
+	FROM tideover.shape
+) s ON s.id = pg_catalog.substr(c.change[1], 2)::int
+CROSS JOIN (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS number) next
+CROSS JOIN LATERAL (
+	SELECT pg_catalog.left(c.change[1], 1) AS op, c.change[2:1 + s.k] AS key, c.change[2 + s.k:1 + s.n] AS kept, c.change[2 + s.n:] AS moved
+) w
+CROSS JOIN LATERAL (
+	SELECT w.op, w.key WHERE w.op <> 'U' OR w.key IS NOT DISTINCT FROM w.moved
+	UNION ALL SELECT 'D', w.key WHERE w.op = 'U' AND w.key <> w.moved
+	UNION ALL SELECT 'I', w.moved WHERE w.op = 'U' AND w.key <> w.moved
+) o `
 )
 
 // shapeOf gives a table's shape a number, the one that it has already if it was captured like this before.
@@ -74,15 +91,21 @@ SELECT id FROM made UNION ALL SELECT id FROM tideover.shape WHERE table_name = $
 
 // captured is the SQL that records a change of a row in the intake.
 func captured(r *relation, s source, shape int, op, row string) string {
-	columns := s.key
-	if op != "I" {
-		columns = slices.Concat(s.key, s.keep)
-	}
 	values := []string{fmt.Sprintf("'%s%d'", op, shape)}
-	for _, c := range columns {
-		values = append(values, text(r, row, c))
+	add := func(row string, columns []string) {
+		for _, c := range columns {
+			values = append(values, text(r, row, c))
+		}
 	}
-	return "INSERT INTO tideover.captured (change) SELECT ARRAY[" + strings.Join(values, ", ") + "]"
+	add(row, s.key)
+	if op != "I" {
+		add(row, s.keep)
+	}
+	if op == "U" {
+		add("NEW", s.key)
+	}
+	return "INSERT INTO tideover.captured (lsn, at, change) SELECT pg_catalog.pg_current_wal_insert_lsn(), CURRENT_TIMESTAMP, ARRAY[" +
+		strings.Join(values, ", ") + "]"
 }
 
 // text is the SQL of a column's value as text, as the value of a JSON object would be. Most types have but one; the form
@@ -110,10 +133,10 @@ func (c *Capture) Sync(ctx context.Context) error {
 	}
 	const move = `
 WITH moved AS (
-	DELETE FROM tideover.captured RETURNING *
+	DELETE FROM tideover.captured RETURNING *, xmin AS xid
 )
 INSERT INTO tideover.change (at, txid, table_name, op, key, kept)
-` + namedSQL + `FROM moved c ` + shapesSQL + ` ORDER BY c.lsn`
+` + namedSQL + `FROM moved c ` + shapesSQL + `ORDER BY c.lsn, o.op`
 	err := pgx.BeginTxFunc(ctx, c.db.Pool(), pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_catalog.set_config('statement_timeout', '0', true)`); err != nil {
 			return err

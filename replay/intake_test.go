@@ -134,17 +134,85 @@ CREATE TABLE thing (d date, "Key" text, u uuid, n numeric, b boolean, at timesta
 	}
 }
 
+// A row that gets another key is one that goes and one that comes, in this order; what is kept is of the one that goes.
+func TestIntakeSeesRowsMove(t *testing.T) {
+	t.Parallel()
+	p := &pair{blue: open(t, "blue", newDatabase(t))}
+	exec(t, p.blue, `CREATE TABLE thing (a int, b text, v text, PRIMARY KEY (a, b))`)
+	p.profile = &plan.Profile{Tables: []plan.Table{{Name: "thing", Keep: []string{"v"}}}}
+	capture := NewCapture(p.blue, p.profile, Blue)
+	if err := capture.Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	p.as(t, `INSERT INTO thing VALUES (1, 'x', 'v1'), (2, 'x', NULL); UPDATE thing SET v = 'v2' WHERE a = 2; UPDATE thing SET b = 'y', v = 'v3';
+		INSERT INTO thing VALUES (1, 'y', 'new') ON CONFLICT (a, b) DO UPDATE SET a = 9`)
+	const want = `I [1, "x"] | I [2, "x"] | U [2, "x"] | D [1, "x"] v1 | I [1, "y"] | D [2, "x"] v2 | I [2, "y"] | D [1, "y"] v3 | I [9, "y"]`
+	const recorded = `SELECT string_agg(concat_ws(' ', op, jsonb_build_array((key ->> 'a')::int, key ->> 'b'), kept ->> 'v'), ' | ' ORDER BY %s) FROM tideover.%s`
+	if got := p.text(t, p.blue, `SELECT count(*)::text FROM tideover.recorded`); got != "9" {
+		t.Errorf("%s changes", got)
+	}
+	if err := capture.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.text(t, p.blue, fmt.Sprintf(recorded, "id", "change")); got != want {
+		t.Errorf("got\n%s, want\n%s", got, want)
+	}
+}
+
+// All changes of a transaction have one number, whether they were made within savepoints or not, and that of one which a
+// snapshot does not see is not lower than the snapshot's xmin. So does who reads the intake know what came later.
+func TestIntakeKnowsTransactions(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	capture := NewCapture(p.blue, p.profile, Blue)
+	conn := stranger(t, p.blue)
+	run := func(sql string) {
+		t.Helper()
+		if _, err := conn.PgConn().Exec(t.Context(), sql).ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`BEGIN; SAVEPOINT a; INSERT INTO oauth_client (id) VALUES ('in a'); SAVEPOINT b; INSERT INTO oauth_client (id) VALUES ('in b'); RELEASE b; RELEASE a`)
+	snapshot := p.text(t, p.blue, `SELECT pg_current_snapshot()::text`)
+	run(`INSERT INTO oauth_client (id) VALUES ('outside'); COMMIT`)
+	p.as(t, `INSERT INTO oauth_client (id) VALUES ('after')`)
+	numbers := `SELECT string_agg(names, ' | ' ORDER BY txid) FROM (
+		SELECT txid, string_agg(key ->> 'id', ', ' ORDER BY key ->> 'id') || CASE WHEN txid < pg_snapshot_xmin('` + snapshot + `') THEN ' seen' ELSE '' END AS names
+		FROM tideover.recorded WHERE key ->> 'id' ~ 'in|outside|after' GROUP BY txid) r`
+	for _, when := range []string{"captured", "moved"} {
+		if got, want := p.text(t, p.blue, numbers), "in a, in b, outside | after"; got != want {
+			t.Errorf("%s: %s", when, got)
+		}
+		const epoch = `SELECT bool_and(txid < pg_snapshot_xmax(pg_current_snapshot()))::text FROM tideover.recorded`
+		if got := p.text(t, p.blue, epoch); got != "true" {
+			t.Errorf("%s: numbers of transactions that are still to come", when)
+		}
+		if err := capture.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A change whose shape is unknown is an error, not a loss.
 func TestIntakeLosesNothing(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	p.as(t, `INSERT INTO oauth_client (id) VALUES ('c')`)
-	exec(t, p.blue, `DELETE FROM tideover.shape`)
-	capture := NewCapture(p.blue, p.profile, Blue)
-	if err := capture.Sync(t.Context()); postgres.Code(err) != "23502" {
-		t.Errorf("got %v", err)
-	}
-	if lag, err := capture.Lag(t.Context()); err != nil || lag.Changes == 0 {
-		t.Errorf("%+v, %v", lag, err)
+	for _, sql := range []string{`INSERT INTO oauth_client (id) VALUES ('d')`, `UPDATE oauth_client SET owner = 'o'`, `UPDATE oauth_client SET id = 'd'`, `DELETE FROM oauth_client`} {
+		t.Run(sql, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			p.as(t, `INSERT INTO oauth_client (id) VALUES ('c')`)
+			capture := NewCapture(p.blue, p.profile, Blue)
+			if err := capture.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			p.as(t, sql)
+			exec(t, p.blue, `DELETE FROM tideover.shape`)
+			if err := capture.Sync(t.Context()); postgres.Code(err) != "23502" {
+				t.Errorf("got %v", err)
+			}
+			if lag, err := capture.Lag(t.Context()); err != nil || lag.Changes == 0 {
+				t.Errorf("%+v, %v", lag, err)
+			}
+		})
 	}
 }

@@ -46,7 +46,7 @@ const passed = `(pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_c
 // write on blue is recorded too: the replay finds nothing to do.
 //
 // A delete, an update and a truncate come without a kind (judge.go). An update that changes the key is a delete and an
-// insert: the old identity is gone. On green one that changes nothing is none.
+// insert, since the old identity is gone: on blue the queue makes it so. On green one that changes nothing is none.
 //
 // A function has no search_path of its own, which would cost more than what it does: so each name in it is qualified,
 // operators too, and it means the same whatever the path of the session that fires it.
@@ -56,23 +56,19 @@ func triggersOf(side Side, r *relation, s source, shape int) []trigger {
 		RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
 	END IF;
 	`
-	var inserted, updated, deleted, moved, truncated string
+	var inserted, updated, deleted, truncated string
 	from := " FROM " + r.ident() + " t;"
 	if side == Blue {
 		record := func(op, row string) string { return captured(r, s, shape, op, row) }
 		inserted, updated, deleted = record("I", "NEW")+";", record("U", "OLD")+";", record("D", "OLD")+";"
-		moved = deleted + " " + inserted
 		truncated = whole + record("D", "t") + from
 	} else {
 		record := func(op, row string) string { return queued(s, op, row) }
 		updated = record("U", "OLD") + " WHERE " + passed + " IS NOT TRUE AND NOT OLD OPERATOR(pg_catalog.*=) NEW;"
 		deleted = record("D", "OLD") + " WHERE " + passed + " IS NOT TRUE;"
-		moved = deleted
+		updated = "IF " + moves(r, s.key) + " THEN " + deleted + " ELSE " + updated + " END IF;"
 		truncated = "IF " + passed + " THEN RETURN NULL; END IF;\n\t" + whole + record("D", "t") + from
 	}
-	updated = "IF " + moves(r, s.key) + " THEN " + moved + ` ELSE
-		` + updated + `
-	END IF;`
 
 	name := func(op string) string { return functionName("capture_"+op+"_", s.table) }
 	all := []trigger{

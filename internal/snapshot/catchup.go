@@ -105,11 +105,12 @@ func (c *copying) catchUpWith(ctx context.Context, blue, green *session, r relat
 }
 
 // recordedKeys is the SQL of the keys of r's rows that changed after some snapshots, and the columns it returns: none
-// where nothing did.
+// where nothing did. Whatever a snapshot may not have seen counts: a change may have the number of a savepoint, of which
+// a snapshot does not say whether it sees it.
 func recordedKeys(ctx context.Context, blue *pgx.Conn, r relation, since []string) (key []string, sql string, err error) {
 	var late []string
 	for _, s := range since {
-		late = append(late, "NOT pg_catalog.pg_visible_in_snapshot(h.txid, "+literal(s)+")")
+		late = append(late, "h.txid >= "+literal(oldest(s))+"::pg_catalog.xid8")
 	}
 	from := fmt.Sprintf("tideover.recorded h WHERE h.table_name = %s AND (%s)", literal(r.captured), strings.Join(late, " OR "))
 	rows, err := blue.Query(ctx, "SELECT k FROM (SELECT h.key FROM "+from+" LIMIT 1) one, pg_catalog.jsonb_object_keys(one.key) k ORDER BY 1")
@@ -129,10 +130,16 @@ func recordedKeys(ctx context.Context, blue *pgx.Conn, r relation, since []strin
 func rewrittenKeys(r relation, since []string) string {
 	var late []string
 	for _, s := range since {
-		oldest, _, _ := strings.Cut(s, ":") // a pg_snapshot is xmin:xmax:…, in 64 bits of which a row has the lower 32
-		late = append(late, fmt.Sprintf("pg_catalog.age(t.xmin) <= pg_catalog.age(%s::pg_catalog.xid8::pg_catalog.xid)", literal(oldest)))
+		late = append(late, fmt.Sprintf("pg_catalog.age(t.xmin) <= pg_catalog.age(%s::pg_catalog.xid8::pg_catalog.xid)", literal(oldest(s))))
 	}
 	return fmt.Sprintf("SELECT %s FROM ONLY %s t WHERE %s", list("t", r.primary), r.identifier().Sanitize(), strings.Join(late, " OR "))
+}
+
+// oldest is the lowest number of a transaction that a snapshot (xmin:xmax:…, in 64 bits of which a row has the lower 32)
+// may not have seen.
+func oldest(snapshot string) string {
+	xmin, _, _ := strings.Cut(snapshot, ":")
+	return xmin
 }
 
 // replace takes the rows with some keys off green's r, and reads those of them that the parts have from blue again. It
