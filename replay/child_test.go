@@ -147,7 +147,7 @@ func (c *child) kill() { _ = c.cmd.Process.Signal(syscall.SIGKILL) }
 // wait reads to the end and gives the last number that the process printed.
 func (c *child) wait(t *testing.T) (last int64, err error) {
 	t.Helper()
-	stuck := time.AfterFunc(5*time.Minute, c.kill)
+	stuck := time.AfterFunc(15*time.Minute, c.kill)
 	defer stuck.Stop()
 	for c.lines.Scan() {
 		_, text, _ := strings.Cut(c.lines.Text(), " ")

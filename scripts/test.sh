@@ -17,4 +17,4 @@ make --no-print-directory lint
 export TIDEOVER_REQUIRE_CONTAINER=1
 go test -timeout 30m -tags container ./cmd/...
 make --no-print-directory test-hydra
-go test -p 2 -timeout 45m -tags container $(go list -tags container ./... | grep -v "^github.com/tideover/tideover/cmd")
+go test -p 2 -timeout 60m -tags container $(go list -tags container ./... | grep -v "^github.com/tideover/tideover/cmd")
