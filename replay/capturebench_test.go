@@ -28,7 +28,8 @@ type workload struct {
 }
 
 // newWorkload makes a server as it is in production, with commits that reach a disk and memory for its working set, and a
-// crowd on it. Vacuum and checkpoints come at their own time and would meet one round and not the next: they are left out for all.
+// crowd on it. Vacuum and checkpoints come at their own time and would meet one round and not the next: they are left out
+// for all.
 func newWorkload(b *testing.B, walLevel string) *workload {
 	b.Helper()
 	const users = 20_000

@@ -48,17 +48,16 @@ CREATE SEQUENCE IF NOT EXISTS tideover.missed;
 CREATE OR REPLACE VIEW tideover.recorded AS
 SELECT at, txid, table_name, op, key, kept FROM tideover.change
 UNION ALL
-` + namedSQL + `FROM (SELECT *, xmin AS xid FROM tideover.captured) c ` + shapesSQL
+SELECT c.at, (` + numberSQL + `)::text::xid8 AS txid` + namedSQL + `FROM (SELECT *, xmin AS xid FROM tideover.captured) c ` + shapesSQL
 
 // namedSQL is what the queue has of captured changes c, once shapesSQL has found their shapes s and what each of them is
 // in the queue (o): an update that moves a row to another key is a delete and an insert. A change without a shape has no
 // name, which the queue refuses.
 //
-// A transaction's number (txid) is the highest of its rows, in 64 bits: its own, or that of a savepoint within it. Two
-// transactions that began in the same microsecond are taken for one, and are claimed together.
+// numberSQL is the number in 64 bits of the transaction that wrote c, or of the savepoint, which is higher.
 const (
-	namedSQL = `SELECT c.at, (max(next.number - ((next.number - c.xid::text::bigint) & 4294967295)) OVER (PARTITION BY c.at))::text::xid8 AS txid,
-	s.table_name, o.op, pg_catalog.jsonb_object(s.key, o.key) AS key,
+	numberSQL = `next.number - ((next.number - c.xid::text::bigint) & 4294967295)`
+	namedSQL  = `, s.table_name, o.op, pg_catalog.jsonb_object(s.key, o.key) AS key,
 	CASE WHEN o.op <> 'I' AND s.kept <> '{}' THEN pg_catalog.jsonb_object(s.kept, w.kept) END AS kept
 `
 	shapesSQL = `LEFT JOIN (
@@ -121,7 +120,8 @@ func text(r *relation, row, name string) string {
 }
 
 // Sync moves what the triggers have written into the queue, all of it in one transaction: a claim takes transactions
-// whole. Two that do so at once move each row once. The queue numbers changes in the order of the log; a later Sync only
+// whole. All changes of a transaction get the highest number among them; two transactions that began in the same
+// microsecond are taken for one. Two that do so at once move each row once. The queue numbers changes in the order of the log; a later Sync only
 // brings such changes of a row as are behind those that an earlier one has brought, since rows are locked by who changes
 // them. The error is a [*LostError] where a change was not recorded.
 func (c *Capture) Sync(ctx context.Context) error {
@@ -136,7 +136,7 @@ WITH moved AS (
 	DELETE FROM tideover.captured RETURNING *, xmin AS xid
 )
 INSERT INTO tideover.change (at, txid, table_name, op, key, kept)
-` + namedSQL + `FROM moved c ` + shapesSQL + `ORDER BY c.lsn, o.op`
+SELECT c.at, (max(` + numberSQL + `) OVER (PARTITION BY c.at))::text::xid8` + namedSQL + `FROM moved c ` + shapesSQL + `ORDER BY c.lsn, o.op`
 	err := pgx.BeginTxFunc(ctx, c.db.Pool(), pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_catalog.set_config('statement_timeout', '0', true)`); err != nil {
 			return err
