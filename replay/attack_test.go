@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -192,15 +193,19 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_n
 		return err
 	}
 	r := p.replayer(t)
-	p.as(t, `UPDATE oauth_client SET name = 'x'`)
-	var err error
-	for range 10 {
-		if _, err = r.Drain(t.Context()); err == nil {
-			break
+	// A pool that has been idle for a second looks before it gives a connection away, and mends such a cut by itself: then
+	// the changes are through before all cuts are made.
+	for n := 0; cut < 4 && n < 10; n++ {
+		p.as(t, fmt.Sprintf(`UPDATE oauth_client SET name = 'x%d'`, n))
+		var err error
+		for range 10 {
+			if _, err = r.Drain(t.Context()); err == nil {
+				break
+			}
 		}
-	}
-	if err != nil {
-		t.Fatal(err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	if cut < 4 {
 		t.Errorf("cut %d times", cut)
