@@ -2,7 +2,6 @@ package cutover
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -102,14 +102,7 @@ backend oauth
 		t.Fatalf("HAProxy (scripts/setup.sh --tests installs it): %v", err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", api)); err == nil {
-			conn.Close()
-			break
-		} else if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
+	await.Listens(t, fmt.Sprintf("127.0.0.1:%d", api))
 	p := example(t, "haproxy.sh", fmt.Sprintf("HAPROXY=127.0.0.1:%d", api), "SEEN="+filepath.Join(dir, "seen"))
 	plays(t, p, func() string {
 		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", front))

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/cutover/router"
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/plan"
 )
@@ -251,11 +252,7 @@ func TestExecParticipantIsKilledWithItsChildren(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); running(child); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the child lives on")
-		}
-	}
+	await.That(t, "the child is gone", func() bool { return !running(child) })
 	if err := p.Abort(t.Context(), Ticket{}); err == nil {
 		t.Error("false is a yes")
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/cutover/router"
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/plan"
 )
@@ -149,17 +150,15 @@ func (b *bouncer) start(t *testing.T) {
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", b.port))
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(end) {
+	listens := false
+	defer func() {
+		if !listens {
 			b.kill()
-			t.Fatalf("PgBouncer does not listen: %v\n%s", err, said.String())
+			t.Logf("PgBouncer said:\n%s", said.String())
 		}
-	}
+	}()
+	await.Listens(t, fmt.Sprintf("127.0.0.1:%d", b.port))
+	listens = true
 }
 
 func (b *bouncer) kill() {

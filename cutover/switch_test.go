@@ -128,7 +128,7 @@ func settle(t *testing.T, w *scene) {
 		}
 	}
 	w.fault = nil
-	time.Sleep(time.Hour) // 4 a.m.: the router has long let go by itself
+	time.Sleep(time.Hour) // of a synctest bubble; 4 a.m.: the router has long let go by itself
 	if w.clients(); w.blueUp && !slices.Contains(w.calls, "keep blue") {
 		t.Errorf("an hour after the end of the process (%s) blue still refuses writes", w.last())
 	}
@@ -240,7 +240,7 @@ func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newScene(t)
 		s := w.cutover(1)
-		s.Replay = func(context.Context) error { time.Sleep(11 * time.Second); return nil } // does not look at its context
+		s.Replay = func(context.Context) error { time.Sleep(11 * time.Second); return nil } // of a synctest bubble; does not look at its context
 		_, err := s.Run(t.Context())
 		if !errors.Is(err, ErrDeadline) || !errors.As(err, new(*AbortedError)) {
 			t.Errorf("%v", err)

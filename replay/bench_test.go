@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tideover/tideover/internal/await"
 )
 
 // crowdSQL makes $1 users who have logged in, consented and got tokens: chains of one access and one refresh token.
@@ -127,9 +129,9 @@ func BenchmarkBacklogAgainstNative(b *testing.B) {
 
 		began = time.Now()
 		exec(b, peer, fmt.Sprintf(`CREATE SUBSCRIPTION %s CONNECTION '%s' PUBLICATION peer WITH (create_slot = false, copy_data = false, slot_name = '%[1]s')`, slot, p.blue.DSN()))
-		for p.text(b, p.blue, `SELECT (confirmed_flush_lsn >= '`+end+`')::text FROM pg_replication_slots WHERE slot_name = '`+slot+`'`) != "true" {
-			time.Sleep(5 * time.Millisecond)
-		}
+		await.That(b, "the subscription has all", func() bool {
+			return p.text(b, p.blue, `SELECT (confirmed_flush_lsn >= '`+end+`')::text FROM pg_replication_slots WHERE slot_name = '`+slot+`'`) == "true"
+		})
 		native := time.Since(began)
 
 		b.StopTimer()
@@ -139,9 +141,9 @@ func BenchmarkBacklogAgainstNative(b *testing.B) {
 		exec(b, peer, `ALTER SUBSCRIPTION `+slot+` DISABLE`)
 		exec(b, peer, `ALTER SUBSCRIPTION `+slot+` SET (slot_name = NONE)`)
 		exec(b, peer, `DROP SUBSCRIPTION `+slot)
-		for p.text(b, p.blue, `SELECT count(*)::text FROM pg_replication_slots WHERE active AND slot_name = '`+slot+`'`) != "0" {
-			time.Sleep(5 * time.Millisecond)
-		}
+		await.That(b, "nobody reads the slot", func() bool {
+			return p.text(b, p.blue, `SELECT count(*)::text FROM pg_replication_slots WHERE active AND slot_name = '`+slot+`'`) == "0"
+		})
 		exec(b, p.blue, `SELECT pg_drop_replication_slot('`+slot+`')`)
 		b.ReportMetric(changes/ours.Seconds(), "changes/s")
 		b.ReportMetric(changes/native.Seconds(), "native-changes/s")
@@ -172,7 +174,7 @@ func BenchmarkKeepsUp(b *testing.B) {
 		began := time.Now()
 		for n := range 10 * seconds {
 			p.rotate(b, n*perSecond/40%5000, perSecond/40)
-			time.Sleep(time.Until(began.Add(time.Duration(n+1) * time.Second / 10)))
+			time.Sleep(time.Until(began.Add(time.Duration(n+1) * time.Second / 10))) // the rate that is offered
 		}
 		b.ReportMetric(perSecond*seconds/time.Since(began).Seconds(), "offered/s")
 		cancel()

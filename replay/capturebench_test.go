@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/authserver"
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/pgserver"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
@@ -77,14 +78,12 @@ func (w *workload) caughtUp(b *testing.B) {
 		b.Fatal(err)
 	}
 	const sent = `SELECT count(*) > 0 AND bool_and(sent_lsn >= $1::pg_lsn) FROM pg_stat_replication`
-	for there := false; !there; {
+	await.That(b, "the slot's reader has all", func() (there bool) {
 		if err := w.db.Pool().QueryRow(b.Context(), sent, end).Scan(&there); err != nil {
 			b.Fatal(err)
 		}
-		if !there {
-			time.Sleep(time.Millisecond)
-		}
-	}
+		return there
+	})
 }
 
 // crew is one pgbench that works on a server when it is its turn.

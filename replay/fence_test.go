@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/postgres"
 )
 
@@ -107,12 +108,13 @@ func TestFenceEnds(t *testing.T) {
 		if err := f.Raise(t.Context(), time.Second); err != nil {
 			t.Fatal(err)
 		}
-		for code := FencedCode; code != ""; { // ends when the fence does, or with the test's deadline
-			if code = write(t, conn); code != "" && code != FencedCode {
+		await.That(t, "a write passes", func() bool {
+			code := write(t, conn)
+			if code != "" && code != FencedCode {
 				t.Fatalf("SQLSTATE %s", code)
 			}
-			time.Sleep(10 * time.Millisecond)
-		}
+			return code == ""
+		})
 		if raised, err := f.Raised(t.Context()); raised || err != nil {
 			t.Errorf("Raised says %v, %v", raised, err)
 		}

@@ -23,7 +23,7 @@ func TestSteady(t *testing.T) {
 			want    bool
 		}{{0, 0, false}, {2 * time.Second, 5, false}, {500 * time.Millisecond, 11, false},
 			{2 * time.Second, 5, false}, {2 * time.Second, 5, false}, {time.Second, 5, true}} {
-			time.Sleep(c.after)
+			time.Sleep(c.after) // of a synctest bubble
 			if got := done(replay.Lag{Changes: c.changes}); got != c.want {
 				t.Errorf("look %d: %v", i, got)
 			}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/cutover/router"
+	"github.com/tideover/tideover/internal/await"
 )
 
 // childEnv makes this test binary a router of its own: its value is the configuration.
@@ -134,14 +135,8 @@ http {
 		tb.Fatalf("nginx (scripts/setup.sh --tests installs it): %v", err)
 	}
 	tb.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", addr); err == nil {
-			conn.Close()
-			return "http://" + addr
-		} else if time.Now().After(end) {
-			tb.Fatal(err)
-		}
-	}
+	await.Listens(tb, addr)
+	return "http://" + addr
 }
 
 // load is one client program.
@@ -327,18 +322,13 @@ func BenchmarkTenThousandHeld(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			await.That(b, fmt.Sprintf("%d held", held), func() bool {
 				st, err := control.State(b.Context())
 				if err != nil {
 					b.Fatal(err)
 				}
-				if st.Held == held {
-					break
-				}
-				if time.Now().After(end) {
-					b.Fatalf("%d held", st.Held)
-				}
-			}
+				return st.Held == held
+			})
 			first := rss(b, ch.pid)
 			time.Sleep(3 * time.Second) // nothing happens: nothing may grow
 			last := rss(b, ch.pid)

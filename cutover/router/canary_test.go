@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tideover/tideover/internal/await"
 )
 
 func TestCanary(t *testing.T) {
@@ -45,7 +47,7 @@ func TestCanary(t *testing.T) {
 	}
 	for _, token := range []string{"same", "gone", "dead", "other", "broken"} {
 		ask(token)
-		eventually(t, "judged", func() bool {
+		await.That(t, "judged", func() bool {
 			c := b.router.State().Canary
 			return c.Same+c.Different+c.Failed == c.Asked
 		})
@@ -81,5 +83,5 @@ func TestCanaryWaitsForTheReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	do(t.Context(), "POST", b.admin+"/oauth2/introspect", "token=a", "Content-Type", formType)
-	eventually(t, "the same after all", func() bool { return b.router.State().Canary.Same == 1 })
+	await.That(t, "the same after all", func() bool { return b.router.State().Canary.Same == 1 })
 }

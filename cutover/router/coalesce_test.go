@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tideover/tideover/internal/await"
 )
 
 // rotating answers as a server with reuse detection: each refresh gets another answer.
@@ -36,7 +38,7 @@ func TestParallelRefreshIsOneRequest(t *testing.T) {
 	for range 10 {
 		all = append(all, b.refresh(t.Context(), refreshBody))
 	}
-	eventually(t, "forwarded", func() bool { return b.router.State().InFlight == 1 })
+	await.That(t, "forwarded", func() bool { return b.router.State().InFlight == 1 })
 	close(let)
 	for _, c := range all {
 		if a := <-c; a.status != 200 || a.body != `{"access_token":"1"}` {
@@ -173,7 +175,7 @@ func TestRefreshUnderWayIsForgotten(t *testing.T) {
 		}
 	})
 	first := b.refresh(t.Context(), refreshBody)
-	eventually(t, "forwarded", func() bool { return n.Load() == 1 })
+	await.That(t, "forwarded", func() bool { return n.Load() == 1 })
 	do(t.Context(), "POST", b.public+"/oauth2/revoke", "token=x&client_id=app", "Content-Type", formType)
 	second := b.refresh(t.Context(), refreshBody)
 	close(let)
@@ -232,7 +234,7 @@ func TestRefreshInAHold(t *testing.T) {
 	one, two := b.refresh(t.Context(), refreshBody), b.refresh(t.Context(), refreshBody)
 	leave() // the one whose request was to be sent: another takes its place
 	<-gone
-	eventually(t, "gone", func() bool { return b.router.State().Gone == 1 })
+	await.That(t, "gone", func() bool { return b.router.State().Gone == 1 })
 	b.heldNow(1)
 	b.switchTo(run1, Green)
 	b.release(run1)
@@ -280,7 +282,7 @@ func TestRefreshWithinARevocationIsForgotten(t *testing.T) {
 		<-let
 	})
 	revoked := later(t.Context(), "POST", b.public+"/oauth2/revoke", "token=x&client_id=app", "Content-Type", formType)
-	eventually(t, "forwarded", func() bool { return b.router.State().InFlight == 1 })
+	await.That(t, "forwarded", func() bool { return b.router.State().InFlight == 1 })
 	<-b.refresh(t.Context(), refreshBody)
 	close(let)
 	<-revoked

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tideover/tideover/internal/await"
 )
 
 func TestHoldUnderLoadLosesNothing(t *testing.T) {
@@ -44,7 +46,7 @@ func TestHoldUnderLoadLosesNothing(t *testing.T) {
 		})
 	}
 	for i, side := range []Side{Green, Blue, Green} {
-		eventually(t, "load", func() bool { return b.router.State().Requests > int64(100*(i+1)) })
+		await.That(t, "load", func() bool { return b.router.State().Requests > int64(100*(i+1)) })
 		b.hold(run1, 5*time.Second)
 		old := len(b.blue.requests()) + len(b.green.requests())
 		b.heldNow(8)
@@ -234,7 +236,7 @@ func TestClientThatLeavesIsNotForwarded(t *testing.T) {
 	if got := b.blue.requests(); len(got) != 1 || got[0].Body != "stays" {
 		t.Errorf("forwarded %+v", got)
 	}
-	eventually(t, "counted as gone", func() bool { return b.router.State().Gone == 1 })
+	await.That(t, "counted as gone", func() bool { return b.router.State().Gone == 1 })
 }
 
 func TestHoldWaitsForForwardedWrites(t *testing.T) {
@@ -249,12 +251,12 @@ func TestHoldWaitsForForwardedWrites(t *testing.T) {
 	})
 	ctx, leave := context.WithCancel(t.Context())
 	slow := later(ctx, "POST", b.public+"/x", "slow")
-	eventually(t, "forwarded", func() bool { return b.router.State().InFlight == 1 })
+	await.That(t, "forwarded", func() bool { return b.router.State().InFlight == 1 })
 	leave() // the write is still under way at the server, whatever its client does
 	<-slow
 	held := make(chan error, 1)
 	go func() { held <- b.control.Hold(t.Context(), run1, 5*time.Second, 5*time.Second) }()
-	eventually(t, "holding", func() bool { return b.router.State().Holding })
+	await.That(t, "holding", func() bool { return b.router.State().Holding })
 	if err := b.control.Switch(t.Context(), run1, Green); !errors.Is(err, ErrNotQuiet) {
 		t.Errorf("switch before the writes are answered: %v", err)
 	}
@@ -283,7 +285,7 @@ func TestHoldGivesUpOnAStuckWrite(t *testing.T) {
 		}
 	})
 	stuck := later(t.Context(), "POST", b.public+"/x", "stuck")
-	eventually(t, "forwarded", func() bool { return b.router.State().InFlight == 1 })
+	await.That(t, "forwarded", func() bool { return b.router.State().InFlight == 1 })
 	if err := b.control.Hold(t.Context(), run1, 5*time.Second, 100*time.Millisecond); !errors.Is(err, ErrNotQuiet) {
 		t.Errorf("hold: %v", err)
 	}

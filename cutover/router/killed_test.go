@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/cutover/router"
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/quick"
 )
 
@@ -139,18 +140,13 @@ func replicaIsKilledInTheHold(t *testing.T, balanced bool) {
 	}
 	heldAt := func(i, n int) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		await.That(t, fmt.Sprintf("%d held at replica %d", n, i), func() bool {
 			st, err := control(i).State(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if st.Held == n {
-				return
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%d held at replica %d, want %d", st.Held, i, n)
-			}
-		}
+			return st.Held == n
+		})
 	}
 	heldAt(0, requests/2)
 	heldAt(1, requests/2)

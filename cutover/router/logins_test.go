@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tideover/tideover/internal/await"
 )
 
 // hydraLike answers as a server that knows only names that it has given out itself.
@@ -62,7 +64,7 @@ func TestDrainWaitsForLoginsUnderWay(t *testing.T) {
 		left, err := b.control.Drain(t.Context(), run1, 5*time.Second, 10*time.Second)
 		result <- drained{left, err}
 	}()
-	eventually(t, "draining", func() bool { return b.router.State().Draining })
+	await.That(t, "draining", func() bool { return b.router.State().Draining })
 	fresh := later(t.Context(), "GET", b.public+"/oauth2/auth?client_id=late", "")
 	b.heldNow(1)
 	if a := do(t.Context(), "POST", b.public+"/oauth2/token", ""); a.err != nil || b.router.State().Held != 1 {
@@ -190,7 +192,7 @@ func TestLoginsAreBoundedAndAge(t *testing.T) {
 		if got := l.restart("4", Green); got != "4" {
 			t.Errorf("idle, but remembered: %q", got)
 		}
-		time.Sleep(2 * time.Hour)
+		time.Sleep(2 * time.Hour) // of a synctest bubble
 		if got := l.restart("3", Green); got != "" {
 			t.Errorf("too old: %q", got)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -188,17 +189,6 @@ func later(ctx context.Context, method, target, body string, header ...string) <
 	return c
 }
 
-// eventually waits for a condition of another process' making.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !f(); {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
 func (b *bundle) hold(o Order, deadline time.Duration) {
 	b.t.Helper()
 	if err := b.control.Hold(b.t.Context(), o, deadline, deadline); err != nil {
@@ -230,7 +220,7 @@ func (b *bundle) move(o Order, side Side) {
 
 func (b *bundle) heldNow(n int) {
 	b.t.Helper()
-	eventually(b.t, "held", func() bool { return b.router.State().Held == n })
+	await.That(b.t, "held", func() bool { return b.router.State().Held == n })
 }
 
 func form(pairs ...string) string {

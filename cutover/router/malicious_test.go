@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tideover/tideover/internal/await"
 )
 
 // lenient is a server as careless as one can be: whatever a path could be read as, it reads as that. It notes when a
@@ -228,7 +230,7 @@ func TestOversized(t *testing.T) {
 		fmt.Fprintf(conn, "POST /oauth2/token HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", 200<<10, strings.Repeat("a", 100<<10))
 		conns = append(conns, conn)
 	}
-	eventually(t, "both places taken", func() bool { return len(b.router.large) == 2 })
+	await.That(t, "both places taken", func() bool { return len(b.router.large) == 2 })
 	if a := do(t.Context(), "POST", b.public+"/oauth2/token", strings.Repeat("a", 100<<10)); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		t.Errorf("a third large body: %d", a.status)
 	}
@@ -242,7 +244,7 @@ func TestOversized(t *testing.T) {
 			t.Error("half a body was passed on")
 		}
 	}
-	eventually(t, "places given back", func() bool { return len(b.router.large) == 0 })
+	await.That(t, "places given back", func() bool { return len(b.router.large) == 0 })
 }
 
 // Hundreds of clients send a byte now and then, or read none: everybody else is served, also through a hold, and the

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tideover/tideover/internal/await"
 )
 
 func TestClassify(t *testing.T) {
@@ -229,7 +231,7 @@ func TestLongAnswerToAWrite(t *testing.T) {
 	if a := do(t.Context(), "POST", b.public+"/export", ""); a.body != long {
 		t.Errorf("%d bytes, want %d", len(a.body), len(long))
 	}
-	eventually(t, "answered", func() bool { return b.router.State().InFlight == 0 })
+	await.That(t, "answered", func() bool { return b.router.State().InFlight == 0 })
 }
 
 // A client that dribbles its body must not keep a hold from becoming quiet.
@@ -265,7 +267,7 @@ func TestFencedWriteWaitsForTheSwitch(t *testing.T) {
 	}
 	b.blue.answers(refuses)
 	early := later(t.Context(), "POST", b.public+"/oauth2/token", "early")
-	eventually(t, "refused", func() bool { return len(b.blue.requests()) > 0 })
+	await.That(t, "refused", func() bool { return len(b.blue.requests()) > 0 })
 	b.hold(run1, 5*time.Second) // the waiting write is not counted as under way
 	b.switchTo(run1, Green)
 	b.release(run1)
@@ -277,7 +279,7 @@ func TestFencedWriteWaitsForTheSwitch(t *testing.T) {
 	b.move(run1, Blue)
 	waits := later(t.Context(), "POST", b.public+"/oauth2/token", "waits")
 	n := len(b.blue.requests())
-	eventually(t, "refused", func() bool { return len(b.blue.requests()) > n })
+	await.That(t, "refused", func() bool { return len(b.blue.requests()) > n })
 	b.blue.answers(nil)
 	if s := (<-waits).seen(t); s.Side != "blue" || s.Body != "waits" {
 		t.Errorf("%+v", s)

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tideover/tideover/internal/await"
 )
 
 // newPair writes a certificate for 127.0.0.1 with a serial number.
@@ -248,7 +250,7 @@ func TestStoppingFailsNobody(t *testing.T) {
 	first.heldNow(8)
 	stopped := make(chan struct{})
 	go func() { first.stop(); close(stopped) }()
-	eventually(t, "health says that it stops", func() bool { return health() == http.StatusServiceUnavailable })
+	await.That(t, "health says that it stops", func() bool { return health() == http.StatusServiceUnavailable })
 	inUse.Store("base", second.public) // as a balancer does that has asked for its health
 	<-stopped
 	close(stop)

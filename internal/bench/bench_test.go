@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/bench"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
@@ -72,9 +73,7 @@ func measured(tb testing.TB, dsn string, rows int, m interface {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for w.Written() < 100 {
-		time.Sleep(time.Millisecond) // the pool is warm
-	}
+	await.That(tb, "the pool is warm", func() bool { return w.Written() >= 100 })
 	began := time.Now()
 	migrateErr := m.Migrate(context.Background(), dsn)
 	took = time.Since(began)
@@ -124,7 +123,7 @@ func withHolder(tb testing.TB, rows int, sits time.Duration) (longest, took time
 	}
 	let := make(chan error, 1)
 	go func() {
-		time.Sleep(sits)
+		time.Sleep(sits) // the holder's habit
 		_, err := holder.Exec(context.Background(), `COMMIT`)
 		let <- err
 	}()

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/oracle"
@@ -180,19 +181,14 @@ func hydraReady(t *testing.T, dsn string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Process.Kill(); _ = c.Wait() }()
-	for began := time.Now(); ; {
+	await.That(t, "2.3.0 is ready", func() bool {
 		r, err := http.Get("http://127.0.0.1:" + admin + "/health/ready")
-		if err == nil {
-			_ = r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				return
-			}
+		if err != nil {
+			return false
 		}
-		if time.Since(began) > time.Minute {
-			t.Fatalf("2.3.0 does not get ready: %v", err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		_ = r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	})
 }
 
 // BenchmarkHydraMigrations: the arranged migrations beside the vendor's command, on copies of one database.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
@@ -60,14 +61,7 @@ func ask[T any](t *testing.T, conn *pgx.Conn, sql string) T {
 // eventually asks until the answer is true.
 func eventually(t *testing.T, conn *pgx.Conn, sql string) {
 	t.Helper()
-	for began := time.Now(); ; {
-		if ask[bool](t, conn, sql) {
-			return
-		}
-		if time.Since(began) > time.Minute {
-			t.Fatalf("never true: %s", sql)
-		}
-	}
+	await.That(t, sql, func() bool { return ask[bool](t, conn, sql) })
 }
 
 const leftNothing = `SELECT to_regclass('tideover_migration') IS NULL AND to_regclass('tideover_backfill') IS NULL

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/pgserver"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 )
@@ -102,8 +103,8 @@ func TestContainerDoesNotOutliveItsKilledOwner(t *testing.T) {
 		t.Fatalf("containers %q, want one", got)
 	}
 	o.kill(t)
-	eventually(t, "the container is gone", func() bool { return len(named(t, "orphan")) == 0 })
-	eventually(t, "its directory is gone", func() bool { return len(o.left()) == 0 })
+	await.That(t, "the container is gone", func() bool { return len(named(t, "orphan")) == 0 })
+	await.That(t, "its directory is gone", func() bool { return len(o.left()) == 0 })
 }
 
 // Without the docker client the watchdog can do nothing: the next start sweeps.

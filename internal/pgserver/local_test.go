@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/pgserver"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 )
@@ -47,16 +48,6 @@ func execute(t *testing.T, conn *pgx.Conn, sql string) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
-	}
-}
-
-// eventually polls for something that another process does.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after 20 s it is still not so that %s", what)
-		}
 	}
 }
 
@@ -175,7 +166,7 @@ func TestCrashAndRestartKeepsCommits(t *testing.T) {
 		_, err := busy.Exec(context.Background(), `SELECT pg_catalog.pg_sleep(600)`)
 		cut <- err
 	}()
-	eventually(t, "the session sleeps", func() bool {
+	await.That(t, "the session sleeps", func() bool {
 		return query[bool](t, conn, `SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep')`, backend)
 	})
 	if err := s.Kill(t.Context()); err != nil {

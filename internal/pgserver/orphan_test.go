@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/pgserver"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/quick"
@@ -94,9 +95,9 @@ func TestServerDoesNotOutliveItsKilledOwner(t *testing.T) {
 		t.Fatalf("postmaster %d lives: %v; directories %q", pid, lives(pid), o.left())
 	}
 	o.kill(t)
-	eventually(t, "the postmaster is gone", func() bool { return !lives(pid) })
-	eventually(t, "its backend is gone", func() bool { return !lives(backend) })
-	eventually(t, "its directory is gone", func() bool { return len(o.left()) == 0 })
+	await.That(t, "the postmaster is gone", func() bool { return !lives(pid) })
+	await.That(t, "its backend is gone", func() bool { return !lives(backend) })
+	await.That(t, "its directory is gone", func() bool { return len(o.left()) == 0 })
 }
 
 // The owner is killed at many moments of its start: in initdb, between fork and exec, before postmaster.pid.
@@ -108,8 +109,8 @@ func TestOwnerKilledWhileItStarts(t *testing.T) {
 		o.says(t, "starting")
 		time.Sleep(delay) // the moment of the kill is what is varied
 		o.kill(t)
-		eventually(t, fmt.Sprintf("nothing is left of an owner killed after %s", delay), func() bool { return len(o.left()) == 0 })
-		eventually(t, fmt.Sprintf("no process works in %s", o.tmp), func() bool { return len(workers(o.tmp)) == 0 })
+		await.That(t, fmt.Sprintf("nothing is left of an owner killed after %s", delay), func() bool { return len(o.left()) == 0 })
+		await.That(t, fmt.Sprintf("no process works in %s", o.tmp), func() bool { return len(workers(o.tmp)) == 0 })
 	}
 }
 
@@ -127,7 +128,7 @@ func TestOwnerKilledAsItMakesItsDirectory(t *testing.T) {
 			}
 		}
 		o.kill(t)
-		eventually(t, "nothing is left", func() bool { return len(o.left()) == 0 })
+		await.That(t, "nothing is left", func() bool { return len(o.left()) == 0 })
 	}
 }
 
@@ -230,5 +231,5 @@ func killWatchdog(t *testing.T, postmaster int) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the watchdog is gone", func() bool { return !lives(pid) })
+	await.That(t, "the watchdog is gone", func() bool { return !lives(pid) })
 }

@@ -5,9 +5,9 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tideover/tideover/internal/authserver"
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/profilecheck"
@@ -128,9 +128,5 @@ func TestNothingIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The session's own functions go with it, when the server has seen its end.
-	for end := time.Now().Add(30 * time.Second); state() != before; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("the catalog was %s and is %s", before, state())
-		}
-	}
+	await.That(t, "the catalog is as before, "+before, func() bool { return state() == before })
 }

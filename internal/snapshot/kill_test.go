@@ -232,7 +232,7 @@ func killed1(c *exec.Cmd, kill bool, rng *rand.Rand) (died bool, err error) {
 	lines := bufio.NewScanner(out)
 	for left := rng.IntN(40); lines.Scan(); left-- {
 		if kill && left <= 0 {
-			time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
+			time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond) // the moment of the kill is what is varied
 			if err := c.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				return false, err
 			}

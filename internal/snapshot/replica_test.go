@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/pgserver"
 	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/quick"
@@ -44,13 +45,9 @@ func newReplica(t *testing.T, of *pgserver.Server, delay string) *replica {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
 	r.delay(t, delay)
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = log.Close() })
 	r.server = command("postgres", "-D", r.data(), "-c", "listen_addresses=", "-c", "unix_socket_directories="+dir, "-c", "hot_standby=off")
-	r.server.Stdout, r.server.Stderr = log, log
+	said := t.Output()
+	r.server.Stdout, r.server.Stderr = said, said
 	if err := r.server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -118,17 +115,13 @@ func TestCopyHoldsWhileAReplicaIsBehind(t *testing.T) {
 	capture(t, o)
 	standby := newReplica(t, server, "3s")
 	conn := connect(t, blueDSN)
-	deadline := time.Now().Add(time.Minute)
-	for late := false; !late; time.Sleep(50 * time.Millisecond) { // what is written arrives at once, and is applied late
+	await.That(t, "the replica falls behind", func() (late bool) { // what is written arrives at once, and is applied late
 		run(t, blueDSN, `CREATE TABLE IF NOT EXISTS tick (); DROP TABLE tick`)
 		if err := conn.QueryRow(t.Context(), `SELECT coalesce(max(replay_lag) > '1s', false) FROM pg_stat_replication`).Scan(&late); err != nil {
 			t.Fatal(err)
 		}
-		if time.Now().After(deadline) {
-			log, _ := os.ReadFile(filepath.Join(standby.dir, "log"))
-			t.Fatalf("the replica does not fall behind:\n%s", log)
-		}
-	}
+		return late
+	})
 	held := 0
 	o.Pace = snapshot.Pace{MaxLag: time.Second}
 	o.Progress = func(p snapshot.Progress) {

@@ -124,7 +124,7 @@ func (m *model) apply(id string, q Request) Answer {
 		}
 		return a
 	}
-	panic("the model does not know " + q.Kind)
+	panic("the model does not know " + q.Kind) // a mistake in this file
 }
 
 func (m *model) issue(id, chain string) Answer {
@@ -215,7 +215,7 @@ func (m *model) spoil(r *rand.Rand, fault string) (string, bool) {
 		x.subject, y.subject = y.subject, x.subject
 		return a + "/" + b, x.subject != y.subject
 	}
-	panic("no such fault: " + fault)
+	panic("no such fault: " + fault) // a mistake in this file
 }
 
 func simSession(n int) string { return fmt.Sprintf("s%d", n) }
