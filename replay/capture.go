@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS tideover.change (
 	parked_at timestamptz,
 	error text
 );
-CREATE INDEX IF NOT EXISTS change_unapplied ON tideover.change (txid, id) WHERE applied_at IS NULL;
+CREATE INDEX IF NOT EXISTS change_unapplied ON tideover.change (txid, (op = 'D'), id) WHERE applied_at IS NULL;
 CREATE TABLE IF NOT EXISTS tideover.capture (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
 	epoch uuid NOT NULL DEFAULT gen_random_uuid(),

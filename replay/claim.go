@@ -68,47 +68,28 @@ func describe(table string, columns []string, key tuple) string {
 	return table + " (" + strings.Join(parts, ", ") + ")"
 }
 
-// claimSQL takes the oldest unapplied changes with all others of their transactions: half a transaction would make a
-// log-out look like the end of a consent.
-const claimSQL = `
-WITH head AS MATERIALIZED (
-	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY txid LIMIT $1
-)
-SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, (SELECT count(*) FROM head)
-FROM tideover.change
-WHERE applied_at IS NULL AND parked_at IS NULL AND txid IN (SELECT DISTINCT txid FROM head)
-LIMIT $2`
+// A claim takes the oldest unapplied changes with all others of their transactions: half a transaction would make a
+// log-out look like the end of a consent. unappliedSQL is the condition of the queue's index, whose order is txid, what
+// was written before what was deleted, id.
+const (
+	unappliedSQL = `applied_at IS NULL AND parked_at IS NULL`
+	claimedSQL   = `SELECT id, ctid::text, c.txid::text, table_name, op, coalesce(kind, ''), key, kept, 0::bigint FROM tideover.change c WHERE ` + unappliedSQL
 
-// wholeSQL lists the oldest transactions that fit in together.
-const wholeSQL = `
-WITH head AS MATERIALIZED (
-	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY txid LIMIT $1
-), sized AS (
-	SELECT t.txid, (SELECT count(*) FROM (
-		SELECT 1 FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL AND txid = t.txid LIMIT $2) c) AS n
-	FROM (SELECT DISTINCT txid FROM head) t
-), summed AS (
-	SELECT txid, sum(n) OVER (ORDER BY txid) AS total FROM sized
-)
-SELECT txid FROM summed WHERE total < $2`
+	// headSQL lists the transactions of the oldest changes, each as often as it has one among them.
+	headSQL = `SELECT c.txid::text FROM tideover.change c WHERE ` + unappliedSQL + ` ORDER BY c.txid LIMIT $1`
 
-const claimWholeSQL = `
-SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, $1::bigint
-FROM tideover.change
-WHERE applied_at IS NULL AND parked_at IS NULL AND txid IN (` + wholeSQL + `)`
+	claimSQL = claimedSQL + ` AND c.txid = ANY($1::text[]::xid8[]) LIMIT $2`
 
-// claimPartSQL takes a part of the oldest transaction. What it deleted comes last, when all that it wrote is over: a
-// consent that lost its login has made the login's flow its own by the time that the login goes.
-const claimPartSQL = `
-WITH oldest AS MATERIALIZED (
-	SELECT txid FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY txid LIMIT 1
+	// sizesSQL counts the changes of transactions, each up to a limit.
+	sizesSQL = `
+SELECT n FROM unnest($1::text[]) WITH ORDINALITY t(txid, place), LATERAL (
+	SELECT count(*) AS n FROM (SELECT 1 FROM tideover.change c WHERE ` + unappliedSQL + ` AND c.txid = t.txid::xid8 LIMIT $2) counted) sized
+ORDER BY place`
+
+	// claimPartSQL takes a part of a transaction. What it deleted comes last, when all that it wrote is over: a consent
+	// that lost its login has made the login's flow its own by the time that the login goes.
+	claimPartSQL = claimedSQL + ` AND c.txid = $1::text::xid8 ORDER BY (c.op = 'D'), c.id LIMIT $2`
 )
-(SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, $1::bigint FROM tideover.change
-	WHERE applied_at IS NULL AND parked_at IS NULL AND txid = (SELECT txid FROM oldest) AND op <> 'D' ORDER BY txid, id LIMIT $1)
-UNION ALL
-(SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, $1::bigint FROM tideover.change
-	WHERE applied_at IS NULL AND parked_at IS NULL AND txid = (SELECT txid FROM oldest) AND op = 'D' ORDER BY txid, id LIMIT $1)
-LIMIT $1`
 
 // wholeFactor is how many times its size a batch may have to keep transactions whole. A larger one, such as a janitor's
 // that deletes a million tokens, comes in parts: it would not fit into memory.
@@ -119,7 +100,7 @@ const claimParkedSQL = `
 SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, 0::bigint
 FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL`
 
-// claimWatermarkSQL is the mistake that claimSQL is not.
+// claimWatermarkSQL is the mistake that a claim is not.
 const claimWatermarkSQL = `
 SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, txid::text::bigint
 FROM tideover.change c WHERE c.txid > $1::bigint::text::xid8 ORDER BY c.txid, id`
@@ -172,16 +153,81 @@ func (r *Replayer) oldest(ctx context.Context, tx pgx.Tx, limit int) ([]change, 
 		r.scanned = max(r.scanned, highest)
 		return found, 0, err
 	}
+	var found []change
+	var head []string
+	err := alongTheIndex(ctx, tx, func(tx pgx.Tx) (err error) {
+		if head, err = collect[string](ctx, tx, headSQL, limit); err != nil || len(head) == 0 {
+			return err
+		}
+		found, err = claimOf(ctx, tx, slices.Compact(slices.Clone(head)), limit)
+		return err
+	})
+	return found, int64(len(head)), err
+}
+
+// claimOf reads the changes of transactions, the oldest first: all of them, those of as many transactions as fit in, or a
+// part of the first.
+func claimOf(ctx context.Context, tx pgx.Tx, transactions []string, limit int) ([]change, error) {
 	tooMany := wholeFactor*limit + 1
-	found, head, err := changes(ctx, tx, claimSQL, limit, tooMany)
+	found, _, err := changes(ctx, tx, claimSQL, transactions, tooMany)
 	if err != nil || len(found) < tooMany {
-		return found, head, err
+		return found, err
 	}
-	found, _, err = changes(ctx, tx, claimWholeSQL, limit, tooMany)
-	if err != nil || len(found) > 0 {
-		return found, head, err
+	sizes, err := collect[int](ctx, tx, sizesSQL, transactions, tooMany)
+	if err != nil {
+		return nil, err
 	}
-	return changes(ctx, tx, claimPartSQL, limit)
+	whole, total := 0, 0
+	for _, n := range sizes {
+		if total += n; total >= tooMany {
+			break
+		}
+		whole++
+	}
+	if whole > 0 {
+		found, _, err = changes(ctx, tx, claimSQL, transactions[:whole], tooMany)
+	} else {
+		found, _, err = changes(ctx, tx, claimPartSQL, transactions[0], limit)
+	}
+	return found, err
+}
+
+// alongTheIndex lets f read the queue in the order of its index, however long it is. By itself the planner would take a
+// queue without statistics for nearly empty, as what it knows of NULLs tells it, and read and sort all of it for every
+// batch. The settings end with a savepoint.
+func alongTheIndex(ctx context.Context, tx pgx.Tx, f func(tx pgx.Tx) error) error {
+	inner, err := tx.Begin(ctx)
+	if err == nil {
+		err = without(ctx, inner, "enable_bitmapscan", "enable_seqscan", "jit")
+	}
+	if err != nil {
+		return fmt.Errorf("read changes: %w", err)
+	}
+	if err := f(inner); err != nil {
+		return err
+	}
+	if err := inner.Rollback(ctx); err != nil {
+		return fmt.Errorf("read changes: %w", err)
+	}
+	return nil
+}
+
+// without turns settings of the planner off for tx.
+func without(ctx context.Context, tx pgx.Tx, settings ...string) error {
+	_, err := tx.Exec(ctx, `SELECT pg_catalog.set_config(setting, 'off', true) FROM unnest($1::text[]) setting`, settings)
+	return err
+}
+
+func collect[T any](ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]T, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read changes: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[T])
+	if err != nil {
+		return nil, fmt.Errorf("read changes: %w", err)
+	}
+	return found, nil
 }
 
 func changes(ctx context.Context, tx pgx.Tx, sql string, args ...any) (found []change, head int64, err error) {

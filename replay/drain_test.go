@@ -64,7 +64,22 @@ func TestLongQueueFitsIntoMemory(t *testing.T) {
 				t.Error("green differs from blue")
 			}
 			p.once(t)
+			p.readsNoMore(t, 30*changes)
 		})
+	}
+}
+
+// readsNoMore fails the test where more rows of blue's queue were read, one way or another, than a drain may: batches
+// that look through the whole queue make a long one take for ever.
+func (p *pair) readsNoMore(t *testing.T, most int) {
+	t.Helper()
+	var n int
+	const sql = `SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relid = 'tideover.change'::regclass`
+	if err := p.blue.Pool().QueryRow(t.Context(), sql).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if n > most {
+		t.Errorf("%d rows of the queue were read, at most %d are needed", n, most)
 	}
 }
 

@@ -137,7 +137,7 @@ CREATE TABLE IF NOT EXISTS tideover.applied (
 	epoch uuid NOT NULL,
 	change_id bigint NOT NULL,
 	at timestamptz NOT NULL DEFAULT now(),
-	PRIMARY KEY (epoch, change_id)
+	PRIMARY KEY (change_id, epoch)
 )`
 
 func (r *Replayer) prepare(ctx context.Context) (err error) {

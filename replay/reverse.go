@@ -61,14 +61,18 @@ func (v *Reverse) Drain(ctx context.Context) (Applied, error) {
 }
 
 const claimReverseSQL = `
-SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, 'written'), key, kept, 0::bigint FROM tideover.change
-WHERE applied_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT $1`
+SELECT id, ctid::text, c.txid::text, table_name, op, coalesce(kind, 'written'), key, kept, 0::bigint FROM tideover.change c
+WHERE ` + unappliedSQL + ` ORDER BY c.txid, (c.op = 'D'), c.id LIMIT $1`
 
 func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error) {
 	var claimed []change
 	var found []*revocation
 	err = snapshotOf(ctx, v.green, schemaOf(v.profile), func(tx pgx.Tx) error {
-		if claimed, _, err = changes(ctx, tx, claimReverseSQL, v.batch); err != nil {
+		err = alongTheIndex(ctx, tx, func(tx pgx.Tx) error {
+			claimed, _, err = changes(ctx, tx, claimReverseSQL, v.batch)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		found, err = inForceOf(ctx, tx, revocationsOf(v.profile, Green, claimed), nil,

@@ -167,8 +167,8 @@ func (q *queue) judge(ctx context.Context, tx pgx.Tx, db *postgres.DB, p *plan.P
 		return err
 	}
 	const sql = `
-SELECT id, ctid::text, txid::text, table_name, op, '', key, kept, 0::bigint
-FROM tideover.change WHERE applied_at IS NULL AND kind IS NULL AND op <> 'I' AND table_name = ANY($2) ORDER BY txid, id LIMIT $1`
+SELECT id, ctid::text, c.txid::text, table_name, op, '', key, kept, 0::bigint
+FROM tideover.change c WHERE applied_at IS NULL AND kind IS NULL AND op <> 'I' AND table_name = ANY($2) ORDER BY c.txid, c.id LIMIT $1`
 	waiting, _, err := changes(ctx, tx, sql, inMemory*sample, sortedNames(judges))
 	if err != nil {
 		return err
