@@ -69,8 +69,8 @@ func describe(table string, columns []string, key tuple) string {
 }
 
 // A claim takes the oldest unapplied changes with all others of their transactions: half a transaction would make a
-// log-out look like the end of a consent. unappliedSQL is the condition of the queue's index, whose order is txid, what
-// was written before what was deleted, id.
+// log-out look like the end of a consent. unappliedSQL is what the queue's index has, but for what is parked; its order is
+// txid, what was written before what was deleted, id.
 const (
 	unappliedSQL = `applied_at IS NULL AND parked_at IS NULL`
 	claimedSQL   = `SELECT id, ctid::text, c.txid::text, table_name, op, coalesce(kind, ''), key, kept, 0::bigint FROM tideover.change c WHERE ` + unappliedSQL
@@ -156,7 +156,7 @@ func (r *Replayer) oldest(ctx context.Context, tx pgx.Tx, limit int) ([]change, 
 	var found []change
 	var head []string
 	err := alongTheIndex(ctx, tx, func(tx pgx.Tx) (err error) {
-		if head, err = collect[string](ctx, tx, headSQL, limit); err != nil || len(head) == 0 {
+		if head, err = collect[string](ctx, tx, "read changes", headSQL, limit); err != nil || len(head) == 0 {
 			return err
 		}
 		found, err = claimOf(ctx, tx, slices.Compact(slices.Clone(head)), limit)
@@ -173,7 +173,7 @@ func claimOf(ctx context.Context, tx pgx.Tx, transactions []string, limit int) (
 	if err != nil || len(found) < tooMany {
 		return found, err
 	}
-	sizes, err := collect[int](ctx, tx, sizesSQL, transactions, tooMany)
+	sizes, err := collect[int](ctx, tx, "read changes", sizesSQL, transactions, tooMany)
 	if err != nil {
 		return nil, err
 	}
@@ -218,14 +218,12 @@ func without(ctx context.Context, tx pgx.Tx, settings ...string) error {
 	return err
 }
 
-func collect[T any](ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]T, error) {
-	rows, err := tx.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read changes: %w", err)
-	}
+// collect reads a column of values.
+func collect[T any](ctx context.Context, db queryer, doing, sql string, args ...any) ([]T, error) {
+	rows, _ := db.Query(ctx, sql, args...) // its error comes up in the rows
 	found, err := pgx.CollectRows(rows, pgx.RowTo[T])
 	if err != nil {
-		return nil, fmt.Errorf("read changes: %w", err)
+		return nil, fmt.Errorf("%s: %w", doing, err)
 	}
 	return found, nil
 }

@@ -177,13 +177,5 @@ SELECT coalesce(max(id), 0) FROM back`
 func (r *Replayer) parked(ctx context.Context) ([]string, error) {
 	const sql = `SELECT table_name || ' ' || key::text || ': ' || min(error) FROM tideover.change
 WHERE parked_at IS NOT NULL AND applied_at IS NULL GROUP BY table_name, key ORDER BY min(id) LIMIT 1000`
-	rows, err := r.Blue.Pool().Query(ctx, sql)
-	if err != nil {
-		return nil, fmt.Errorf("list the parked changes: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("list the parked changes: %w", err)
-	}
-	return found, nil
+	return collect[string](ctx, r.Blue.Pool(), "list the parked changes", sql)
 }
