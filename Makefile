@@ -52,7 +52,7 @@ bin/hydra-%: testdata/hydra/%/main.go testdata/hydra/%/go.mod testdata/hydra/%/g
 
 .PHONY: test-hydra
 test-hydra: setup hydra hydra-migrations ## upgrade the real Ory Hydra, there and back, under traffic (a part of make test)
-	TIDEOVER_HYDRA_V1=$(CURDIR)/bin/hydra-v1 TIDEOVER_HYDRA_V2=$(CURDIR)/bin/hydra-v2 go test -timeout 20m -p 1 -tags hydra -run 'TestHydra' ./cmd ./internal/migrate
+	TIDEOVER_HYDRA_V1=$(CURDIR)/bin/hydra-v1 TIDEOVER_HYDRA_V2=$(CURDIR)/bin/hydra-v2 go test -timeout 20m -p 1 -tags hydra -run 'TestHydra' ./e2e ./internal/migrate
 
 .PHONY: hydra-migrations
 hydra-migrations: ## put the migration files of Ory Hydra 2.3.0 into bin/hydra-migrations, for a runbook's source

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tideover/tideover/internal/journal"
-	"github.com/tideover/tideover/internal/pgserver"
-	"github.com/tideover/tideover/internal/rehearsal"
+	"github.com/tideover/tideover/internal/lab/pgserver"
+	"github.com/tideover/tideover/internal/lab/rehearsal"
 	"github.com/tideover/tideover/internal/tui"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/steps"

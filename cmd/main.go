@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/tideover/tideover/internal/stage"
+	"github.com/tideover/tideover/internal/lab/stage"
 )
 
 // Exit codes, the same for every command.

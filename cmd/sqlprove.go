@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tideover/tideover/internal/pgserver"
+	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/prove"
 )
 

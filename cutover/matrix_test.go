@@ -21,7 +21,7 @@ import (
 
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/journal"
-	"github.com/tideover/tideover/internal/quick"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/plan"
 )
 

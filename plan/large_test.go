@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/quick"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/plan"
 )
 

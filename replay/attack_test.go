@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
-	"github.com/tideover/tideover/internal/quick"
 )
 
 // mutant plays a scenario with the right mechanism, where green must be right, and with one part of it broken, where

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 )
 
 // crowdSQL makes $1 users who have logged in, consented and got tokens: chains of one access and one refresh token.

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/authserver"
-	"github.com/tideover/tideover/internal/await"
-	"github.com/tideover/tideover/internal/pgserver"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/internal/lab/pgserver"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 )
 

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/pgserver"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/pgserver"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
-	"github.com/tideover/tideover/internal/quick"
 )
 
 // A long queue must not end in memory: neither many transactions nor a single one that is as long.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 	"github.com/tideover/tideover/internal/postgres"
 )
 

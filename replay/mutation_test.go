@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
-	"github.com/tideover/tideover/internal/quick"
 )
 
 // each plays histories from a seed on, until one says stop or the test ends. There is an arena more than there are

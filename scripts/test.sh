@@ -15,6 +15,6 @@ make --no-print-directory lint
 # The commands first and alone: each of their tests is a whole upgrade under load, and the machines have two cores. Then
 # two packages at a time; each has Postgres servers of its own.
 export TIDEOVER_REQUIRE_CONTAINER=1
-go test -timeout 30m -tags container ./cmd/...
+go test -timeout 30m -tags container ./cmd/... ./e2e
 make --no-print-directory test-hydra
-go test -p 2 -timeout 60m -tags container $(go list -tags container ./... | grep -v "^github.com/tideover/tideover/cmd")
+go test -p 2 -timeout 60m -tags container $(go list -tags container ./... | grep -vE "^github.com/tideover/tideover/(cmd|e2e)")

@@ -19,9 +19,9 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/tideover/tideover/internal/authserver/schema"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/prove"
-	"github.com/tideover/tideover/internal/quick"
 	"github.com/tideover/tideover/sqlrewrite"
 )
 

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tideover/tideover/internal/quick"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/sqlrewrite"
 )
 

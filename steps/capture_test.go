@@ -8,9 +8,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/preflight"
-	"github.com/tideover/tideover/internal/quick"
 	"github.com/tideover/tideover/plan"
 )
 

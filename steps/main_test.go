@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }

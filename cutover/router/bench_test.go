@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/cutover/router"
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 )
 
 // childEnv makes this test binary a router of its own: its value is the configuration.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 )
 
 func TestCanary(t *testing.T) {

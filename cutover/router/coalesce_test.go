@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 )
 
 // rotating answers as a server with reuse detection: each refresh gets another answer.

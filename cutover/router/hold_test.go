@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 )
 
 func TestHoldUnderLoadLosesNothing(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/cutover/router"
-	"github.com/tideover/tideover/internal/await"
-	"github.com/tideover/tideover/internal/quick"
+	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/internal/lab/quick"
 )
 
 // counted is a server that counts how often each request comes.

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 )
 
 // hydraLike answers as a server that knows only names that it has given out itself.

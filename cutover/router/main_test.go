@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 	"github.com/tideover/tideover/plan"
 )
 

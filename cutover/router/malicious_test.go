@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 )
 
 // lenient is a server as careless as one can be: whatever a path could be read as, it reads as that. It notes when a

@@ -19,8 +19,8 @@ import (
 
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/authserver"
-	"github.com/tideover/tideover/internal/authserver/thirdparty"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/thirdparty"
 	"github.com/tideover/tideover/plan"
 )
 

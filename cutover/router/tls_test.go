@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
 )
 
 // newPair writes a certificate for 127.0.0.1 with a serial number.

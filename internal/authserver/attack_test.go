@@ -15,9 +15,9 @@ import (
 
 	"github.com/tideover/tideover/internal/authserver"
 	"github.com/tideover/tideover/internal/authserver/schema"
-	"github.com/tideover/tideover/internal/authserver/thirdparty"
-	"github.com/tideover/tideover/internal/pgserver"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/pgserver"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
 
 // TestRevocationBeatsRotation revokes a chain while its client rotates as fast as it can. Once the revocation has been

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tideover/tideover/internal/authserver/thirdparty"
+	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
 
 func consents(t *testing.T, s running, strict bool) {

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/tideover/tideover/internal/authserver"
-	"github.com/tideover/tideover/internal/authserver/thirdparty"
+	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
 
 // TestConformance holds every generation to the same behaviour. Where generations differ on purpose, the case asks for

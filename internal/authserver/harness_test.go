@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/oauth2"
 
-	"github.com/tideover/tideover/internal/authserver/thirdparty"
+	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
 
 const redirectURI = "http://127.0.0.1:1/callback"

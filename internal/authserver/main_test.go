@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/authserver"
-	"github.com/tideover/tideover/internal/authserver/thirdparty"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
 
 // logged takes the log of every server, at its most talkative; TestNoSecretLeaves reads it.

@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/authserver"
-	"github.com/tideover/tideover/internal/authserver/seed"
-	"github.com/tideover/tideover/internal/authserver/thirdparty"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/seed"
+	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
 
 // journal is all that any test's server logs.

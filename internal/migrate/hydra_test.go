@@ -19,15 +19,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tideover/tideover/internal/await"
 	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/stage/ports"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/oracle"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/prove"
 	"github.com/tideover/tideover/internal/snapshot"
-	"github.com/tideover/tideover/internal/stage/ports"
 	"github.com/tideover/tideover/plan"
 )
 

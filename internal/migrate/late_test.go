@@ -8,8 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/migrate"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
 )
 
 // moves is a migration that moves a column to a table of its own.

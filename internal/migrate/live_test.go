@@ -15,11 +15,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tideover/tideover/internal/await"
+	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/migrate"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
-	"github.com/tideover/tideover/internal/quick"
 )
 
 // childDSN makes this test binary a process that migrates, which a test can kill.

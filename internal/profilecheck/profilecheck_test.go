@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/tideover/tideover/internal/authserver"
-	"github.com/tideover/tideover/internal/await"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/profilecheck"
 	"github.com/tideover/tideover/plan"

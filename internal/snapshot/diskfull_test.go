@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/preflight"
-	"github.com/tideover/tideover/internal/quick"
 	"github.com/tideover/tideover/internal/snapshot"
 )
 

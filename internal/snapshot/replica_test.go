@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/await"
-	"github.com/tideover/tideover/internal/pgserver"
-	"github.com/tideover/tideover/internal/pgserver/pgtest"
-	"github.com/tideover/tideover/internal/quick"
+	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/internal/lab/pgserver"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/snapshot"
 )
 

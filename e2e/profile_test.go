@@ -1,0 +1,83 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tideover/tideover/internal/authserver"
+	"github.com/tideover/tideover/internal/lab/pgserver"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+)
+
+func TestProfileCheck(t *testing.T) {
+	source, err := os.ReadFile("../plan/profiles/bundled.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := filepath.Join(t.TempDir(), "mine.yaml")
+	if err := os.WriteFile(wrong, []byte(strings.Replace(string(source), "keep: [owner]", "keep: [owners]", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	blue, green := migrated(t, "1.1"), migrated(t, "2.0")
+	tests := []struct {
+		name string
+		env  map[string]string
+		args []string
+		code int
+		says []string
+	}{
+		{"the file alone", nil, []string{"bundled"}, 0, []string{"no database was asked"}},
+		{"both sides", map[string]string{"TIDEOVER_BLUE_DSN": blue, "TIDEOVER_GREEN_DSN": green}, []string{"bundled"}, 0, []string{"nothing to object to"}},
+		{"a mistake", map[string]string{"TIDEOVER_BLUE_DSN": blue}, []string{wrong}, 2, []string{wrong + ":", "keep[0]", `no column "owners"`, "hint:"}},
+		{"no such profile", nil, []string{"bundeld"}, 2, []string{"bundled"}},
+		{"no such database", map[string]string{"TIDEOVER_BLUE_DSN": "postgres://a:hidden-word@127.0.0.1:1/x"}, []string{"bundled"}, 1, []string{"blue", "hint:"}},
+		{"a password on the command line", nil, []string{"bundled", "--blue", "postgres://a:hidden-word@127.0.0.1:1/x"}, 2, []string{"TIDEOVER_BLUE_DSN"}},
+		{"no subcommand", nil, nil, 2, []string{"profile"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := tideover(t.Context(), t, tt.env, append([]string{"profile", "check"}, tt.args...)...)
+			if o.code != tt.code {
+				t.Errorf("exit code %d, want %d\n%s", o.code, tt.code, o.stderr)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(string(o.stdout)+o.stderr, want) {
+					t.Errorf("does not say %q:\n%s%s", want, o.stdout, o.stderr)
+				}
+			}
+			if strings.Contains(string(o.stdout)+o.stderr, "hidden-word") {
+				t.Error("a password is shown")
+			}
+		})
+	}
+	t.Run("json", func(t *testing.T) {
+		o := tideover(t.Context(), t, map[string]string{"TIDEOVER_BLUE_DSN": blue}, "profile", "check", wrong, "--json")
+		var got struct {
+			Problems []struct {
+				Line  int
+				Field string
+			}
+		}
+		if err := json.Unmarshal(o.stdout, &got); err != nil || len(got.Problems) != 1 || got.Problems[0].Line == 0 || o.code != 2 {
+			t.Errorf("exit code %d, %v: %s", o.code, err, o.stdout)
+		}
+	})
+}
+
+// migrated is a database of a generation's schema, on a server of the test's own.
+func migrated(t *testing.T, generation string) string {
+	t.Helper()
+	server := pgtest.NewServer(t, pgserver.Options{Name: "profile"})
+	dsn, err := server.CreateDatabase(t.Context(), "oauth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := authserver.Migrate(t.Context(), dsn, generation); err != nil {
+		t.Fatal(err)
+	}
+	return dsn
+}

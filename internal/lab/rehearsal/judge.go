@@ -1,0 +1,164 @@
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tideover/tideover/cutover/router"
+	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/lab/traffic"
+	"github.com/tideover/tideover/internal/oracle"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/steps"
+)
+
+// sweepWithin bounds the last questions about everything that was ever issued.
+const sweepWithin = 60 * time.Second
+
+// judge has the checker and the oracle decide, and puts what they found into the report.
+func (p *performance) judge(ctx context.Context) error {
+	sweep, cancel := context.WithTimeout(ctx, sweepWithin)
+	defer cancel()
+	if err := p.generator.Sweep(sweep); err != nil {
+		return fmt.Errorf("traffic: last questions: %w", err)
+	}
+	if router, err := router.NewClient(p.stage.RouterControl, p.stage.RouterToken).State(sweep); err != nil {
+		return fmt.Errorf("ask the router for its figures: %w", err)
+	} else {
+		p.report.Requests.ReadWaitMSMax = router.LongestReadWaitMS
+	}
+	history := p.generator.History()
+	if err := p.keep.history(history); err != nil {
+		return fmt.Errorf("write the traffic's history: %w", err)
+	}
+	verdict := traffic.Check(history)
+	p.checked(history, verdict)
+	authorizations, revocations, findings, err := p.elders.lost(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the seeded sessions again: %w", err)
+	}
+	p.report.Authorizations.Lost += authorizations
+	p.report.Revocations.Lost += revocations
+	p.report.Findings = append(p.report.Findings, findings...)
+	if p.pin == nil {
+		if p.switched() {
+			p.report.Findings = append(p.report.Findings, "oracle: nothing was proved: green's state at the switch was not kept, so that nothing was compared")
+		}
+		return p.held()
+	}
+	comparison, err := p.consult(ctx)
+	if err != nil {
+		return fmt.Errorf("oracle: %w", err)
+	}
+	p.report.Oracle.Tables = comparison.Tables
+	p.report.Oracle.RowsCompared = comparison.Rows
+	p.report.Oracle.Differences = int(comparison.Count)
+	for _, d := range comparison.Differences {
+		p.report.Findings = append(p.report.Findings, "oracle: "+d.String())
+	}
+	if comparison.Tables == 0 || comparison.Rows == 0 {
+		p.report.Findings = append(p.report.Findings, fmt.Sprintf("oracle: nothing was proved: %d tables with %d rows were compared", comparison.Tables, comparison.Rows))
+	}
+	return p.held()
+}
+
+// switched reports whether the run has brought its traffic to green.
+func (p *performance) switched() bool {
+	hasCutover := slices.ContainsFunc(p.runbook.Steps, func(s plan.StepSpec) bool { return s.Kind == plan.Cutover })
+	return hasCutover && p.report.Outcome == "completed"
+}
+
+// checked takes the checker's figures into the report.
+func (p *performance) checked(h *traffic.History, v traffic.Verdict) {
+	r := p.report
+	r.Requests.Total, r.Requests.Failed = v.Requests, v.Failed
+	r.Revocations.Lost = v.RevocationsLost
+	r.Revocations.Acknowledged, r.Revocations.InWindow = v.Revocations, v.RevocationsDuringReplayOrHold
+	r.Authorizations.Issued, r.Authorizations.Lost = v.Issued, v.AuthorizationsLost
+	for _, f := range v.Findings {
+		r.Findings = append(r.Findings, "checker: "+f.String())
+	}
+	before, after := h.Latency(markBefore, markRun), h.Latency(markAfter, markEnd)
+	r.Requests.P95MSBefore, r.Requests.P95MSAfter = milliseconds(before.P95), milliseconds(after.P95)
+	r.Servers.Before.P95MS, r.Servers.After.P95MS = r.Requests.P95MSBefore, r.Requests.P95MSAfter
+	held := h.Held()
+	r.Requests.Held = held.Count
+	r.Requests.HoldMSP50, r.Requests.HoldMSMax = milliseconds(held.P50), milliseconds(held.Max)
+	reads := h.ReadsInHold()
+	r.Requests.ReadsInHold, r.Requests.ReadMSInHold = reads.Count, milliseconds(reads.Max)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// consult migrates blue's final state offline and compares green, as it was at the switch, with it. The rules are whole
+// here, whatever fault the run was given: the oracle says what should have been.
+func (p *performance) consult(ctx context.Context) (oracle.Comparison, error) {
+	blue, err := postgres.Open(ctx, "blue", p.stage.BlueDSN)
+	if err != nil {
+		return oracle.Comparison{}, err
+	}
+	defer blue.Close()
+	green, err := postgres.Open(ctx, "green", p.stage.GreenDSN)
+	if err != nil {
+		return oracle.Comparison{}, err
+	}
+	defer green.Close()
+	migrator, err := steps.Migrator(p.runbook, p.profile)
+	if err != nil {
+		return oracle.Comparison{}, err
+	}
+	approved := map[string]int64{}
+	for _, rule := range p.profile.Rules {
+		approved[rule.Name] = math.MaxInt64 // what a person has to approve is the run's business
+	}
+	rules := cleanup.New(p.profile.Rules, cleanup.Options{Schema: p.profile.Schema, Approved: approved})
+	dsn, drop, err := oracle.Expected(ctx, blue, green, p.profile, migrator, rules, p.stage.Green.BinDir())
+	if err != nil {
+		return oracle.Comparison{}, err
+	}
+	defer drop()
+	expected, err := postgres.Connect(ctx, "oracle", dsn)
+	if err != nil {
+		return oracle.Comparison{}, err
+	}
+	defer expected.Close(context.WithoutCancel(ctx))
+	return oracle.Compare(ctx, expected, p.pin.Conn(), p.profile)
+}
+
+// held is the error that says what the judges hold against the run, or nil.
+func (p *performance) held() error {
+	if len(p.report.Findings) == 0 {
+		return nil
+	}
+	return &JudgedError{Findings: p.report.Findings}
+}
+
+// JudgedError is a run that the checker or the oracle finds fault with.
+type JudgedError struct{ Findings []string }
+
+const findingsShown = 10
+
+func (e *JudgedError) Error() string {
+	shown := e.Findings
+	more := ""
+	if len(shown) > findingsShown {
+		more = fmt.Sprintf("\n  … and %d more", len(shown)-findingsShown)
+		shown = shown[:findingsShown]
+	}
+	return fmt.Sprintf("the judges found %d faults:\n  %s%s", len(e.Findings), strings.Join(shown, "\n  "), more)
+}
+
+// ExitCode is 5: blue and green differ.
+func (e *JudgedError) ExitCode() int { return 5 }
+
+// Judged says whether err is the judges' word rather than a run that failed.
+func Judged(err error) bool {
+	var judged *JudgedError
+	return errors.As(err, &judged)
+}

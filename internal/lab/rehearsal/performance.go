@@ -1,0 +1,188 @@
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/stage"
+	"github.com/tideover/tideover/internal/lab/telemetry"
+	"github.com/tideover/tideover/internal/lab/traffic"
+	"github.com/tideover/tideover/internal/oracle"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/report"
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/steps"
+)
+
+// performance is one rehearsal on its stage.
+type performance struct {
+	options Options
+	stage   *stage.Stage
+	runbook *plan.Runbook
+	profile *plan.Profile
+	report  *report.Report
+	keep    *keeper
+	elders  *elders
+
+	generator *traffic.Generator
+	pin       *oracle.Pin
+	state     journal.State
+}
+
+func (p *performance) close() {
+	if p.pin != nil {
+		p.pin.Close(context.Background())
+	}
+}
+
+// perform has the traffic go on through the whole of the run, then judges.
+func (p *performance) perform(ctx context.Context) error {
+	var err error
+	if p.generator, err = traffic.New(ctx, trafficConfig(p.stage, p.options.Size)); err != nil {
+		return fmt.Errorf("traffic: %w", err)
+	}
+	if p.elders, err = meet(ctx, p.stage.Router, p.stage.Seeded); err != nil {
+		return err
+	}
+	if p.options.Figures != nil {
+		p.options.Figures.generator.Store(p.generator)
+	}
+	clients, stop := context.WithCancel(ctx)
+	defer stop()
+	load, loaded := errgroup.WithContext(clients)
+	load.Go(func() error { return p.generator.Run(loaded) })
+
+	runErr := p.upgrade(ctx)
+	stop()
+	if err := load.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		runErr = errors.Join(runErr, fmt.Errorf("traffic: %w", err))
+	}
+	if ctx.Err() != nil {
+		return errors.Join(runErr, context.Cause(ctx))
+	}
+	return errors.Join(runErr, p.judge(ctx))
+}
+
+// upgrade runs the runbook between a while of traffic before and a while after, and takes the figures.
+func (p *performance) upgrade(ctx context.Context) error {
+	size := p.options.Size
+	green, err := postgres.Open(ctx, "green", p.stage.GreenDSN)
+	if err != nil {
+		return err
+	}
+	defer green.Close()
+	blue, err := postgres.Open(ctx, "blue", p.stage.BlueDSN)
+	if err != nil {
+		return err
+	}
+	defer blue.Close()
+
+	p.generator.Mark(markBefore)
+	before, err := p.watchServer(ctx, p.stage.BlueServer.Metrics, size.Before)
+	if err != nil {
+		return err
+	}
+	statsBefore, err := telemetry.SampleDatabase(ctx, green.Pool())
+	if err != nil {
+		return err
+	}
+	probe, err := startProbes(ctx, blue, green)
+	if err != nil {
+		return err
+	}
+	p.generator.Mark(markRun)
+	runErr := p.run(ctx)
+	p.generator.Mark(markAfter)
+	longest, probeErr := probe.stop()
+	if runErr != nil {
+		return errors.Join(runErr, probeErr)
+	}
+	after, err := p.watchServer(ctx, p.stage.GreenServer.Metrics, size.After)
+	if err != nil {
+		return err
+	}
+	p.generator.Mark(markEnd)
+	statsAfter, err := telemetry.SampleDatabase(ctx, green.Pool())
+	if err != nil {
+		return err
+	}
+	p.report.LongestBlockMS = longest.Milliseconds()
+	p.report.Servers = report.Servers{Before: server(before), After: server(after)}
+	did := statsAfter.Since(statsBefore)
+	p.report.Database = report.Database(did)
+	p.report.Rows.Updated, p.report.Rows.Inserted = did.RowsUpdated, did.RowsInserted
+	return probeErr
+}
+
+// Marks in the history, besides the steps' own.
+const (
+	markBefore = "before"
+	markRun    = "run"
+	markAfter  = "after"
+	markEnd    = "end"
+)
+
+// run takes the runbook through, as tideover run does.
+func (p *performance) run(ctx context.Context) error {
+	gate := p.options.Gate
+	if gate == nil {
+		gate = steps.Open{By: "rehearsal"}
+	}
+	session, err := steps.Start(ctx, steps.Options{
+		Runbook: p.runbook, Profile: p.profile, Version: p.options.Version, Faults: p.options.Faults, Gate: gate,
+		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), p.options.Sink, p.keep.sink),
+		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
+			if p.pin != nil { // of a try that was called off
+				p.pin.Close(ctx)
+			}
+			p.pin, err = oracle.NewPin(ctx, green)
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	err = session.Run(ctx)
+	p.state = session.State()
+	collected := report.Collect(p.state)
+	*p.report = collected
+	return err
+}
+
+// kindOf is the mark of a step in the traffic's history: its kind, whatever its id is.
+func (p *performance) kindOf(step string) string {
+	for _, spec := range p.runbook.Steps {
+		if spec.ID == step {
+			return string(spec.Kind)
+		}
+	}
+	return step
+}
+
+// watchServer reads a server's metrics, waits, and reads them again.
+func (p *performance) watchServer(ctx context.Context, url string, during time.Duration) (telemetry.ServerUse, error) {
+	first, err := telemetry.Sample(ctx, url)
+	if err != nil {
+		return telemetry.ServerUse{}, err
+	}
+	select {
+	case <-ctx.Done():
+		return telemetry.ServerUse{}, context.Cause(ctx)
+	case <-time.After(during):
+	}
+	last, err := telemetry.Sample(ctx, url)
+	if err != nil {
+		return telemetry.ServerUse{}, err
+	}
+	return telemetry.Between(first, last), nil
+}
+
+func server(use telemetry.ServerUse) report.Server {
+	return report.Server{RSSMB: use.RSSMB, HeapMB: use.HeapMB, Goroutines: use.Goroutines, CPUCores: use.CPUCores}
+}
