@@ -3,7 +3,6 @@ package replay
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/postgres"
 )
 
@@ -24,7 +24,7 @@ func TestLongQueueFitsIntoMemory(t *testing.T) {
 	if os.Getenv("TIDEOVER_HISTORIES") != "" {
 		changes = 1_000_000
 	}
-	for _, c := range []struct {
+	for _, c := range slice.Pick(t, 0, []struct {
 		name string
 		sql  []string // each a transaction
 	}{
@@ -34,7 +34,7 @@ func TestLongQueueFitsIntoMemory(t *testing.T) {
 			for i := 0; i < changes && yield(fmt.Sprintf(`INSERT INTO event SELECT i, i FROM generate_series(%d, %d) i`, i, i+99)); i += 100 {
 			}
 		})},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := &pair{blue: open(t, "blue", newDatabase(t)), green: open(t, "green", newDatabase(t)), profile: narrow}
@@ -107,7 +107,7 @@ func (p *pair) once(t *testing.T) {
 func TestKillsInTheDrain(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
-	for _, source := range []string{triggers, logical, outbox} {
+	for _, source := range slice.Pick(t, 1, []string{triggers, logical, outbox}) {
 		t.Run(source, func(t *testing.T) {
 			t.Parallel()
 			killsInTheDrain(t, source)
@@ -127,7 +127,7 @@ func killsInTheDrain(t *testing.T, source string) {
 	installSource(t, p.blue, p.profile, source)
 	exec(t, p.blue, fmt.Sprintf(crowdSQL, 600))
 	p.bulk(t, p.green)
-	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
+	rng := slice.Chance(t)
 	for n, victim := range []string{"tool", "blue", "green", "tool", "green", "blue", "tool", "tool"} {
 		p.rotate(t, n*50, 300)
 		p.as(t, fmt.Sprintf(`DELETE FROM oauth_session WHERE id = 's%d'`, n+1), fmt.Sprintf(`DELETE FROM oauth_consent_request WHERE challenge = 'k%d'`, n+100))

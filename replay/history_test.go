@@ -17,6 +17,7 @@ import (
 
 	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/postgres"
 )
 
@@ -305,51 +306,69 @@ func (h *history) verify(ctx context.Context) error {
 }
 
 // seeds are the histories that this run plays: one that is asked for, or as many as TIDEOVER_HISTORIES says, from a
-// seed of the clock on; by itself always the same 500.
-func seeds(t *testing.T) (first, count uint64) {
+// seed of the clock on; by itself the slice's of always the same total.
+func seeds(t *testing.T, core, total int) []uint64 {
+	t.Helper()
 	if *oneSeed >= 0 {
-		return uint64(*oneSeed), 1
+		return []uint64{uint64(*oneSeed)}
 	}
+	var first uint64
+	var numbers []int
 	if text := os.Getenv("TIDEOVER_HISTORIES"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
-			t.Fatalf("TIDEOVER_HISTORIES: %v", err)
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			t.Fatalf("TIDEOVER_HISTORIES is %q; it is how many histories are played", text)
 		}
-		return uint64(time.Now().Unix()) * 100_000, n
+		first, total = uint64(time.Now().Unix())*100_000, max(1, n*total/histories)
+		for i := range total {
+			numbers = append(numbers, i)
+		}
+	} else {
+		numbers = slice.Of(t, core, total)
 	}
-	if testing.Short() {
-		return 0, 10
+	var seeds []uint64
+	for _, n := range numbers {
+		seeds = append(seeds, first+uint64(n))
 	}
-	return 0, 500
+	if len(seeds) > 0 {
+		t.Logf("%d histories, seeds %d to %d", len(seeds), seeds[0], seeds[len(seeds)-1])
+	}
+	return seeds
 }
+
+// histories are played of the triggers' capture in ten runs.
+const histories = 500
 
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	first, count := seeds(t)
-	t.Logf("%d histories from seed %d; -seed N plays one again", count, first)
-	playAll(t, triggers, first, count)
+	core := 20
+	if testing.Short() {
+		core = 10
+	}
+	playAll(t, triggers, seeds(t, core, histories))
 }
 
 // What comes out of the log, or out of the server's own table, must do as well.
 func TestHistoriesOfOtherSources(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
-	first, count := seeds(t)
 	for _, source := range []string{logical, outbox} {
 		t.Run(source, func(t *testing.T) {
 			t.Parallel()
-			playAll(t, source, first, max(1, count/25))
+			playAll(t, source, seeds(t, 2, histories/25))
 		})
 	}
 }
 
-func playAll(t *testing.T, source string, first, count uint64) {
+// playAll plays histories, and says of each that finds something how to play just that one again.
+func playAll(t *testing.T, source string, seeds []uint64) {
 	t.Helper()
-	each(t, source, first, count, func(a *arena, seed uint64) bool {
+	each(t, source, 0, uint64(len(seeds)), func(a *arena, n uint64) bool {
+		seed := seeds[n]
 		began := time.Now()
 		err := a.play(t.Context(), seed, mutation{})
 		if err != nil {
-			t.Errorf("history -seed %d (%s): %v", seed, time.Since(began).Round(time.Millisecond), err)
+			t.Errorf("history %d (%s): %v\nonce more: %s -args -seed %d", seed, time.Since(began).Round(time.Millisecond), err, slice.Command(t.Name()), seed)
 		}
 		return err == nil
 	})

@@ -21,6 +21,7 @@ import (
 	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/postgres"
@@ -155,17 +156,14 @@ func work(ctx context.Context, dsn string, number int, stop <-chan struct{}) err
 	}
 }
 
-// TestCopySurvivesTwentyKills kills the process of a copy at twenty moments drawn by chance, with the tables in many pieces and
-// blue being written all the time, and lets it go on each time. Each copy that gets to its end is migrated, and green
-// is held against blue migrated offline.
-func TestCopySurvivesTwentyKills(t *testing.T) {
+// TestCopySurvivesKills kills the process of a copy at moments drawn by chance, with the tables in many pieces and blue
+// being written all the time, and lets it go on each time. Each copy that gets to its end is migrated, and green is held
+// against blue migrated offline.
+func TestCopySurvivesKills(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
-	kills := 20
-	if testing.Short() {
-		kills = 3
-	}
-	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 20))
+	kills := len(slice.Of(t, 4, 20))
+	rng := slice.Chance(t)
 	for killed, round := 0, 1; killed < kills; round++ {
 		n := killUntilDone(t, rng, kills-killed)
 		killed += n

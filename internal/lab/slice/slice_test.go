@@ -103,3 +103,17 @@ func TestLeftOutIsTold(t *testing.T) {
 		t.Errorf("the command to repeat a test is %s", got)
 	}
 }
+
+// The same seed gives the same chance, and each test its own.
+func TestChance(t *testing.T) {
+	t.Setenv("TIDEOVER_SEED", "7")
+	first, again := Chance(t).Uint64(), Chance(t).Uint64()
+	if first != again {
+		t.Errorf("seed 7 gives %d, then %d", first, again)
+	}
+	t.Run("other", func(t *testing.T) {
+		if Chance(t).Uint64() == first {
+			t.Error("two tests draw the same")
+		}
+	})
+}

@@ -31,7 +31,7 @@ func leave(t testing.TB, what string) {
 func repeatable(t testing.TB, d Today) {
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("once more: %s", Command(t.Name(), "TIDEOVER_SLICE="+d.String()))
+			t.Logf("once more: %s", Command(t.Name(), "TIDEOVER_SLICE="+d.String(), "TIDEOVER_SEED="+seed()))
 		}
 	})
 }
