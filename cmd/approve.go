@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -29,7 +28,7 @@ that such a rule has stopped goes on with tideover resume.`,
 			if len(args) < 1 || len(args) > 2 || (len(args) == 2) == (rule != "") || (rule != "") != (rows > 0) {
 				return usageErrorf("approve: needs a runbook, and either a step or --rule and --rows")
 			}
-			rb, profile, err := loadRunbook(args[0], os.LookupEnv)
+			rb, profile, err := loadRunbook(args[0], std.Env)
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@ package cmd
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,7 @@ func NewCleanupCmd(std *IO) *cobra.Command {
 			if phase != "before" && phase != "after" {
 				return usageErrorf("cleanup: --phase is before or after")
 			}
-			rb, profile, err := loadRunbook(args[0], os.LookupEnv)
+			rb, profile, err := loadRunbook(args[0], std.Env)
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -66,7 +65,7 @@ func addOverride(c *cobra.Command, names *[]string) {
 }
 
 func rehearseCutover(ctx context.Context, std *IO, path, run string, override []string, asJSON bool) error {
-	rb, profile, err := loadRunbook(path, os.LookupEnv)
+	rb, profile, err := loadRunbook(path, std.Env)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func Main(args []string) int {
 	if os.Getenv(stage.ExitWithStdin) != "" {
 		ctx = untilEOF(ctx, os.Stdin)
 	}
-	std := &IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+	std := &IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv,
 		IsTerminal: term.IsTerminal(int(os.Stdout.Fd())) && term.IsTerminal(int(os.Stdin.Fd()))}
 	root := NewRootCmd(std)
 	root.SetArgs(args)

@@ -3,7 +3,6 @@ package cmd
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -32,7 +31,7 @@ func NewPlanCmd(std *IO) *cobra.Command {
 		Long:  planLong,
 		Args:  exactArgs(1, "one runbook"),
 		RunE: func(c *cobra.Command, args []string) error {
-			rb, profile, err := loadRunbook(args[0], os.LookupEnv)
+			rb, profile, err := loadRunbook(args[0], std.Env)
 			if err != nil {
 				return err
 			}

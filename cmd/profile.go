@@ -49,7 +49,7 @@ func newProfileCheckCmd(std *IO) *cobra.Command {
 			for _, side := range []struct{ name, flag, variable string }{{"blue", blue, "TIDEOVER_BLUE_DSN"}, {"green", green, "TIDEOVER_GREEN_DSN"}} {
 				dsn := side.flag
 				if dsn == "" {
-					dsn = os.Getenv(side.variable)
+					dsn = std.variable(side.variable)
 				} else if tells(dsn) {
 					return usageErrorf("--%s has a password in it, which every user of this machine can read; give it in %s instead", side.name, side.variable)
 				}

@@ -3,7 +3,6 @@ package cmd
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -46,7 +45,7 @@ func newQuarantineListCmd(std *IO) *cobra.Command {
 not printed: it can be a secret. "SELECT row FROM tideover.quarantine" on green shows it.`,
 		Args: exactArgs(1, "one runbook"),
 		RunE: func(c *cobra.Command, args []string) error {
-			rb, profile, err := loadRunbook(args[0], os.LookupEnv)
+			rb, profile, err := loadRunbook(args[0], std.Env)
 			if err != nil {
 				return err
 			}
@@ -91,7 +90,7 @@ Rows that were set aside before the migrations have the old schema's columns. Wh
 fit any more and nothing is put back.`,
 		Args: exactArgs(2, "one runbook and one rule"),
 		RunE: func(c *cobra.Command, args []string) error {
-			rb, profile, err := loadRunbook(args[0], os.LookupEnv)
+			rb, profile, err := loadRunbook(args[0], std.Env)
 			if err != nil {
 				return err
 			}

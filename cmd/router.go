@@ -75,7 +75,7 @@ func NewRouterCmd(std *IO) *cobra.Command {
 				return usageError{err}
 			}
 			config.Profile = p.HTTP
-			if config.Token = os.Getenv("TIDEOVER_ROUTER_TOKEN"); config.Token == "" {
+			if config.Token = std.variable("TIDEOVER_ROUTER_TOKEN"); config.Token == "" {
 				return usageErrorf("the environment variable TIDEOVER_ROUTER_TOKEN is empty: it holds the token of the control API")
 			}
 			level := slog.LevelWarn

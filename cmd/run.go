@@ -120,7 +120,7 @@ func rollback(ctx context.Context, std *IO, f runFlags, path, reason string) err
 func perform(ctx context.Context, std *IO, f runFlags, path string, yes bool, take begin, do func(context.Context, *steps.Session) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	rb, profile, err := loadRunbook(path, os.LookupEnv)
+	rb, profile, err := loadRunbook(path, std.Env)
 	if err != nil {
 		return err
 	}

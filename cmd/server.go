@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,9 +45,9 @@ func (o *serverOptions) database(c *cobra.Command) {
 	c.Flags().StringVar(&o.DSN, "dsn", "", "Postgres connection string (default $TIDEOVER_SERVER_DSN)")
 }
 
-func (o *serverOptions) check() error {
+func (o *serverOptions) check(std *IO) error {
 	if o.DSN == "" {
-		o.DSN = os.Getenv("TIDEOVER_SERVER_DSN")
+		o.DSN = std.variable("TIDEOVER_SERVER_DSN")
 	}
 	if o.DSN == "" {
 		return usageErrorf("no database: set --dsn or TIDEOVER_SERVER_DSN")
@@ -76,10 +75,10 @@ func newServerServeCmd(std *IO) *cobra.Command {
 }
 
 func serveRun(c *cobra.Command, std *IO, o *serverOptions) error {
-	if err := o.check(); err != nil {
+	if err := o.check(std); err != nil {
 		return err
 	}
-	if o.SystemSecret = os.Getenv("TIDEOVER_SYSTEM_SECRET"); o.SystemSecret == "" {
+	if o.SystemSecret = std.variable("TIDEOVER_SYSTEM_SECRET"); o.SystemSecret == "" {
 		return usageErrorf("no system secret: set TIDEOVER_SYSTEM_SECRET")
 	}
 	if o.LoginURL == "" || o.ConsentURL == "" {
@@ -98,7 +97,7 @@ func newServerMigrateCmd(std *IO) *cobra.Command {
 		Long: "Apply the stock migrations up to a generation. They lock tables and rewrite rows, as a vendor's would;\n" +
 			"\"tideover run\" applies them to a live database without that.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := o.check(); err != nil {
+			if err := o.check(std); err != nil {
 				return err
 			}
 			if err := authserver.Migrate(c.Context(), o.DSN, o.Generation); err != nil {

@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +24,7 @@ next. With --json it prints the whole state; with --watch it follows the events 
 		Args: exactArgs(1, "one runbook"),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			rb, _, err := loadRunbook(args[0], os.LookupEnv)
+			rb, _, err := loadRunbook(args[0], std.Env)
 			if err != nil {
 				return err
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,7 @@ func NewVerifyCmd(std *IO) *cobra.Command {
 		Args:  exactArgs(1, "one runbook"),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			rb, profile, err := loadRunbook(args[0], os.LookupEnv)
+			rb, profile, err := loadRunbook(args[0], std.Env)
 			if err != nil {
 				return err
 			}

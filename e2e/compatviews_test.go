@@ -96,7 +96,7 @@ func TestCompatViews(t *testing.T) {
 	const role = "old_server"
 	for _, sql := range []string{`CREATE ROLE ` + role + ` LOGIN PASSWORD 'word'`, `CREATE TABLE client (id text PRIMARY KEY, name text)`,
 		`INSERT INTO client SELECT i, 'name' FROM generate_series(1, 50) i`, `GRANT SELECT, INSERT, UPDATE, DELETE ON client TO ` + role} {
-		execute(t, dsn, sql)
+		pgtest.Exec(t, dsn, sql)
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "upgrade.yaml")
@@ -119,13 +119,13 @@ func TestCompatViews(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It waits at the gate of retire, with the new columns in place and the old server at work.
-	for began := time.Now(); !query[bool](t, dsn, `SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_name = 'client' AND column_name = 'number' AND is_nullable = 'NO')`); {
+	for began := time.Now(); !pgtest.Query[bool](t, dsn, `SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_name = 'client' AND column_name = 'number' AND is_nullable = 'NO')`); {
 		if time.Since(began) > 2*time.Minute {
 			t.Fatal("the column never came")
 		}
 	}
 	for range 20 {
-		query[int](t, dsn, `SELECT 1`)
+		pgtest.Query[int](t, dsn, `SELECT 1`)
 	}
 	requests, err := stop()
 	if err != nil || requests < 20 {
@@ -141,7 +141,7 @@ func TestCompatViews(t *testing.T) {
 	if err := run.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if query[bool](t, dsn, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'tideover_compat') OR EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole WHERE rolname = '`+role+`')`) {
+	if pgtest.Query[bool](t, dsn, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'tideover_compat') OR EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole WHERE rolname = '`+role+`')`) {
 		t.Error("retire left something behind")
 	}
 }

@@ -4,7 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 )
 
@@ -70,7 +73,7 @@ func TestRollbackBeforeThePoint(t *testing.T) {
 	for _, at := range []journal.Kind{journal.StepStarted, journal.CutoverFencing} {
 		t.Run(string(at), func(t *testing.T) {
 			th := newTheatre(t, staysOnBlue)
-			before := schemaOf(t, th.BlueDSN)
+			before := pgtest.Schema(t, th.BlueDSN)
 			code, killed, stderr := th.play(t, func(e journal.Event) bool {
 				return e.Kind == at && (at != journal.StepStarted || e.Step == "validate")
 			}, "run", th.runbook, "--json")
@@ -81,10 +84,10 @@ func TestRollbackBeforeThePoint(t *testing.T) {
 			if code, _, stderr := th.play(t, nil, "rollback", th.runbook, "--json"); code != 0 {
 				t.Fatalf("rollback: exit code %d\n%s", code, stderr)
 			}
-			if after := schemaOf(t, th.BlueDSN); after != before {
-				t.Errorf("blue's schema is not as it was:\n%s", difference(before, after))
+			if after := pgtest.Schema(t, th.BlueDSN); after != before {
+				t.Errorf("blue's schema is not as it was:\n%s", cmp.Diff(before, after))
 			}
-			if tables := tablesOf(t, th.GreenDSN); len(tables) > 0 {
+			if tables := pgtest.Tables(t, th.GreenDSN); len(tables) > 0 {
 				t.Errorf("green still has %v", tables)
 			}
 			if left := scratchBeside(t, th.GreenDSN); len(left) > 0 {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/cleanup"
@@ -258,7 +259,7 @@ func copyOf(t *testing.T, dsn, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	execute(t, maintenance, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE oauth")
+	pgtest.Exec(t, maintenance, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE oauth")
 	if dsn, err = postgres.WithDatabase(dsn, name); err != nil {
 		t.Fatal(err)
 	}
@@ -344,10 +345,10 @@ func TestHydraInPlace(t *testing.T) {
 	if err := migrate.NewGoose(os.DirFS(former), 0, migrate.InFormat("pop")).Migrate(t.Context(), blue); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, blue, `DROP TABLE IF EXISTS public.goose_db_version`) // a server's own tool leaves none
+	pgtest.Exec(t, blue, `DROP TABLE IF EXISTS public.goose_db_version`) // a server's own tool leaves none
 	const role = "hydra"
 	for _, sql := range []string{`CREATE ROLE ` + role + ` LOGIN PASSWORD 'word'`, `GRANT ALL ON ALL TABLES IN SCHEMA public TO ` + role} {
-		execute(t, blue, sql)
+		pgtest.Exec(t, blue, sql)
 	}
 	data, err := testdata.Runbooks.ReadFile("runbooks/hydra-in-place.yaml")
 	if err != nil {
@@ -361,13 +362,13 @@ func TestHydraInPlace(t *testing.T) {
 	if o.code != 0 {
 		t.Fatalf("exit code %d\n%s", o.code, o.stderr)
 	}
-	execute(t, blue, `DROP TABLE IF EXISTS public.goose_db_version`)
-	if is, was := schemaOf(t, blue), schemaOf(t, want); is != was {
-		t.Errorf("the schema is not what the vendor's command makes:\n%s", difference(was, is))
+	pgtest.Exec(t, blue, `DROP TABLE IF EXISTS public.goose_db_version`)
+	if is, was := pgtest.Schema(t, blue), pgtest.Schema(t, want); is != was {
+		t.Errorf("the schema is not what the vendor's command makes:\n%s", cmp.Diff(was, is))
 	}
-	before := query[int](t, blue, `SELECT count(*)::int FROM schema_migration`)
+	before := pgtest.Query[int](t, blue, `SELECT count(*)::int FROM schema_migration`)
 	vendor(blue)
-	if after := query[int](t, blue, `SELECT count(*)::int FROM schema_migration`); after != before {
+	if after := pgtest.Query[int](t, blue, `SELECT count(*)::int FROM schema_migration`); after != before {
 		t.Errorf("hydra migrate sql found %d migrations that are not in place", after-before)
 	}
 }

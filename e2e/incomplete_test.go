@@ -4,7 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 )
 
@@ -14,12 +17,12 @@ func TestIncompleteCapture(t *testing.T) {
 	quick.Skip(t)
 	th := newTheatre(t, staysOnBlue)
 	edit(t, th.runbook, "  - step: capture\n", "  - step: capture\n    on_error: mark-incomplete\n")
-	before := schemaOf(t, th.BlueDSN)
+	before := pgtest.Schema(t, th.BlueDSN)
 	broken := false
 	breaks := func(e journal.Event) bool {
 		if e.Kind == journal.StepStarted && e.Step == "replay" && !broken {
 			broken = true
-			execute(t, th.BlueDSN, `ALTER TABLE tideover.captured ADD CONSTRAINT no_more CHECK (false) NOT VALID`)
+			pgtest.Exec(t, th.BlueDSN, `ALTER TABLE tideover.captured ADD CONSTRAINT no_more CHECK (false) NOT VALID`)
 		}
 		return false
 	}
@@ -35,8 +38,8 @@ func TestIncompleteCapture(t *testing.T) {
 	if code, _, stderr := th.play(t, nil, "rollback", th.runbook, "--json"); code != 0 {
 		t.Fatalf("rollback: exit code %d\n%s", code, stderr)
 	}
-	if after := schemaOf(t, th.BlueDSN); after != before {
-		t.Errorf("blue's schema is not as it was:\n%s", difference(before, after))
+	if after := pgtest.Schema(t, th.BlueDSN); after != before {
+		t.Errorf("blue's schema is not as it was:\n%s", cmp.Diff(before, after))
 	}
 	th.judge(t)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/traffic"
 )
 
@@ -44,8 +45,8 @@ steps:
 // process is killed in a back-fill and in an index build, and resumed; no request fails.
 func TestInPlace(t *testing.T) {
 	th := newTheatre(t, staysOnBlue)
-	execute(t, th.BlueDSN, `CREATE TABLE audit (id bigint PRIMARY KEY, n integer NOT NULL, spare text)`)
-	execute(t, th.BlueDSN, `INSERT INTO audit SELECT i, 0 FROM generate_series(1, 400000) i`)
+	pgtest.Exec(t, th.BlueDSN, `CREATE TABLE audit (id bigint PRIMARY KEY, n integer NOT NULL, spare text)`)
+	pgtest.Exec(t, th.BlueDSN, `INSERT INTO audit SELECT i, 0 FROM generate_series(1, 400000) i`)
 	dir := t.TempDir()
 	th.runbook = filepath.Join(dir, "inplace.yaml")
 	write := func(name, text string) {
@@ -99,10 +100,10 @@ func TestInPlace(t *testing.T) {
 	if code, _, stderr := th.play(t, nil, "resume", th.runbook, "--json", "--yes"); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
-	if !query[bool](t, th.BlueDSN, `SELECT count(*) = 400000 AND bool_and(n = 1) FROM audit`) {
+	if !pgtest.Query[bool](t, th.BlueDSN, `SELECT count(*) = 400000 AND bool_and(n = 1) FROM audit`) {
 		t.Error("rows were not written once each")
 	}
-	if !query[bool](t, th.BlueDSN, `SELECT (SELECT count(*) = 3 FROM goose_db_version WHERE version_id >= 30001) AND to_regclass('tideover_migration') IS NULL
+	if !pgtest.Query[bool](t, th.BlueDSN, `SELECT (SELECT count(*) = 3 FROM goose_db_version WHERE version_id >= 30001) AND to_regclass('tideover_migration') IS NULL
 		AND to_regclass('tideover_backfill') IS NULL AND NOT EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)
 		AND (SELECT convalidated FROM pg_constraint WHERE conname = 'oauth_refresh_signature_check')`) {
 		t.Error("something is left behind or missing")

@@ -3,7 +3,10 @@ package e2e
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 )
 
@@ -18,7 +21,7 @@ func nothingOfTheLog(t *testing.T, dsn string) {
 	t.Helper()
 	const sql = `SELECT (SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'tideover%' AND database = current_database())
 	+ (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relreplident = 'f')`
-	if n := query[int64](t, dsn, sql); n != 0 {
+	if n := pgtest.Query[int64](t, dsn, sql); n != 0 {
 		t.Errorf("%d slots, publications and replica identities are left", n)
 	}
 }
@@ -58,7 +61,7 @@ func TestLogicalTakenBack(t *testing.T) {
 	quick.Skip(t)
 	th := newTheatre(t, staysOnBlue)
 	capturedByLog(t, th)
-	before := schemaOf(t, th.BlueDSN)
+	before := pgtest.Schema(t, th.BlueDSN)
 	code, killed, stderr := th.play(t, func(e journal.Event) bool { return e.Kind == journal.CutoverFencing }, "run", th.runbook, "--json")
 	if !killed {
 		t.Fatalf("ended by itself with %d\n%s", code, stderr)
@@ -66,8 +69,8 @@ func TestLogicalTakenBack(t *testing.T) {
 	if code, _, stderr := th.play(t, nil, "rollback", th.runbook, "--json"); code != 0 {
 		t.Fatalf("rollback: exit code %d\n%s", code, stderr)
 	}
-	if after := schemaOf(t, th.BlueDSN); after != before {
-		t.Errorf("blue's schema is not as it was:\n%s", difference(before, after))
+	if after := pgtest.Schema(t, th.BlueDSN); after != before {
+		t.Errorf("blue's schema is not as it was:\n%s", cmp.Diff(before, after))
 	}
 	nothingOfTheLog(t, th.BlueDSN)
 	th.judge(t)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/seed"
 	"github.com/tideover/tideover/internal/lab/stage"
@@ -37,7 +38,7 @@ func TestOldServerInPlace(t *testing.T) {
 	}
 	th := newTheatreOn(t, stage.Options{InPlace: true, Before: "1.0", After: "1.1", Profile: own, Seed: seed.Options{Clients: 10, Sessions: 300}}, "bundled-in-place.yaml",
 		staysOnBlue, func(c *traffic.Config) { c.BypassPublic, c.BypassAdmin = "", "" })
-	execute(t, th.BlueDSN, `INSERT INTO oauth_client (id, contacts, metadata) SELECT 'old-' || i, '["' || i || '"]', '{}' FROM generate_series(1, 150000) i`)
+	pgtest.Exec(t, th.BlueDSN, `INSERT INTO oauth_client (id, contacts, metadata) SELECT 'old-' || i, '["' || i || '"]', '{}' FROM generate_series(1, 150000) i`)
 
 	holder, err := pgx.Connect(t.Context(), th.BlueDSN)
 	if err != nil {
@@ -62,7 +63,7 @@ func TestOldServerInPlace(t *testing.T) {
 	if !killed {
 		t.Fatalf("no index build was seen to wait; exit code %d\n%s", code, stderr)
 	}
-	if !query[bool](t, th.BlueDSN, `SELECT EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)`) {
+	if !pgtest.Query[bool](t, th.BlueDSN, `SELECT EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)`) {
 		t.Error("the killed build left nothing: nothing was tested")
 	}
 	if _, err := holder.Exec(t.Context(), `COMMIT`); err != nil {
@@ -75,7 +76,7 @@ func TestOldServerInPlace(t *testing.T) {
 	if !killed {
 		t.Fatalf("no back-fill was seen; exit code %d\n%s", code, stderr)
 	}
-	if n := query[int](t, th.BlueDSN, `SELECT count(*) FROM oauth_client_details`); n == 0 || n > 150000 {
+	if n := pgtest.Query[int](t, th.BlueDSN, `SELECT count(*) FROM oauth_client_details`); n == 0 || n > 150000 {
 		t.Errorf("killed with %d rows filled: not in the middle", n)
 	}
 	code, _, stderr = th.play(t, func(e journal.Event) bool {
@@ -87,13 +88,13 @@ func TestOldServerInPlace(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
-	if !query[bool](t, th.BlueDSN, `SELECT (SELECT max(version_id) = 11004 FROM goose_db_version) AND to_regclass('tideover_migration') IS NULL AND to_regclass('tideover_backfill') IS NULL
+	if !pgtest.Query[bool](t, th.BlueDSN, `SELECT (SELECT max(version_id) = 11004 FROM goose_db_version) AND to_regclass('tideover_migration') IS NULL AND to_regclass('tideover_backfill') IS NULL
 		AND NOT EXISTS (SELECT FROM pg_index WHERE NOT indisvalid) AND NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'tideover_compat')
 		AND NOT EXISTS (SELECT FROM pg_proc WHERE proname LIKE 'tideover%copy') AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'oauth_client'::regclass AND attname IN ('contacts', 'metadata'))`) {
 		t.Error("something is left behind or missing")
 	}
-	if !query[bool](t, th.BlueDSN, `SELECT count(*) = 150000 AND bool_and(d.contacts = '["' || substr(c.id, 5) || '"]') FROM oauth_client c LEFT JOIN oauth_client_details d ON d.client_id = c.id WHERE c.id LIKE 'old-%'`) ||
-		!query[bool](t, th.BlueDSN, `SELECT NOT EXISTS (SELECT FROM oauth_client c WHERE NOT EXISTS (SELECT FROM oauth_client_details d WHERE d.client_id = c.id))`) {
+	if !pgtest.Query[bool](t, th.BlueDSN, `SELECT count(*) = 150000 AND bool_and(d.contacts = '["' || substr(c.id, 5) || '"]') FROM oauth_client c LEFT JOIN oauth_client_details d ON d.client_id = c.id WHERE c.id LIKE 'old-%'`) ||
+		!pgtest.Query[bool](t, th.BlueDSN, `SELECT NOT EXISTS (SELECT FROM oauth_client c WHERE NOT EXISTS (SELECT FROM oauth_client_details d WHERE d.client_id = c.id))`) {
 		t.Error("not every client has its details")
 	}
 	th.judgeInPlace(t)
@@ -103,7 +104,7 @@ func TestOldServerInPlace(t *testing.T) {
 // the old one is stopped, and the gate is opened.
 func (th *theatre) changeServers(t *testing.T) {
 	t.Helper()
-	if !query[bool](t, th.BlueDSN, `SELECT count(*) = 2 FROM pg_attribute WHERE attrelid = 'oauth_client'::regclass AND attname IN ('contacts', 'metadata') AND NOT attisdropped`) {
+	if !pgtest.Query[bool](t, th.BlueDSN, `SELECT count(*) = 2 FROM pg_attribute WHERE attrelid = 'oauth_client'::regclass AND attname IN ('contacts', 'metadata') AND NOT attisdropped`) {
 		t.Error("what the old server needs is gone while it serves")
 	}
 	if err := th.Ready(t.Context(), th.GreenServer); err != nil {

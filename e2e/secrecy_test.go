@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -20,11 +19,9 @@ import (
 
 	"github.com/tideover/tideover/internal/authserver"
 	"github.com/tideover/tideover/internal/journal"
-	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/seed"
-	"github.com/tideover/tideover/testdata"
 )
 
 // TestNoSecretLeaves takes a run through, in both forms of output, and searches all that it prints, stores, logs and
@@ -59,7 +56,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	if len(plain) == 0 {
 		t.Fatal("no plain session was seeded")
 	}
-	execute(t, th.BlueDSN, `UPDATE public.oauth_consent_handled SET session_access_token = '{"note":"`+body+`"}'
+	pgtest.Exec(t, th.BlueDSN, `UPDATE public.oauth_consent_handled SET session_access_token = '{"note":"`+body+`"}'
 		WHERE challenge IN (SELECT request_id FROM public.oauth_refresh WHERE active AND expires_at > now() LIMIT 50)`)
 	processes := watchProcesses(t)
 	said := func(args []string, o outcome) {
@@ -130,50 +127,6 @@ func TestNoSecretLeaves(t *testing.T) {
 	s.judge(t)
 }
 
-// TestBadDSNKeepsItsPassword gives DSNs that can't be read or that nobody answers, and a wrong password.
-func TestBadDSNKeepsItsPassword(t *testing.T) {
-	t.Parallel()
-	cfg, err := pgx.ParseConfig(pgtest.NewServer(t, pgserver.Options{Name: "secrecy"}).DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	runbook := filepath.Join(t.TempDir(), "demo.yaml")
-	data, err := testdata.Runbooks.ReadFile("runbooks/demo.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(runbook, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, dsn := range map[string]string{
-		"nobody answers":      "postgres://nobody:hidden-word@127.0.0.1:1/oauth",
-		"no port":             "postgres://nobody:hidden-word@127.0.0.1:notaport/oauth",
-		"unescaped":           "postgres://nobody:hidden-word%zz@127.0.0.1/oauth",
-		"a space in it":       "postgres://nobody:hidden-word @127.0.0.1/oauth",
-		"keywords":            "host=127.0.0.1 port=1 user=nobody password=hidden-word",
-		"quoted, and unended": "host=127.0.0.1 port=1 password='hidden-word",
-		"unknown option":      "postgres://nobody:hidden-word@127.0.0.1/oauth?sslmode=hidden-word",
-		"as an option":        "postgres://127.0.0.1:1/oauth?user=nobody&password=hidden-word",
-		"wrong password":      fmt.Sprintf("postgres://%s:hidden-word@%s:%d/postgres", cfg.User, cfg.Host, cfg.Port),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			env := map[string]string{"TIDEOVER_BLUE_PUBLIC": "http://127.0.0.1:1", "TIDEOVER_BLUE_ADMIN": "http://127.0.0.1:1",
-				"TIDEOVER_GREEN_PUBLIC": "http://127.0.0.1:1", "TIDEOVER_GREEN_ADMIN": "http://127.0.0.1:1", "TIDEOVER_ROUTER_ADMIN": "http://127.0.0.1:1",
-				"TIDEOVER_ROUTER_TOKEN": "hidden-word", "TIDEOVER_BLUE_DSN": dsn, "TIDEOVER_GREEN_DSN": dsn}
-			for _, args := range [][]string{{"run"}, {"run", "--json"}, {"plan"}, {"plan", "--connect"}, {"status"}, {"resume"}, {"rollback"}} {
-				o := tideover(t.Context(), t, env, append(args, runbook)...)
-				if args[len(args)-1] != "plan" && o.code == 0 {
-					t.Errorf("%v: exit code 0", args)
-				}
-				if strings.Contains(o.stderr+string(o.stdout), "hidden-word") {
-					t.Errorf("%v shows the password:\n%s%s", args, o.stdout, o.stderr)
-				}
-			}
-		})
-	}
-}
-
 // searcher collects what a run leaves behind and searches it in the end, when all secrets are known.
 type searcher struct {
 	secrets map[string]string
@@ -196,7 +149,7 @@ func (s *searcher) tables(t *testing.T, th *theatre) (n int) {
 	for _, side := range []struct{ name, dsn string }{{"blue", th.BlueDSN}, {"green", th.GreenDSN}} {
 		for _, table := range ours(t, side.dsn) {
 			n++
-			s.take(side.name+"'s table "+table, []byte(query[string](t, side.dsn, `SELECT coalesce(string_agg(x::text, E'\n'), '') FROM `+table+` x`)))
+			s.take(side.name+"'s table "+table, []byte(pgtest.Query[string](t, side.dsn, `SELECT coalesce(string_agg(x::text, E'\n'), '') FROM `+table+` x`)))
 		}
 	}
 	return n
@@ -222,9 +175,9 @@ func (s *searcher) files(t *testing.T, dir string, least int) {
 func (s *searcher) learn(t *testing.T, th *theatre) {
 	t.Helper()
 	for _, dsn := range []string{th.BlueDSN, th.GreenDSN} {
-		for _, table := range query[[]string](t, dsn, `SELECT coalesce(array_agg(table_name::text), '{}') FROM information_schema.columns
+		for _, table := range pgtest.Query[[]string](t, dsn, `SELECT coalesce(array_agg(table_name::text), '{}') FROM information_schema.columns
 			WHERE table_schema = 'public' AND column_name = 'signature'`) {
-			for _, hash := range query[[]string](t, dsn, `SELECT coalesce(array_agg(signature::text), '{}') FROM public.`+table) {
+			for _, hash := range pgtest.Query[[]string](t, dsn, `SELECT coalesce(array_agg(signature::text), '{}') FROM public.`+table) {
 				s.hashes[hash] = true
 			}
 		}
@@ -294,7 +247,7 @@ func watchProcesses(t *testing.T) func() []string {
 // ours lists the tables of our schema.
 func ours(t *testing.T, dsn string) []string {
 	t.Helper()
-	return query[[]string](t, dsn, `SELECT coalesce(array_agg(format('%I.%I', schemaname, tablename)), '{}') FROM pg_tables WHERE schemaname = 'tideover'`)
+	return pgtest.Query[[]string](t, dsn, `SELECT coalesce(array_agg(format('%I.%I', schemaname, tablename)), '{}') FROM pg_tables WHERE schemaname = 'tideover'`)
 }
 
 // renew refreshes a session through the router and returns its new tokens.

@@ -7,9 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 )
 
@@ -19,7 +21,7 @@ import (
 func TestRollbackAfterThePoint(t *testing.T) {
 	quick.Skip(t)
 	th := newTheatre(t)
-	before := schemaOf(t, th.BlueDSN)
+	before := pgtest.Schema(t, th.BlueDSN)
 	edit(t, th.runbook, "deadline: 20s", "deadline: 3s", "    for: 3s", "    for: 10m")
 
 	var end func()
@@ -75,8 +77,8 @@ func TestRollbackAfterThePoint(t *testing.T) {
 	if brought.Revocations == 0 || brought.OnlyGreen == 0 || len(brought.Sessions) != brought.OnlyGreen {
 		t.Errorf("the way back brought %+v: green had no traffic, or nobody looked", brought)
 	}
-	if after := schemaOf(t, th.BlueDSN); after != before {
-		t.Errorf("blue's schema is not as it was:\n%s", difference(before, after))
+	if after := pgtest.Schema(t, th.BlueDSN); after != before {
+		t.Errorf("blue's schema is not as it was:\n%s", cmp.Diff(before, after))
 	}
 	v := th.judge(t)
 	t.Logf("%d revocations came back, %d sessions are known to green alone: %s", brought.Revocations, brought.OnlyGreen, v)

@@ -1,4 +1,4 @@
-package e2e
+package cmd_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 )
 
 // limited is a profile with one rule that expects fewer rows than there are.
@@ -41,7 +42,7 @@ func TestCleanupDryRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(runbook, strings.Replace(string(book), "profile: bundled", "profile: own.yaml", 1))
-	execute(t, blue, `INSERT INTO oauth_jwk (kid, alg, keydata) VALUES ('bad-1', 'RS256', 'planted-4711'), ('bad-2', 'RS256', 'planted-4711');
+	pgtest.Exec(t, blue, `INSERT INTO oauth_jwk (kid, alg, keydata) VALUES ('bad-1', 'RS256', 'planted-4711'), ('bad-2', 'RS256', 'planted-4711');
 		INSERT INTO oauth_client (id, owner) VALUES ('ownerless', '')`)
 	run := func(args ...string) outcome { return tideover(t.Context(), t, env, args...) }
 
@@ -54,7 +55,7 @@ func TestCleanupDryRun(t *testing.T) {
 	if o.code != 1 || strings.Contains(string(o.stdout)+o.stderr, "planted") || strings.Contains(string(o.stdout), "bad-2") {
 		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
 	}
-	if n := query[int](t, blue, `SELECT count(*)::int FROM oauth_jwk`); n != 2 {
+	if n := pgtest.Query[int](t, blue, `SELECT count(*)::int FROM oauth_jwk`); n != 2 {
 		t.Errorf("%d rows are left", n)
 	}
 	o = run("cleanup", runbook, "--dry-run", "--json")

@@ -1,4 +1,4 @@
-package e2e
+package cmd_test
 
 import (
 	"bytes"
@@ -15,11 +15,8 @@ import (
 // sqlCommand runs tideover sql and gives what it prints and its exit code.
 func sqlCommand(t *testing.T, args ...string) (out, errs string, code int) {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	root := cmd.NewRootCmd(&cmd.IO{In: strings.NewReader(""), Out: &stdout, Err: &stderr})
-	root.SetArgs(append([]string{"sql"}, args...))
-	code = cmd.Report(&stderr, root.ExecuteContext(t.Context()))
-	return stdout.String(), stderr.String(), code
+	o := tideover(t.Context(), t, nil, append([]string{"sql"}, args...)...)
+	return string(o.stdout), o.stderr, o.code
 }
 
 func migrations(t *testing.T, pairs ...string) string {
@@ -156,7 +153,7 @@ func TestSQLArrange(t *testing.T) {
 			t.Errorf("exit code %d: %q is not in\n%s\n%s", code, want, out, errs)
 		}
 	}
-	if tables := tablesOf(t, dsn); len(tables) > 0 {
+	if tables := pgtest.Tables(t, dsn); len(tables) > 0 {
 		t.Errorf("it has made %v", tables)
 	}
 	if _, errs, code := sqlCommand(t, "arrange", dir); code != cmd.ExitUsage || !strings.Contains(errs, "--database") {

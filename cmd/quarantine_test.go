@@ -1,4 +1,4 @@
-package e2e
+package cmd_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -35,7 +36,7 @@ func TestQuarantine(t *testing.T) {
 	}
 	// The rule is the profile's, what it takes is the test's: rows of the new schema, and later of an older one.
 	rule := plan.Rule{Name: name, Phase: "before", Table: "oauth_jwk", Where: "t.kid LIKE 'bad%'", Quarantine: true}
-	execute(t, green, `INSERT INTO oauth_jwk (kid, alg, keydata) VALUES ('bad-1', 'RS256', 'planted-4711'), ('bad-2', 'RS256', 'x'), ('good', 'RS256', 'x')`)
+	pgtest.Exec(t, green, `INSERT INTO oauth_jwk (kid, alg, keydata) VALUES ('bad-1', 'RS256', 'planted-4711'), ('bad-2', 'RS256', 'x'), ('good', 'RS256', 'x')`)
 	conn, err := pgx.Connect(t.Context(), green)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func TestQuarantine(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := func() string {
-		return query[string](t, green, `SELECT string_agg(kid || ' ' || keydata, ', ' ORDER BY kid) FROM oauth_jwk`)
+		return pgtest.Query[string](t, green, `SELECT string_agg(kid || ' ' || keydata, ', ' ORDER BY kid) FROM oauth_jwk`)
 	}
 	if got := keys(); got != "good x" {
 		t.Fatalf("the rule left %s", got)
@@ -70,21 +71,21 @@ func TestQuarantine(t *testing.T) {
 		}
 	}
 
-	execute(t, green, `ALTER TABLE oauth_jwk ADD CONSTRAINT refuses CHECK (kid <> 'bad-2')`)
+	pgtest.Exec(t, green, `ALTER TABLE oauth_jwk ADD CONSTRAINT refuses CHECK (kid <> 'bad-2')`)
 	if o := run("restore", runbook, name); o.code != 1 || !strings.Contains(o.stderr, "refuses") || keys() != "good x" {
 		t.Errorf("a constraint refuses one: exit code %d, %s\n%s", o.code, keys(), o.stderr)
 	}
-	execute(t, green, `ALTER TABLE oauth_jwk DROP CONSTRAINT refuses`)
-	execute(t, green, `CREATE UNIQUE INDEX one_data ON oauth_jwk (keydata)`) // bad-2 has what good has
+	pgtest.Exec(t, green, `ALTER TABLE oauth_jwk DROP CONSTRAINT refuses`)
+	pgtest.Exec(t, green, `CREATE UNIQUE INDEX one_data ON oauth_jwk (keydata)`) // bad-2 has what good has
 	if o := run("restore", runbook, name); o.code != 1 || !strings.Contains(o.stderr, "one_data") || keys() != "good x" {
 		t.Errorf("another row is in the way: exit code %d, %s\n%s", o.code, keys(), o.stderr)
 	}
-	execute(t, green, `DROP INDEX one_data`)
-	execute(t, green, `UPDATE tideover.quarantine SET row = row || '{"gone": 1}' WHERE key = '["bad-2"]'`)
+	pgtest.Exec(t, green, `DROP INDEX one_data`)
+	pgtest.Exec(t, green, `UPDATE tideover.quarantine SET row = row || '{"gone": 1}' WHERE key = '["bad-2"]'`)
 	if o := run("restore", runbook, name); o.code != 1 || !strings.Contains(o.stderr, `column "gone"`) || keys() != "good x" {
 		t.Errorf("a column that is not there: exit code %d, %s\n%s", o.code, keys(), o.stderr)
 	}
-	execute(t, green, `UPDATE tideover.quarantine SET row = row - 'gone'`)
+	pgtest.Exec(t, green, `UPDATE tideover.quarantine SET row = row - 'gone'`)
 	if o := run("restore", runbook, name); o.code != 0 || !strings.Contains(string(o.stdout), "2 rows") || keys() != "bad-1 planted-4711, bad-2 x, good x" {
 		t.Errorf("restore: exit code %d, %s\n%s%s", o.code, keys(), o.stdout, o.stderr)
 	}

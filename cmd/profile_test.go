@@ -1,4 +1,4 @@
-package e2e
+package cmd_test
 
 import (
 	"encoding/json"
@@ -6,10 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/tideover/tideover/internal/authserver"
-	"github.com/tideover/tideover/internal/lab/pgserver"
-	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 )
 
 func TestProfileCheck(t *testing.T) {
@@ -66,18 +62,4 @@ func TestProfileCheck(t *testing.T) {
 			t.Errorf("exit code %d, %v: %s", o.code, err, o.stdout)
 		}
 	})
-}
-
-// migrated is a database of a generation's schema, on a server of the test's own.
-func migrated(t *testing.T, generation string) string {
-	t.Helper()
-	server := pgtest.NewServer(t, pgserver.Options{Name: "profile"})
-	dsn, err := server.CreateDatabase(t.Context(), "oauth")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := authserver.Migrate(t.Context(), dsn, generation); err != nil {
-		t.Fatal(err)
-	}
-	return dsn
 }
