@@ -2,57 +2,50 @@ package cutover
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tideover/tideover/plan"
 )
 
+// kinds build the participants of each kind that a runbook knows.
+var kinds = []kind{of(newHTTP), of(newExec), of(newFile), of(newSQL), of(newPgbouncer)}
+
+// kind builds a participant out of its kind's own fields, and gives nil for those of another kind.
+type kind func(b base, config any) (Participant, error)
+
+func of[C any](build func(b base, config *C) (Participant, error)) kind {
+	return func(b base, config any) (Participant, error) {
+		own, ok := config.(*C)
+		if !ok {
+			return nil, nil
+		}
+		return build(b, own)
+	}
+}
+
+// base is what every kind embeds.
+type base struct {
+	name    string
+	timeout time.Duration // one call
+}
+
+// Name is the participant's name in the journal.
+func (b base) Name() string { return b.name }
+
 // Build makes the participant that a runbook describes. It opens no connection.
 func Build(spec plan.ParticipantSpec) (Participant, error) {
-	if spec.Name == "" {
-		spec.Name = spec.Kind
+	if missing := spec.Missing(); len(missing) > 0 {
+		return nil, fmt.Errorf("participant %q: kind %s needs %s", spec.Name, spec.Kind, strings.Join(missing, ", "))
 	}
-	if spec.Timeout <= 0 {
-		spec.Timeout = 5 * time.Second
+	for _, k := range kinds {
+		p, err := k(base{spec.Name, spec.Timeout}, spec.Config)
+		if err != nil {
+			return nil, fmt.Errorf("participant %q: %w", spec.Name, err)
+		}
+		if p != nil {
+			return p, nil
+		}
 	}
-	missing := func(field string) error {
-		return fmt.Errorf("participant %q: kind %s needs %s", spec.Name, spec.Kind, field)
-	}
-	switch spec.Kind {
-	case "http":
-		if spec.URL == "" {
-			return nil, missing("url")
-		}
-		return newHTTP(spec)
-	case "exec":
-		for field, argv := range map[string][]string{"commit": spec.Commit, "abort": spec.Abort, "status": spec.Status} {
-			if len(argv) == 0 {
-				return nil, missing(field)
-			}
-		}
-		return &execParticipant{spec: spec}, nil
-	case "file":
-		if spec.Path == "" {
-			return nil, missing("path")
-		}
-		if spec.Blue == spec.Green {
-			return nil, fmt.Errorf("participant %q: blue and green have the same content: nobody could tell the sides apart", spec.Name)
-		}
-		return &fileParticipant{spec: spec}, nil
-	case "sql":
-		for field, sql := range map[string]string{"dsn": spec.DSN, "commit_sql": spec.CommitSQL, "abort_sql": spec.AbortSQL, "status_sql": spec.StatusSQL} {
-			if sql == "" {
-				return nil, missing(field)
-			}
-		}
-		return &sqlParticipant{spec: spec}, nil
-	case "pgbouncer":
-		for field, value := range map[string]string{"dsn": spec.DSN, "path": spec.Path} {
-			if value == "" {
-				return nil, missing(field)
-			}
-		}
-		return newPgbouncer(spec)
-	}
-	return nil, fmt.Errorf("participant %q: kind %q: want http, exec, file, sql or pgbouncer", spec.Name, spec.Kind)
+	return nil, fmt.Errorf("participant %q: nothing is built for kind %q", spec.Name, spec.Kind)
 }

@@ -20,7 +20,7 @@ import (
 func example(t *testing.T, script string, env ...string) Participant {
 	t.Helper()
 	argv := append(append([]string{"env"}, env...), "../docs/examples/"+script, "oauth")
-	return built(t, plan.ParticipantSpec{Name: script, Kind: "exec", Prepare: argv, Commit: argv, Abort: argv, Status: argv, Timeout: 20 * time.Second})
+	return built(t, script, &plan.ExecSpec{Prepare: argv, Commit: argv, Abort: argv, Status: argv}, 20*time.Second)
 }
 
 // plays is what every example must do: there and back, twice each, and no late call.

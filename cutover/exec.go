@@ -18,9 +18,14 @@ import (
 // execParticipant runs programs: exit status 0 is a yes, and status prints blue or green. They get TIDEOVER_ACTION,
 // TIDEOVER_RUN, TIDEOVER_TERM, TIDEOVER_CALL and TIDEOVER_KEY in the environment. A program that takes too long is killed with
 // everything that it has started.
-type execParticipant struct{ spec plan.ParticipantSpec }
+type execParticipant struct {
+	base
+	spec *plan.ExecSpec
+}
 
-func (p *execParticipant) Name() string { return p.spec.Name }
+func newExec(b base, spec *plan.ExecSpec) (Participant, error) {
+	return &execParticipant{base: b, spec: spec}, nil
+}
 
 // Prepare runs the prepare program; without one it looks whether the commit program can be found.
 func (p *execParticipant) Prepare(ctx context.Context, t Ticket) error {
@@ -55,7 +60,7 @@ func (p *execParticipant) Side(ctx context.Context, t Ticket) (string, error) {
 const spoken = 4 << 10
 
 func (p *execParticipant) run(ctx context.Context, t Ticket, action string, argv []string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "TIDEOVER_ACTION="+action, "TIDEOVER_RUN="+t.Run,
@@ -68,7 +73,7 @@ func (p *execParticipant) run(ctx context.Context, t Ticket, action string, argv
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:
-		return "", fmt.Errorf("%s: %s: killed after %s: %w", action, argv[0], p.spec.Timeout, ctx.Err())
+		return "", fmt.Errorf("%s: %s: killed after %s: %w", action, argv[0], p.timeout, ctx.Err())
 	case errors.Is(err, exec.ErrWaitDelay): // it said yes, and left something running
 		return out.String(), nil
 	case err != nil:

@@ -18,9 +18,17 @@ import (
 // fileParticipant is a file whose content says which side is meant. It is replaced in one step, so that a reader sees
 // one content or the other. Beside it, PATH.tideover keeps the newest term of each run: a call that comes late, from a
 // process that has lost the run, is refused.
-type fileParticipant struct{ spec plan.ParticipantSpec }
+type fileParticipant struct {
+	base
+	spec *plan.FileSpec
+}
 
-func (p *fileParticipant) Name() string { return p.spec.Name }
+func newFile(b base, spec *plan.FileSpec) (Participant, error) {
+	if spec.Blue == spec.Green {
+		return nil, errors.New("blue and green have the same content: nobody could tell the sides apart")
+	}
+	return &fileParticipant{base: b, spec: spec}, nil
+}
 
 // Prepare wants blue's content, so that nobody's own changes are overwritten, and a folder that can be written to.
 func (p *fileParticipant) Prepare(ctx context.Context, t Ticket) error {
@@ -143,7 +151,7 @@ func (p *fileParticipant) fenced(ctx context.Context, t Ticket, f func() error) 
 // locked waits for the lock. A program that we start shares it for the moment between fork and exec, so that somebody
 // may hold it although no other tideover is there.
 func (p *fileParticipant) locked(ctx context.Context, lock *os.File) error {
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	for {
 		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,26 +22,25 @@ import (
 // Tideover-Term below the newest that it has seen of a Tideover-Run, and within a term a Tideover-Call below the newest
 // (409); it treats an Idempotency-Key that it has seen as done. With a secret every call is signed (Sign).
 type httpParticipant struct {
-	spec   plan.ParticipantSpec
-	base   string
+	base
+	spec   *plan.HTTPSpec
+	url    string // without a slash at its end
 	client *http.Client
 }
 
-func newHTTP(spec plan.ParticipantSpec) (Participant, error) {
+func newHTTP(b base, spec *plan.HTTPSpec) (Participant, error) {
 	u, err := url.Parse(spec.URL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, fmt.Errorf("participant %q: url is no http(s) base URL", spec.Name)
+		return nil, errors.New("url is no http(s) base URL")
 	}
 	return &httpParticipant{
-		spec: spec, base: strings.TrimSuffix(spec.URL, "/"),
+		base: b, spec: spec, url: strings.TrimSuffix(spec.URL, "/"),
 		client: &http.Client{
 			Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, DisableKeepAlives: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a redirect is no yes
 		},
 	}, nil
 }
-
-func (p *httpParticipant) Name() string { return p.spec.Name }
 
 func (p *httpParticipant) Prepare(ctx context.Context, t Ticket) error {
 	return p.post(ctx, t, "prepare")
@@ -78,7 +78,7 @@ func (p *httpParticipant) post(ctx context.Context, t Ticket, action string) err
 }
 
 func (p *httpParticipant) call(ctx context.Context, method, action string, t Ticket) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	var body io.Reader
 	var sent []byte
@@ -89,7 +89,7 @@ func (p *httpParticipant) call(ctx context.Context, method, action string, t Tic
 		}
 		body = bytes.NewReader(sent)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, p.base+"/"+action, body)
+	req, err := http.NewRequestWithContext(ctx, method, p.url+"/"+action, body)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (p *httpParticipant) call(ctx context.Context, method, action string, t Tic
 		return nil, err
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, fmt.Errorf("%s %s: status %d: %.200q", method, p.base+"/"+action, resp.StatusCode, raw)
+		return nil, fmt.Errorf("%s %s: status %d: %.200q", method, p.url+"/"+action, resp.StatusCode, raw)
 	}
 	return raw, nil
 }

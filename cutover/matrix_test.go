@@ -331,8 +331,10 @@ func troubleOnce(t *testing.T, rg *rig, term int64, kind, call, trouble string, 
 	return r.term
 }
 
-func built(t *testing.T, spec plan.ParticipantSpec) Participant {
+func built(t *testing.T, name string, config any, timeout time.Duration) Participant {
 	t.Helper()
+	spec := plan.NewParticipant(name, config)
+	spec.Timeout = timeout
 	p, err := Build(spec)
 	if err != nil {
 		t.Fatal(err)
@@ -348,7 +350,7 @@ func rigs() map[string]func(*testing.T) *rig {
 			s := &service{side: Blue, done: map[string]bool{}}
 			web := newWeb(t, s)
 			return &rig{
-				Participant: built(t, plan.ParticipantSpec{Name: "http", Kind: "http", URL: "http://" + web.addr + "/hook", Timeout: timeout}),
+				Participant: built(t, "http", &plan.HTTPSpec{URL: "http://" + web.addr + "/hook"}, timeout),
 				kill:        func(*testing.T) { web.stop() }, revive: web.start,
 				hang: func(*testing.T) func() {
 					web.stall(true)
@@ -371,8 +373,8 @@ func rigs() map[string]func(*testing.T) *rig {
 				return sh(fence + `printf ` + side + ` >"$1.new"; mv "$1.new" "$1"`)
 			}
 			return &rig{
-				Participant: built(t, plan.ParticipantSpec{Name: "exec", Kind: "exec", Timeout: timeout,
-					Prepare: sh(fence), Commit: become(Green), Abort: become(Blue), Status: sh(`cat "$1"`)}),
+				Participant: built(t, "exec", &plan.ExecSpec{
+					Prepare: sh(fence), Commit: become(Green), Abort: become(Blue), Status: sh(`cat "$1"`)}, timeout),
 				kill:   func(t *testing.T) { write(t, trap, "dies") },
 				revive: func(*testing.T) { os.Remove(trap) },
 				hang: func(t *testing.T) func() {
@@ -385,7 +387,7 @@ func rigs() map[string]func(*testing.T) *rig {
 			path := filepath.Join(t.TempDir(), "conf")
 			write(t, path, Blue)
 			return &rig{
-				Participant: built(t, plan.ParticipantSpec{Name: "file", Kind: "file", Path: path, Blue: Blue, Green: Green, Timeout: timeout}),
+				Participant: built(t, "file", &plan.FileSpec{Path: path, Blue: Blue, Green: Green}, timeout),
 				// The call is ours: there is no other end to be killed or to hang. A late one comes from a process that
 				// has lost the run meanwhile.
 				late: func(t *testing.T, p Participant, call string, old Ticket) {
@@ -402,8 +404,7 @@ func rigs() map[string]func(*testing.T) *rig {
 }
 
 func sqlRig(t *testing.T) *rig {
-	spec := fixtures(t)["sql"]
-	spec.Name, spec.Timeout = "sql", 400*time.Millisecond
+	spec := fixtures(t)["sql"].Config.(*plan.SQLSpec)
 	to := func(side string) string {
 		return `DO $$ DECLARE now bigint := current_setting('tideover.term')::bigint * 1000000 + current_setting('tideover.call')::bigint; BEGIN
 			IF (SELECT term FROM public.flag FOR UPDATE) > now THEN RAISE EXCEPTION 'older call'; END IF;
@@ -423,7 +424,7 @@ func sqlRig(t *testing.T) *rig {
 	var letLock func()
 	var end context.CancelFunc
 	return &rig{
-		Participant: built(t, spec), hang: lock,
+		Participant: built(t, "sql", spec, 400*time.Millisecond), hang: lock,
 		// Every session of the participant is ended while it waits, as by a database that crashes and comes back.
 		kill: func(t *testing.T) {
 			letLock = lock(t)

@@ -107,10 +107,10 @@ func fixtures(t *testing.T) map[string]plan.ParticipantSpec {
 	sh := func(script string) []string { return []string{"sh", "-ec", script, "sh", flag} }
 	fence := `n=$(cat "$1.term" 2>/dev/null || echo 0); [ "$TIDEOVER_TERM" -ge "$n" ]; echo "$TIDEOVER_TERM" > "$1.term"; `
 	return map[string]plan.ParticipantSpec{
-		"http": {Kind: "http", URL: web.URL + "/hook/"},
-		"file": {Kind: "file", Path: file, Blue: "blue", Green: "green"},
-		"exec": {Kind: "exec", Commit: sh(fence + `printf green > "$1"`), Abort: sh(fence + `printf blue > "$1"`), Status: sh(`cat "$1"`)},
-		"sql":  {Kind: "sql", DSN: dsn, CommitSQL: to("green"), AbortSQL: to("blue"), StatusSQL: "SELECT side FROM public.flag"},
+		"http": plan.NewParticipant("", &plan.HTTPSpec{URL: web.URL + "/hook/"}),
+		"file": plan.NewParticipant("", &plan.FileSpec{Path: file, Blue: "blue", Green: "green"}),
+		"exec": plan.NewParticipant("", &plan.ExecSpec{Commit: sh(fence + `printf green > "$1"`), Abort: sh(fence + `printf blue > "$1"`), Status: sh(`cat "$1"`)}),
+		"sql":  plan.NewParticipant("", &plan.SQLSpec{DSN: dsn, CommitSQL: to("green"), AbortSQL: to("blue"), StatusSQL: "SELECT side FROM public.flag"}),
 	}
 }
 
@@ -173,17 +173,17 @@ func TestParticipants(t *testing.T) {
 func TestBuildRefuses(t *testing.T) {
 	t.Parallel()
 	yes := []string{"true"}
-	for name, spec := range map[string]plan.ParticipantSpec{
-		"no kind":        {},
-		"http no url":    {Kind: "http"},
-		"http bad url":   {Kind: "http", URL: "ftp://x"},
-		"exec no status": {Kind: "exec", Commit: yes, Abort: yes},
-		"file no path":   {Kind: "file", Blue: "a", Green: "b"},
-		"file same":      {Kind: "file", Path: "x", Blue: "a", Green: "a"},
-		"sql no status":  {Kind: "sql", DSN: "x", CommitSQL: "x", AbortSQL: "x"},
-		"pgbouncer":      {Kind: "pgbouncer", DSN: "x", Path: "x", Blue: "a = host=b", Green: "a = host=b"},
+	for name, config := range map[string]any{
+		"no kind":        nil,
+		"http no url":    &plan.HTTPSpec{},
+		"http bad url":   &plan.HTTPSpec{URL: "ftp://x"},
+		"exec no status": &plan.ExecSpec{Commit: yes, Abort: yes},
+		"file no path":   &plan.FileSpec{Blue: "a", Green: "b"},
+		"file same":      &plan.FileSpec{Path: "x", Blue: "a", Green: "a"},
+		"sql no status":  &plan.SQLSpec{DSN: "x", CommitSQL: "x", AbortSQL: "x"},
+		"pgbouncer":      &plan.PgbouncerSpec{DSN: "x", Path: "x", Blue: "a = host=b", Green: "a = host=b"},
 	} {
-		if p, err := Build(spec); err == nil || p != nil {
+		if p, err := Build(plan.NewParticipant("x", config)); err == nil || p != nil {
 			t.Errorf("%s: built", name)
 		}
 	}
@@ -194,7 +194,9 @@ func TestHTTPParticipantFailures(t *testing.T) {
 	s := &service{side: Blue, done: map[string]bool{}}
 	web := httptest.NewServer(s)
 	defer web.Close()
-	p, err := Build(plan.ParticipantSpec{Name: "svc", Kind: "http", URL: web.URL + "/hook", Timeout: 200 * time.Millisecond})
+	spec := plan.NewParticipant("svc", &plan.HTTPSpec{URL: web.URL + "/hook"})
+	spec.Timeout = 200 * time.Millisecond
+	p, err := Build(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +221,7 @@ func TestHTTPParticipantFailures(t *testing.T) {
 
 	moved := httptest.NewServer(http.RedirectHandler(web.URL, http.StatusFound))
 	defer moved.Close()
-	p, err = Build(plan.ParticipantSpec{Kind: "http", URL: moved.URL})
+	p, err = Build(plan.NewParticipant("", &plan.HTTPSpec{URL: moved.URL}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,10 +236,12 @@ func TestHTTPParticipantFailures(t *testing.T) {
 func TestExecParticipantIsKilledWithItsChildren(t *testing.T) {
 	t.Parallel()
 	pid := filepath.Join(t.TempDir(), "pid")
-	p, err := Build(plan.ParticipantSpec{
-		Kind: "exec", Commit: []string{"sh", "-c", `sleep 600 & echo $! > "$0"; wait`, pid}, Abort: []string{"false"},
-		Status: []string{"sh", "-c", "echo purple; yes | head -c 100000"}, Timeout: 300 * time.Millisecond,
+	spec := plan.NewParticipant("", &plan.ExecSpec{
+		Commit: []string{"sh", "-c", `sleep 600 & echo $! > "$0"; wait`, pid}, Abort: []string{"false"},
+		Status: []string{"sh", "-c", "echo purple; yes | head -c 100000"},
 	})
+	spec.Timeout = 300 * time.Millisecond
+	p, err := Build(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +277,7 @@ func running(pid int) bool {
 func TestFileParticipantKeepsOthersChanges(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "conf")
-	p, err := Build(plan.ParticipantSpec{Kind: "file", Path: path, Blue: "blue\n", Green: "green\n"})
+	p, err := Build(plan.NewParticipant("", &plan.FileSpec{Path: path, Blue: "blue\n", Green: "green\n"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +317,8 @@ func TestFileParticipantKeepsOthersChanges(t *testing.T) {
 func TestSQLParticipantIsAtomic(t *testing.T) {
 	t.Parallel()
 	spec := fixtures(t)["sql"]
-	spec.CommitSQL = `UPDATE public.flag SET side = 'green'; SELECT 1/0`
+	flag := spec.Config.(*plan.SQLSpec)
+	flag.CommitSQL = `UPDATE public.flag SET side = 'green'; SELECT 1/0`
 	spec.Timeout = 2 * time.Second
 	p, err := Build(spec)
 	if err != nil {
@@ -325,7 +330,7 @@ func TestSQLParticipantIsAtomic(t *testing.T) {
 	if side, err := p.Side(t.Context(), Ticket{}); side != Blue || err != nil {
 		t.Errorf("side %q %v", side, err)
 	}
-	conn, err := pgx.Connect(t.Context(), spec.DSN)
+	conn, err := pgx.Connect(t.Context(), flag.DSN)
 	if err != nil {
 		t.Fatal(err)
 	}

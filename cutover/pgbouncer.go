@@ -24,26 +24,27 @@ import (
 // fenced, and its connection is not used again.
 type pgbouncerParticipant struct {
 	fileParticipant
+	dsn         string // of the admin console
 	console     *pgconn.Config
 	blue, green map[string]pooled
 	moved       []string
 }
 
-func newPgbouncer(spec plan.ParticipantSpec) (Participant, error) {
-	refused := func(err error) error { return fmt.Errorf("participant %q: %w", spec.Name, err) }
-	p := &pgbouncerParticipant{fileParticipant: fileParticipant{spec: spec}}
+func newPgbouncer(b base, spec *plan.PgbouncerSpec) (Participant, error) {
+	file := &plan.FileSpec{Path: spec.Path, Blue: spec.Blue, Green: spec.Green}
+	p := &pgbouncerParticipant{fileParticipant: fileParticipant{base: b, spec: file}, dsn: spec.DSN}
 	var err error
 	if p.blue, err = poolsOf(spec.Blue); err != nil {
-		return nil, refused(fmt.Errorf("blue: %w", err))
+		return nil, fmt.Errorf("blue: %w", err)
 	}
 	if p.green, err = poolsOf(spec.Green); err != nil {
-		return nil, refused(fmt.Errorf("green: %w", err))
+		return nil, fmt.Errorf("green: %w", err)
 	}
 	if p.moved, err = moved(p.blue, p.green); err != nil {
-		return nil, refused(err)
+		return nil, err
 	}
 	if p.console, err = pgconn.ParseConfig(spec.DSN); err != nil {
-		return nil, refused(errors.New("dsn is no connection string")) // err may quote the password
+		return nil, errors.New("dsn is no connection string") // err may quote the password
 	}
 	if p.console.Database == "" || p.console.Database == p.console.User {
 		p.console.Database = "pgbouncer"
@@ -173,7 +174,7 @@ func (p *pgbouncerParticipant) arrived(ctx context.Context, c *console, side str
 // pause waits until no transaction is under way, half of the timeout at most. On a connection of its own: one that is
 // given up while PAUSE waits can't be used any more. That it gives up is no error: see the type.
 func (p *pgbouncerParticipant) pause(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout/2)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout/2)
 	defer cancel()
 	_ = p.admin(ctx, func(ctx context.Context, c *console) error {
 		for _, name := range p.moved {
@@ -187,18 +188,18 @@ func (p *pgbouncerParticipant) pause(ctx context.Context) {
 
 // admin gives f the admin console.
 func (p *pgbouncerParticipant) admin(ctx context.Context, f func(context.Context, *console) error) error {
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	conn, err := pgconn.ConnectConfig(ctx, p.console)
 	if err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("PgBouncer's admin console %s: %w", postgres.Redact(p.spec.DSN), ctx.Err())
+			return fmt.Errorf("PgBouncer's admin console %s: %w", postgres.Redact(p.dsn), ctx.Err())
 		}
 		var refused *pgconn.PgError
 		if errors.As(err, &refused) {
-			return fmt.Errorf("PgBouncer's admin console %s: %w", postgres.Redact(p.spec.DSN), refused)
+			return fmt.Errorf("PgBouncer's admin console %s: %w", postgres.Redact(p.dsn), refused)
 		}
-		return fmt.Errorf("PgBouncer's admin console %s can't be reached", postgres.Redact(p.spec.DSN))
+		return fmt.Errorf("PgBouncer's admin console %s can't be reached", postgres.Redact(p.dsn))
 	}
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

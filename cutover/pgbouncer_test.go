@@ -27,7 +27,8 @@ import (
 // bouncer is a real PgBouncer in front of two databases.
 type bouncer struct {
 	spec    plan.ParticipantSpec
-	app     string // DSN of its clients
+	config  *plan.PgbouncerSpec // spec's
+	app     string              // DSN of its clients
 	cmd     *exec.Cmd
 	program string
 	ini     string
@@ -76,10 +77,8 @@ logfile = %s
 			t.Fatal(err)
 		}
 	}
-	b.spec = plan.ParticipantSpec{
-		Name: "pooler", Kind: "pgbouncer", Path: path, Blue: blue, Green: green, Timeout: 5 * time.Second,
-		DSN: fmt.Sprintf("postgres://admin@127.0.0.1:%d/pgbouncer", b.port),
-	}
+	b.config = &plan.PgbouncerSpec{Path: path, Blue: blue, Green: green, DSN: fmt.Sprintf("postgres://admin@127.0.0.1:%d/pgbouncer", b.port)}
+	b.spec = plan.NewParticipant("pooler", b.config)
 	b.app = fmt.Sprintf("postgres://app@127.0.0.1:%d/oauth?default_query_exec_mode=simple_protocol", b.port)
 	own(t, dir)
 	b.start(t)
@@ -313,15 +312,15 @@ func TestPgbouncerCutOff(t *testing.T) {
 	}
 	write := func(content string) {
 		t.Helper()
-		if err := replaceFile(b.spec.Path, []byte(content)); err != nil {
+		if err := replaceFile(b.config.Path, []byte(content)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for name, cut := range map[string]func(){
 		"paused":             func() { admin(`PAUSE "oauth"`) },
-		"paused and written": func() { admin(`PAUSE "oauth"`); write(b.spec.Green) },
-		"reloaded":           func() { admin(`PAUSE "oauth"`); write(b.spec.Green); admin("RELOAD") },
-		"written only":       func() { write(b.spec.Green) },
+		"paused and written": func() { admin(`PAUSE "oauth"`); write(b.config.Green) },
+		"reloaded":           func() { admin(`PAUSE "oauth"`); write(b.config.Green); admin("RELOAD") },
+		"written only":       func() { write(b.config.Green) },
 	} {
 		for side, end := range map[string]func(context.Context, Ticket) error{Green: p.Commit, Blue: p.Abort} {
 			if err := p.Abort(t.Context(), ticket(1, "abort")); err != nil {
@@ -357,22 +356,22 @@ func TestPgbouncerPrepareRefuses(t *testing.T) {
 	if err := p.Prepare(t.Context(), ticket(1, "prepare")); !errors.As(err, new(*sessionPoolingError)) {
 		t.Errorf("session pooling: %v", err)
 	}
-	weak := b.spec
+	weak := *b.config
 	weak.DSN = strings.Replace(weak.DSN, "admin@", "watcher:hidden-word@", 1)
-	p, err := Build(weak)
+	p, err := Build(plan.NewParticipant("pooler", &weak))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Prepare(t.Context(), ticket(1, "prepare")); err == nil || strings.Contains(err.Error(), "hidden-word") {
 		t.Errorf("without admin rights: %v", err)
 	}
-	other := b.spec
+	other := *b.config
 	other.Path = filepath.Join(t.TempDir(), "elsewhere.ini")
 	other.Blue = strings.Replace(other.Blue, "dbname='", "dbname='x", 1)
 	if err := os.WriteFile(other.Path, []byte(other.Blue), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if p, err = Build(other); err != nil {
+	if p, err = Build(plan.NewParticipant("pooler", &other)); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Prepare(t.Context(), ticket(1, "prepare")); err == nil {

@@ -16,9 +16,14 @@ import (
 // sqlParticipant is a flag in a table. Each action is one transaction, which may be several statements; it can read
 // current_setting('tideover.run'), 'tideover.term', 'tideover.call' and 'tideover.action', for instance to refuse an
 // older term.
-type sqlParticipant struct{ spec plan.ParticipantSpec }
+type sqlParticipant struct {
+	base
+	spec *plan.SQLSpec
+}
 
-func (p *sqlParticipant) Name() string { return p.spec.Name }
+func newSQL(b base, spec *plan.SQLSpec) (Participant, error) {
+	return &sqlParticipant{base: b, spec: spec}, nil
+}
 
 // Prepare wants the flag to be on blue.
 func (p *sqlParticipant) Prepare(ctx context.Context, t Ticket) error {
@@ -68,9 +73,9 @@ func (p *sqlParticipant) run(ctx context.Context, t Ticket, action, sql string) 
 
 // within gives f a transaction of a new connection: calls are rare, and the last one may be hours ago.
 func (p *sqlParticipant) within(ctx context.Context, options pgx.TxOptions, f func(context.Context, pgx.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	conn, err := postgres.Connect(ctx, p.spec.Name, p.spec.DSN)
+	conn, err := postgres.Connect(ctx, p.name, p.spec.DSN)
 	if err != nil {
 		return err
 	}

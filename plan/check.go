@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +12,7 @@ func (d *decoder) checkSides(rb *Runbook) {
 		d.add("blue.dsn", "every run needs the database in use", "missing")
 	}
 	cutover := rb.Step(Cutover) != nil
-	if rb.Green.DSN == "" && needsGreen(rb) {
+	if rb.Green.DSN == "" && slices.ContainsFunc(rb.Steps, func(s StepSpec) bool { return needsGreen(momentOf(s)) }) {
 		d.add("green.dsn", "name an empty database for the successor", "missing")
 	}
 	for _, side := range []struct {
@@ -43,21 +44,6 @@ func (d *decoder) checkSides(rb *Runbook) {
 	if rb.Locks.Retry < rb.Locks.Timeout {
 		d.add("locks.retry", "it says how long attempts of locks.timeout go on", "is shorter than one attempt (%s)", rb.Locks.Timeout)
 	}
-}
-
-// needsGreen says that a step works on green.
-func needsGreen(rb *Runbook) bool {
-	for _, s := range rb.Steps {
-		switch c := s.Config.(type) {
-		case *SnapshotSpec, *CleanupSpec, *ReplaySpec, *CutoverSpec:
-			return true
-		case *MigrateSpec:
-			if c.Target == "offline" {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // checkDSN takes the two forms of libpq: a URL and key=value pairs

@@ -18,10 +18,11 @@ type decoder struct {
 	env    func(string) (string, bool)
 	errs   Errors
 	places map[string][2]int // field path → line, column
+	stray  map[string]bool   // field paths of participants whose kind has no such field
 }
 
 func newDecoder(file string, env func(string) (string, bool)) *decoder {
-	return &decoder{file: file, env: env, places: map[string][2]int{"": {1, 1}}}
+	return &decoder{file: file, env: env, places: map[string][2]int{"": {1, 1}}, stray: map[string]bool{}}
 }
 
 // add records a mistake at a field. A field that is not in the file stands where its parent does.
@@ -83,6 +84,8 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string, f field) {
 		d.duration(n, v, path, f)
 	case v.Type() == reflect.TypeFor[StepSpec]():
 		d.step(n, v.Addr().Interface().(*StepSpec), path)
+	case v.Type() == reflect.TypeFor[ParticipantSpec]():
+		d.participant(n, v.Addr().Interface().(*ParticipantSpec), path)
 	case v.Kind() == reflect.Struct:
 		d.structure(n, v, path)
 	case v.Kind() == reflect.Slice:
@@ -117,43 +120,42 @@ func (d *decoder) root(n ast.Node, v reflect.Value, way string) bool {
 
 // fields decodes the entries of a map. others are names that are known but decoded elsewhere.
 func (d *decoder) fields(entries []*ast.MappingValueNode, v reflect.Value, path string, others []string) {
-	t := v.Type()
-	var known []string
-	index := make(map[string]int)
-	for i := range t.NumField() {
-		if name := yamlName(t.Field(i)); name != "" {
-			known = append(known, name)
-			index[name] = i
-		}
+	d.properties(entries, propertiesOf(v), path, others)
+}
+
+func (d *decoder) properties(entries []*ast.MappingValueNode, all []property, path string, others []string) {
+	known := make([]string, len(all))
+	for i, p := range all {
+		known[i] = p.name
 	}
 	given := make(map[string]bool)
 	for _, entry := range entries {
 		name := keyText(entry.Key)
-		i, ok := index[name]
-		if !ok {
+		i := slices.Index(known, name)
+		if i < 0 {
 			if !slices.Contains(others, name) {
 				d.unknown(entry.Key, path, name, append(slices.Clone(known), others...))
 			}
 			continue
 		}
-		f, at := fieldOf(t.Name(), name), join(path, name)
+		p, at := all[i], join(path, name)
 		if _, null := entry.Value.(*ast.NullNode); null {
 			continue // `dsn:` with nothing behind it is a field that is not set
 		}
 		given[name] = true
 		before := len(d.errs)
-		d.value(entry.Value, v.Field(i), at, f)
-		if f.Required && empty(v.Field(i)) && len(d.errs) == before {
+		d.value(entry.Value, p.value, at, p.field)
+		if p.field.Required && empty(p.value) && len(d.errs) == before {
 			d.add(at, "", "must not be empty")
 		}
 	}
-	for _, name := range known {
-		if f := fieldOf(t.Name(), name); f.Required && !given[name] {
+	for _, p := range all {
+		if p.field.Required && !given[p.name] {
 			way := ""
-			if len(f.Enum) > 0 {
-				way = "one of " + strings.Join(f.Enum, ", ")
+			if len(p.field.Enum) > 0 {
+				way = "one of " + strings.Join(p.field.Enum, ", ")
 			}
-			d.add(join(path, name), way, "missing")
+			d.add(join(path, p.name), way, "missing")
 		}
 	}
 }

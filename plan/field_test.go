@@ -14,36 +14,53 @@ import (
 func TestFields(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{"StepSpec.step": true, "StepSpec.id": true, "StepSpec.approve": true}
-	var walk func(reflect.Type, map[string]field)
-	walk = func(typ reflect.Type, table map[string]field) {
+	var walk func(reflect.Type)
+	walk = func(typ reflect.Type) {
 		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
 			typ = typ.Elem()
 		}
 		if typ.Kind() != reflect.Struct {
 			return
 		}
-		for i := range typ.NumField() {
-			name := yamlName(typ.Field(i))
-			if name == "" {
-				continue
-			}
-			key := typ.Name() + "." + name
-			if table[key].Doc == "" {
+		for _, p := range propertiesOf(reflect.New(typ).Elem()) {
+			key := typ.Name() + "." + p.name
+			if p.field.Doc == "" {
 				t.Errorf("%s is not described", key)
 			}
 			seen[key] = true
-			walk(typ.Field(i).Type, table)
+			walk(p.value.Type())
 		}
 	}
-	walk(reflect.TypeFor[Runbook](), runbookFields)
-	for _, k := range Kinds() {
-		walk(reflect.TypeOf(NewConfig(k)), runbookFields)
-	}
-	walk(reflect.TypeFor[Profile](), profileFields)
+	walk(reflect.TypeFor[Runbook]())
+	walk(reflect.TypeFor[Profile]())
 	for _, table := range []map[string]field{runbookFields, profileFields} {
 		for key := range table {
 			if !seen[key] {
 				t.Errorf("%s is described, but there is no such field", key)
+			}
+		}
+	}
+	own := func(kind string, standard any, described fields) {
+		walk(reflect.TypeOf(standard))
+		for name := range described {
+			if !seen[reflect.TypeOf(standard).Name()+"."+name] {
+				t.Errorf("%s: %s is described, but there is no such field", kind, name)
+			}
+		}
+	}
+	for _, k := range kinds {
+		own(string(k.name), k.standard, k.fields)
+	}
+	for _, k := range participantKinds {
+		for _, p := range structProperties(reflect.ValueOf(k.config)) {
+			seen[reflect.TypeOf(k.config).Name()+"."+p.name] = true
+			if k.fields[p.name].Doc == "" {
+				t.Errorf("participant of kind %s: %s is not described", k.name, p.name)
+			}
+		}
+		for name := range k.fields {
+			if !seen[reflect.TypeOf(k.config).Name()+"."+name] {
+				t.Errorf("participant of kind %s: %s is described, but there is no such field", k.name, name)
 			}
 		}
 	}

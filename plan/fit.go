@@ -1,36 +1,27 @@
 package plan
 
-import (
-	"maps"
-	"slices"
-)
-
 // Fit holds a runbook against the profile that it names. What it finds are mistakes, like those of LoadRunbook; what
 // merely weakens a guarantee is found by Hazards.
 func Fit(rb *Runbook, p *Profile) error {
-	var errs Errors
+	f := &fitting{rb: rb, p: p}
 	for i, s := range rb.Steps {
-		add := func(field, msg, way string) {
-			errs = append(errs, &Error{File: rb.Path, Line: s.Line, Column: s.Column, Field: join(item("steps", i), field), Msg: msg, Way: way})
-		}
-		switch c := s.Config.(type) {
-		case *TokenLifetimesSpec:
-			if p.Lifetimes == nil {
-				add("step", "profile "+p.Name+" does not say how lifetimes are raised", "leave the step out, or add `lifetimes:` to the profile")
-			}
-		case *CleanupSpec:
-			var rules []string
-			for _, r := range p.Rules {
-				if r.Phase == c.Phase {
-					rules = append(rules, r.Name)
-				}
-			}
-			for _, rule := range slices.Sorted(maps.Keys(c.Approve)) {
-				if !slices.Contains(rules, rule) {
-					add("approve_rows."+shown(rule), "profile "+p.Name+" has no such rule in phase "+c.Phase, suggest(rule, rules))
-				}
-			}
+		f.i, f.s = i, s
+		if k := kindOf(s.Kind); k != nil && k.fit != nil {
+			k.fit(f, s.Config)
 		}
 	}
-	return errs.orNil()
+	return f.errs.orNil()
+}
+
+// fitting is one step that is held against the profile.
+type fitting struct {
+	rb   *Runbook
+	p    *Profile
+	i    int
+	s    StepSpec
+	errs Errors
+}
+
+func (f *fitting) add(field, way, msg string) {
+	f.errs = append(f.errs, &Error{File: f.rb.Path, Line: f.s.Line, Column: f.s.Column, Field: join(item("steps", f.i), field), Msg: msg, Way: way})
 }

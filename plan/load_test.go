@@ -207,7 +207,8 @@ func TestDollar(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := rb.Step(plan.Cutover).Config.(*plan.CutoverSpec).Participants[0]
-	if rb.Green.DSN != "postgres://u:a$b@127.0.0.1/green" || p.CommitSQL != "DO $$ BEGIN $1 END $$" || p.AbortSQL != "${X}" || p.Timeout != 5*time.Second {
+	sql := p.Config.(*plan.SQLSpec)
+	if rb.Green.DSN != "postgres://u:a$b@127.0.0.1/green" || sql.CommitSQL != "DO $$ BEGIN $1 END $$" || sql.AbortSQL != "${X}" || p.Timeout != 5*time.Second {
 		t.Errorf("got %q, %+v", rb.Green.DSN, p)
 	}
 }

@@ -107,16 +107,6 @@ func yamlName(f reflect.StructField) string {
 	return ""
 }
 
-// prepare sets the defaults of a struct and of the structs in it.
-func prepare(v reflect.Value) {
-	setDefaults(v.Addr().Interface())
-	for i := range v.NumField() {
-		if v.Field(i).Kind() == reflect.Struct {
-			prepare(v.Field(i))
-		}
-	}
-}
-
 // empty says that a required field has nothing in it. A number has always something in it.
 func empty(v reflect.Value) bool {
 	switch v.Kind() {

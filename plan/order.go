@@ -8,27 +8,19 @@ import (
 // moment is a step kind at one point of a run: clean-up is two of them, and so is migrate.
 type moment string
 
-const (
-	cleanupBefore moment = "cleanup (phase: before)"
-	cleanupAfter  moment = "cleanup (phase: after)"
-	offline       moment = "migrate (target: offline)"
-	live          moment = "migrate (target: live)"
-)
+// order is where steps of a kind may stand. A kind has the moment of its own name, and a runbook has each moment once,
+// unless something else is said here.
+type order struct {
+	moment func(config any) moment // "" where a mistake, reported already, leaves it open
+	many   []moment                // those that a runbook may have more than once
 
-func momentOf(s StepSpec) moment {
-	switch c := s.Config.(type) {
-	case *CleanupSpec:
-		if c.Phase == "after" {
-			return cleanupAfter
-		}
-		return cleanupBefore
-	case *MigrateSpec:
-		if c.Target == "live" {
-			return live
-		}
-		return offline
-	}
-	return moment(s.Kind)
+	onGreen   []moment // those that work on green: it must be there, and blue is not migrated in place
+	blueGreen []moment // those besides that have no place in an upgrade in place
+
+	after []precedence // what must come before this kind; a pair with this kind as the first may stand here, too
+	needs []need
+
+	first, last string // the kind is the first, or the last, step; what to do about one that isn't
 }
 
 // precedence is a pair of moments that can only come in this order, and what goes wrong in the other.
@@ -37,61 +29,31 @@ type precedence struct {
 	because     string
 }
 
-var order = []precedence{
-	{"token-lifetimes", "capture", "the change of every client is captured"},
-	{"pause-jobs", "snapshot", "clean-up jobs go on while blue is copied"},
-	{"capture", "snapshot", "changes made during the copy are lost"},
-	{"snapshot", cleanupBefore, "green is still empty"},
-	{"snapshot", offline, "green is still empty"},
-	{cleanupBefore, offline, "the migrations meet the rows that it repairs"},
-	{offline, cleanupAfter, "its rules meet the old schema"},
-	{offline, "replay", "changes of the new shape meet the old schema"},
-	{cleanupAfter, "replay", "it meets rows that are newer than the copy"},
-	{offline, "validate", "its questions meet the old schema"},
-	{"compat-views", live, "the server in use meets columns that it doesn't know"},
-	{live, "validate", "its questions meet the old schema"},
-	{offline, "cutover", "green's server meets the old schema"},
-	{"replay", "cutover", "all changes are carried over while requests wait"},
-	{"token-lifetimes", "cutover", "it comes when blue writes no tokens any more"},
-	{"cutover", "monitor", "there is nothing to watch yet"},
-	{live, "monitor", "there is nothing to watch yet"},
-}
-
-// needs says which moments (one of them) a moment can't do without.
-var needs = []struct {
+// need says which moments (one of them) a moment can't do without.
+type need struct {
 	step moment
 	any  []moment
 	way  string
-}{
-	{cleanupBefore, []moment{"snapshot"}, "clean-up works on the copy"},
-	{cleanupAfter, []moment{offline}, "these rules are written for the new schema"},
-	{offline, []moment{"snapshot"}, "the migrations run on the copy"},
-	{"compat-views", []moment{live}, "views are for a database that is migrated while it serves"},
-	{"replay", []moment{"capture"}, "only captured changes can be replayed"},
-	{"replay", []moment{offline}, "changes go through the same migrations as the copy"},
-	{"validate", []moment{offline, live}, "there is nothing to compare"},
-	{"cutover", []moment{offline}, "green has nothing to serve"},
-	{"monitor", []moment{"cutover", live}, "there is nothing to watch"},
 }
 
-// once lists what a runbook has at most once.
-var once = []moment{
-	"preflight", "token-lifetimes", "pause-jobs", "compat-views", "capture", "snapshot", cleanupBefore, offline, cleanupAfter,
-	"replay", "cutover", "retire",
+func momentOf(s StepSpec) moment {
+	if k := kindOf(s.Kind); k != nil && k.moment != nil {
+		return k.moment(s.Config)
+	}
+	return moment(s.Kind)
 }
 
-// checkOrder holds the steps against the tables above.
+// checkOrder holds the steps against what their kinds say.
 func (d *decoder) checkOrder(rb *Runbook) {
 	steps := make([]moment, len(rb.Steps))
 	first := make(map[moment]int)
 	for i, s := range rb.Steps {
-		if s.Config == nil || s.Kind == Migrate && s.Config.(*MigrateSpec).Target == "" ||
-			s.Kind == Cleanup && s.Config.(*CleanupSpec).Phase == "" {
+		if s.Config == nil || momentOf(s) == "" {
 			return // said already; whatever is said of the order now would be a guess
 		}
 		m := momentOf(s)
 		steps[i] = m
-		if before, ok := first[m]; ok && slices.Contains(once, m) {
+		if before, ok := first[m]; ok && !slices.Contains(kindOf(s.Kind).many, m) {
 			d.add(item("steps", i), "a runbook has one "+string(m), "%s is steps[%d] already", m, before)
 			continue
 		}
@@ -99,39 +61,32 @@ func (d *decoder) checkOrder(rb *Runbook) {
 			first[m] = i
 		}
 	}
-	d.checkNeeds(first)
-	for _, p := range order {
+	for _, k := range kinds {
+		d.checkNeeds(k.needs, first)
+	}
+	for _, k := range kinds {
+		d.checkPrecedence(k.after, steps, first)
+	}
+	d.checkEnds(rb, steps)
+	d.checkLive(steps)
+	for i, s := range rb.Steps {
+		if k := kindOf(s.Kind); k.arrange != nil {
+			k.arrange(d, rb, item("steps", i), s.Config)
+		}
+	}
+}
+
+func (d *decoder) checkPrecedence(rules []precedence, steps []moment, first map[moment]int) {
+	for _, p := range rules {
 		i, ok := first[p.first]
 		j := slices.Index(steps, p.then)
 		if ok && j >= 0 && j < i {
 			d.add(item("steps", j), fmt.Sprintf("move it behind steps[%d]: as it stands, %s", i, p.because), "%s comes before %s", p.then, p.first)
 		}
 	}
-	if i, ok := first["preflight"]; ok && i > 0 {
-		d.add(item("steps", i), "make it the first step: it looks before anything is changed", "preflight comes after %s", steps[0])
-	}
-	if i, ok := first["retire"]; ok && i < len(steps)-1 {
-		d.add(item("steps", i), "make it the last step: it removes what the others need", "retire comes before %s", steps[i+1])
-	}
-	d.checkLive(steps)
-	d.checkDeferred(rb)
 }
 
-// checkDeferred: what a migration puts off is run by retire, which must not come while the old server serves.
-func (d *decoder) checkDeferred(rb *Runbook) {
-	for i, s := range rb.Steps {
-		m, ok := s.Config.(*MigrateSpec)
-		if !ok || len(m.Defer) == 0 {
-			continue
-		}
-		if j := slices.IndexFunc(rb.Steps, func(s StepSpec) bool { return s.Kind == Retire && s.Approve }); j < 0 {
-			d.add(join(item("steps", i), "defer"), "end the runbook with a `retire` that has `approve: true`, and approve it when the old server is gone",
-				"nothing runs what is put off")
-		}
-	}
-}
-
-func (d *decoder) checkNeeds(first map[moment]int) {
+func (d *decoder) checkNeeds(needs []need, first map[moment]int) {
 	for _, n := range needs {
 		i, ok := first[n.step]
 		if !ok || slices.ContainsFunc(n.any, func(m moment) bool { _, there := first[m]; return there }) {
@@ -145,6 +100,19 @@ func (d *decoder) checkNeeds(first map[moment]int) {
 	}
 }
 
+// checkEnds looks at the kinds that begin or end a runbook.
+func (d *decoder) checkEnds(rb *Runbook, steps []moment) {
+	for _, k := range kinds {
+		i := slices.IndexFunc(rb.Steps, func(s StepSpec) bool { return s.Kind == k.name })
+		switch {
+		case k.first != "" && i > 0:
+			d.add(item("steps", i), k.first, "%s comes after %s", k.name, steps[0])
+		case k.last != "" && i >= 0 && i < len(steps)-1:
+			d.add(item("steps", i), k.last, "%s comes before %s", k.name, steps[i+1])
+		}
+	}
+}
+
 // checkLive keeps the two ways of upgrading apart.
 func (d *decoder) checkLive(steps []moment) {
 	i := slices.Index(steps, live)
@@ -152,10 +120,14 @@ func (d *decoder) checkLive(steps []moment) {
 		return
 	}
 	for j, m := range steps {
-		switch m {
-		case "capture", "snapshot", cleanupBefore, cleanupAfter, offline, "replay", "cutover":
+		if needsGreen(m) || slices.ContainsFunc(kinds, func(k kind) bool { return slices.Contains(k.blueGreen, m) }) {
 			d.add(item("steps", j), "an upgrade in place has no green: write two runbooks, one for each upgrade",
 				"%s and %s (steps[%d]) can't be in one runbook", m, live, i)
 		}
 	}
+}
+
+// needsGreen says that a moment works on green.
+func needsGreen(m moment) bool {
+	return slices.ContainsFunc(kinds, func(k kind) bool { return slices.Contains(k.onGreen, m) })
 }

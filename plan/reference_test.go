@@ -14,29 +14,28 @@ func TestReference(t *testing.T) {
 	t.Parallel()
 	var runbook, profile strings.Builder
 	for _, x := range []any{Runbook{}, Side{}, Control{}, Router{}, LockBudget{}} {
-		table(&runbook, reflect.TypeOf(x))
+		table(&runbook, x)
 	}
 	fmt.Fprintf(&runbook, "### Every step\n\n")
 	header(&runbook)
 	for _, name := range stepFields {
 		kind := map[string]string{"step": "text", "id": "text", "approve": "true or false"}[name]
-		row(&runbook, name, kind, "", fieldOf("StepSpec", name))
+		row(&runbook, name, kind, "", fieldOf(stepType, name))
 	}
 	runbook.WriteByte('\n')
-	for _, k := range Kinds() {
-		typ := reflect.TypeOf(NewConfig(k)).Elem()
-		if typ.NumField() == 0 {
-			fmt.Fprintf(&runbook, "### step: %s\n\nNo fields of its own.\n\n", k)
+	for _, k := range kinds {
+		if reflect.TypeOf(k.standard).NumField() == 0 {
+			fmt.Fprintf(&runbook, "### step: %s\n\nNo fields of its own.\n\n", k.name)
 			continue
 		}
-		titled(&runbook, "step: "+string(k), typ)
+		titled(&runbook, "step: "+string(k.name), k.standard)
 	}
-	table(&runbook, reflect.TypeFor[ParticipantSpec]())
+	table(&runbook, ParticipantSpec{})
 	for _, x := range []any{
 		Profile{}, Table{}, Follow{}, Revocation{}, RevocationSide{}, GreenTables{}, ColumnRef{}, Rule{}, Invariant{},
 		Lifetimes{}, HTTP{}, Listener{}, Route{},
 	} {
-		table(&profile, reflect.TypeOf(x))
+		table(&profile, x)
 	}
 	hold(t, "../docs/runbook.md", runbook.String())
 	hold(t, "../docs/profile.md", profile.String())
@@ -75,23 +74,19 @@ var titles = map[string]string{
 	"Lifetimes": "`lifetimes`", "HTTP": "`http`", "Listener": "`http.public`, `http.admin`", "Route": "An entry of `routes`",
 }
 
-func table(b *strings.Builder, typ reflect.Type) { titled(b, titles[typ.Name()], typ) }
+func table(b *strings.Builder, x any) { titled(b, titles[reflect.TypeOf(x).Name()], x) }
 
-func titled(b *strings.Builder, title string, typ reflect.Type) {
+func titled(b *strings.Builder, title string, x any) {
 	fmt.Fprintf(b, "### %s\n\n", title)
 	header(b)
-	standard := reflect.New(typ).Elem()
-	setDefaults(standard.Addr().Interface())
-	for i := range typ.NumField() {
-		name := yamlName(typ.Field(i))
-		if name == "" {
-			continue
-		}
+	standard := reflect.ValueOf(fresh(x)).Elem()
+	prepare(standard)
+	for _, p := range propertiesOf(standard) {
 		def := ""
-		if v, ok := plain(standard.Field(i)); ok {
+		if v, ok := plain(p.value); ok {
 			def = fmt.Sprint(v)
 		}
-		row(b, name, strings.TrimPrefix(wanted(typ.Field(i).Type), "a "), def, fieldOf(typ.Name(), name))
+		row(b, p.name, strings.TrimPrefix(wanted(p.value.Type()), "a "), def, p.field)
 	}
 	b.WriteByte('\n')
 }

@@ -44,11 +44,11 @@ type Router struct {
 
 // LockBudget bounds what live traffic feels (G7).
 type LockBudget struct {
-	Timeout time.Duration `yaml:"timeout"` // one lock attempt; default 500ms
-	Retry   time.Duration `yaml:"retry"`   // how long attempts go on; default 5m
+	Timeout time.Duration `yaml:"timeout"` // one lock attempt
+	Retry   time.Duration `yaml:"retry"`   // how long attempts go on
 }
 
-// StepSpec is one stage of the runbook. Config is the kind's own fields: a pointer to one of the types in stepspec.go.
+// StepSpec is one stage of the runbook. Config is the kind's own fields: a pointer to a struct, such as *CaptureSpec.
 type StepSpec struct {
 	ID      string // default: the kind, with -2, -3 for repeats
 	Kind    StepKind

@@ -13,14 +13,14 @@ const durationPattern = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)((
 // unknown words and missing fields; what steps mean together only LoadRunbook knows.
 func RunbookSchema() ([]byte, error) {
 	s := schema{defs: make(map[string]any)}
-	root := s.object(reflect.TypeFor[Runbook](), nil)
+	root := s.object(reflect.New(reflect.TypeFor[Runbook]()).Elem(), nil)
 	return s.document(root, "Tideover runbook")
 }
 
 // ProfileSchema is the JSON Schema (draft 2020-12) of a profile.
 func ProfileSchema() ([]byte, error) {
 	s := schema{defs: make(map[string]any)}
-	root := s.object(reflect.TypeFor[Profile](), nil)
+	root := s.object(reflect.New(reflect.TypeFor[Profile]()).Elem(), nil)
 	return s.document(root, "Tideover profile")
 }
 
@@ -36,31 +36,25 @@ func (s *schema) document(root map[string]any, title string) ([]byte, error) {
 	return json.MarshalIndent(root, "", "  ")
 }
 
-// object is the schema of a struct. more are properties besides those of its own fields.
-func (s *schema) object(t reflect.Type, more map[string]any) map[string]any {
+// object is the schema of a struct, which has its defaults in it. more are properties besides those of its own fields.
+func (s *schema) object(standard reflect.Value, more map[string]any) map[string]any {
 	properties, required := map[string]any{}, []string{}
 	for name, p := range more {
 		properties[name] = p
 	}
-	standard := reflect.New(t).Elem()
 	prepare(standard)
-	for i := range t.NumField() {
-		name := yamlName(t.Field(i))
-		if name == "" {
-			continue
-		}
-		f := fieldOf(t.Name(), name)
-		property := s.value(t.Field(i).Type, f)
-		property["description"] = f.Doc
-		if v, ok := plain(standard.Field(i)); ok {
+	for _, p := range propertiesOf(standard) {
+		property := s.value(p.value.Type(), p.field)
+		property["description"] = p.field.Doc
+		if v, ok := plain(p.value); ok {
 			property["default"] = v
 		}
-		if f.Required {
-			required = append(required, name)
+		if p.field.Required {
+			required = append(required, p.name)
 		} else {
 			orNull(property)
 		}
-		properties[name] = property
+		properties[p.name] = property
 	}
 	o := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
 	if len(required) > 0 {
@@ -98,7 +92,7 @@ func (s *schema) value(t reflect.Type, f field) map[string]any {
 	case reflect.Struct:
 		if _, ok := s.defs[t.Name()]; !ok {
 			s.defs[t.Name()] = nil // a type that contains itself would go round for ever
-			s.defs[t.Name()] = s.object(t, nil)
+			s.defs[t.Name()] = s.object(reflect.New(t).Elem(), nil)
 		}
 		return map[string]any{"$ref": "#/$defs/" + t.Name()}
 	case reflect.Slice:
@@ -140,24 +134,25 @@ func text(f field) map[string]any {
 
 // steps is the schema of one step: the kind chooses the other fields.
 func (s *schema) steps() map[string]any {
-	var kinds []any
-	for _, k := range Kinds() {
-		step := map[string]any{"const": string(k), "description": fieldOf("StepSpec", "step").Doc}
-		id := map[string]any{"type": []string{"string", "null"}, "pattern": stepID.String(), "description": fieldOf("StepSpec", "id").Doc}
-		approve := map[string]any{"type": []string{"boolean", "null"}, "description": fieldOf("StepSpec", "approve").Doc}
-		t := reflect.TypeOf(NewConfig(k)).Elem()
-		o := s.object(t, map[string]any{"step": step, "id": id, "approve": approve})
+	var each []any
+	of := func(name string) string { return fieldOf(stepType, name).Doc }
+	for _, k := range kinds {
+		step := map[string]any{"const": string(k.name), "description": of("step")}
+		id := map[string]any{"type": []string{"string", "null"}, "pattern": stepID.String(), "description": of("id")}
+		approve := map[string]any{"type": []string{"boolean", "null"}, "description": of("approve")}
+		t := reflect.TypeOf(k.standard)
+		o := s.object(reflect.ValueOf(fresh(k.standard)).Elem(), map[string]any{"step": step, "id": id, "approve": approve})
 		required, _ := o["required"].([]string)
 		o["required"] = append([]string{"step"}, required...)
 		s.defs[t.Name()] = o
-		kinds = append(kinds, map[string]any{"$ref": "#/$defs/" + t.Name()})
+		each = append(each, map[string]any{"$ref": "#/$defs/" + t.Name()})
 	}
 	// The enumeration comes first, so that an editor offers the kinds.
 	return map[string]any{
 		"type":       "object",
 		"required":   []string{"step"},
 		"properties": map[string]any{"step": map[string]any{"enum": kindNames()}},
-		"oneOf":      kinds,
+		"oneOf":      each,
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
+var stepType = reflect.TypeFor[StepSpec]()
+
 // stepFields are the fields that every step has.
 var stepFields = []string{"step", "id", "approve"}
 
@@ -30,7 +32,7 @@ func (d *decoder) step(n ast.Node, s *StepSpec, path string) {
 		if _, null := entry.Value.(*ast.NullNode); null {
 			continue
 		}
-		f, at := fieldOf("StepSpec", name), join(path, name)
+		f, at := fieldOf(stepType, name), join(path, name)
 		switch name {
 		case "step":
 			given = true

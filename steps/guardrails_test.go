@@ -50,7 +50,7 @@ func TestGuardrails(t *testing.T) {
 	state := `{"side":"blue","phase":"open"}`
 	s := guarded(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }, &state)
 	path := filepath.Join(t.TempDir(), "flag")
-	participant, err := cutover.Build(plan.ParticipantSpec{Name: "flag", Kind: "file", Path: path, Blue: "b", Green: "g"})
+	participant, err := cutover.Build(plan.NewParticipant("flag", &plan.FileSpec{Path: path, Blue: "b", Green: "g"}))
 	if err != nil {
 		t.Fatal(err)
 	}

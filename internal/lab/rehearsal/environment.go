@@ -64,7 +64,8 @@ func standIns(rb *plan.Runbook, s *stage.Stage, log io.Writer) error {
 				return err
 			}
 			fmt.Fprintf(log, "%s %q (%s in the runbook) is played by a file\n", what, spec.Name, spec.Kind)
-			specs[i] = plan.ParticipantSpec{Name: spec.Name, Kind: "file", Path: path, Blue: "blue\n", Green: "green\n", Timeout: spec.Timeout}
+			specs[i] = plan.NewParticipant(spec.Name, &plan.FileSpec{Path: path, Blue: "blue\n", Green: "green\n"})
+			specs[i].Timeout = spec.Timeout
 		}
 		return nil
 	}

@@ -1,0 +1,82 @@
+package plan
+
+// profileFields is keyed by "Type.field".
+var profileFields = map[string]field{
+	"Profile.name":        {Doc: "The server's name.", Required: true},
+	"Profile.schema":      {Doc: "The Postgres schema of the server's tables."},
+	"Profile.tables":      {Doc: "Blue's tables that are captured and replayed.", Required: true},
+	"Profile.bookkeeping": {Doc: "Tables of the migration tool: copied whole, never captured, never compared."},
+	"Profile.follow":      {Doc: "Joins that make a row's entity, beyond its foreign keys."},
+	"Profile.revocations": {Doc: "The ways in which authority is taken away."},
+	"Profile.green":       {Doc: "How rows are merged into green's tables."},
+	"Profile.rules":       {Doc: "Clean-up and repair, in order."},
+	"Profile.invariants":  {Doc: "What `validate` asks."},
+	"Profile.lifetimes":   {Doc: "How access-token lifetimes are raised and restored on blue."},
+	"Profile.http":        {Doc: "How the router treats the server's paths."},
+
+	"Table.name":      {Doc: "The table on blue.", Required: true},
+	"Table.key":       {Doc: "Its key. Default: the primary key."},
+	"Table.keep":      {Doc: "Columns that are recorded with each change beside the key. Never secrets."},
+	"Table.judge":     {Doc: "SQL expression, evaluated when the transaction is over: `revoked`, `rotated`, `expired` or `written`. Parameters: key and keep columns (old values) and `:op` (I, U, D). Empty: every change is `written`."},
+	"Table.on_delete": {Doc: "The statement that removes what became of a deleted row on green. Empty: DELETE by key from green's table of the same name."},
+	"Table.capture":   {Doc: "false: copied and joined, but its changes need no capture. Default: true."},
+
+	"Follow.from":         {Doc: "When a row of this table is in a delta …", Required: true},
+	"Follow.from_columns": {Doc: "… the rows that match in these columns …", Required: true},
+	"Follow.to":           {Doc: "… of this table …", Required: true},
+	"Follow.to_columns":   {Doc: "… in these columns come along.", Required: true},
+
+	"Revocation.kind":  {Doc: "Its name, such as `chain`, `consent` or `client`.", Required: true},
+	"Revocation.blue":  {Doc: "On blue."},
+	"Revocation.green": {Doc: "On green."},
+
+	"RevocationSide.table":  {Doc: "A change of this table whose kind is `revoked` is this revocation."},
+	"RevocationSide.key":    {Doc: "The table's key. Default: the primary key."},
+	"RevocationSide.keep":   {Doc: "Columns that are recorded beside the key."},
+	"RevocationSide.judge":  {Doc: "Green only, as a table's `judge`."},
+	"RevocationSide.apply":  {Doc: "The statement that puts the revocation in force on this side; run again it changes nothing."},
+	"RevocationSide.living": {Doc: "Counts what of the revoked authority this side still accepts. 0: it is in force."},
+
+	"GreenTables.constants":   {Doc: "Columns that take green's own value, such as a network id."},
+	"GreenTables.volatile":    {Doc: "Columns that a migration fills at random: green's value stays, and is not compared."},
+	"GreenTables.ignore":      {Doc: "Tables that are neither merged nor compared."},
+	"GreenTables.living_only": {Doc: "Lists (kind, key) of sessions that only green knows, for the report of a rollback."},
+
+	"ColumnRef.table":  {Doc: "The table.", Required: true},
+	"ColumnRef.column": {Doc: "The column.", Required: true},
+	"ColumnRef.sql":    {Doc: "For a constant: the SQL expression of its value on green."},
+
+	"Rule.name":           {Doc: "Its name, unique in the profile.", Required: true},
+	"Rule.phase":          {Doc: "Whether it runs before or after the migrations.", Required: true, Enum: []string{"before", "after"}},
+	"Rule.description":    {Doc: "What is wrong with such rows, for the plan and the report."},
+	"Rule.table":          {Doc: "The table of the offending rows.", Required: true},
+	"Rule.where":          {Doc: "SQL condition of the offending rows; the table's alias is `t`.", Required: true},
+	"Rule.fix":            {Doc: "Statements that repair the rows; run again they change nothing. Either this or `quarantine`."},
+	"Rule.quarantine":     {Doc: "Move the rows to `tideover.quarantine`."},
+	"Rule.expect_at_most": {Doc: "More rows than this need a person's approval. Default: no limit."},
+	"Rule.repair":         {Doc: "The rule mends what the vendor's migrations corrupt."},
+
+	"Invariant.name":         {Doc: "Its name, unique in the profile.", Required: true},
+	"Invariant.description":  {Doc: "What must hold."},
+	"Invariant.blue":         {Doc: "Query of (key text, value text) on blue. With it, both sides must give the same rows."},
+	"Invariant.green":        {Doc: "The same on green. Without `blue`, it lists offenders and must be empty.", Required: true},
+	"Invariant.repair_table": {Doc: "Blue's table that a difference is repaired from."},
+
+	"Lifetimes.read":    {Doc: "SQL: (client id, seconds or NULL) of every client.", Required: true},
+	"Lifetimes.write":   {Doc: "SQL with `:id` and `:seconds` (NULL: the server's default).", Required: true},
+	"Lifetimes.longest": {Doc: "SQL: the longest lifetime in seconds that holds now.", Required: true},
+
+	"HTTP.public":          {Doc: "The public listener."},
+	"HTTP.admin":           {Doc: "The admin listener."},
+	"HTTP.health":          {Doc: "The readiness path on both listeners of both sides."},
+	"HTTP.refresh_path":    {Doc: "The token endpoint, where refresh requests are coalesced."},
+	"HTTP.introspect_path": {Doc: "Introspection on the admin listener, as blue has it: asked before an answer is given again that a revocation has put in doubt. Without it the retry goes to the server."},
+
+	"Listener.routes":       {Doc: "The first route that matches counts; without one the request is a write."},
+	"Listener.green_prefix": {Doc: "Put before a path that has not got it when green serves, such as `/admin`."},
+	"Listener.green_plain":  {Doc: "Paths that stay as they are."},
+
+	"Route.path":    {Doc: "A prefix; exact with a leading `=`.", Required: true},
+	"Route.methods": {Doc: "Default: all."},
+	"Route.class":   {Doc: "`write` and `login` wait during the hold; `introspection` and `static` are always served.", Required: true, Enum: []string{"write", "login", "introspection", "static"}},
+}
