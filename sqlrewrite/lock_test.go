@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
@@ -22,7 +23,8 @@ func TestLockLevels(t *testing.T) {
 	const relations = `SELECT coalesce(array_agg(c.oid), '{}') FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
 		WHERE relkind IN ('r', 'p', 'v', 'm') AND nspname IN ('public', 'other')`
 	checked := 0
-	for _, m := range corpus(t) {
+	played := slice.Pick(t, 20, corpus(t))
+	for _, m := range played {
 		t.Run(m.name, func(t *testing.T) {
 			s, err := sqlrewrite.Parse(m.file, m.sql)
 			if err != nil {
@@ -63,7 +65,7 @@ func TestLockLevels(t *testing.T) {
 			}
 		})
 	}
-	if checked < 100 {
-		t.Errorf("%d statements were checked", checked)
+	if checked < len(played)/2 { // few have no statement that may run in a transaction
+		t.Errorf("%d statements of %d scripts were checked", checked, len(played))
 	}
 }

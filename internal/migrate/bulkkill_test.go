@@ -13,6 +13,7 @@ import (
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/prove"
 )
@@ -65,7 +66,8 @@ func TestBulkGoesOnAfterKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for statements := 1; statements <= 3; statements++ {
+	for _, n := range slice.Of(t, 1, 3) {
+		statements := n + 1
 		dsn := pgtest.NewDatabase(t)
 		if err := migrate.NewGoose(mortal, 1, migrate.AsWritten()).Migrate(t.Context(), dsn); err != nil {
 			t.Fatal(err)

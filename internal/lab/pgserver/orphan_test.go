@@ -17,6 +17,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 )
 
 // owner is a process that starts a server, with a temporary directory of its own to count what it leaves.
@@ -104,7 +105,8 @@ func TestServerDoesNotOutliveItsKilledOwner(t *testing.T) {
 func TestOwnerKilledWhileItStarts(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
-	for delay := time.Duration(0); delay < 900*time.Millisecond; delay += 75 * time.Millisecond {
+	for _, n := range slice.Of(t, 2, 12) {
+		delay := time.Duration(n) * 75 * time.Millisecond
 		o := startOwner(t, pgserver.Local)
 		o.says(t, "starting")
 		time.Sleep(delay) // the moment of the kill is what is varied
@@ -118,11 +120,11 @@ func TestOwnerKilledWhileItStarts(t *testing.T) {
 func TestOwnerKilledAsItMakesItsDirectory(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
-	for range 40 {
+	for range slice.Of(t, 4, 40) {
 		o := startOwner(t, pgserver.Local)
 		o.says(t, "starting")
-		// Without a pause: the owner is to die as soon after its Mkdir as can be.
-		for deadline := time.Now().Add(20 * time.Second); len(o.left()) == 0; {
+		// The owner is to die as soon after its Mkdir as can be, and needs a processor to get there.
+		for deadline := time.Now().Add(time.Minute); len(o.left()) == 0; time.Sleep(100 * time.Microsecond) {
 			if time.Now().After(deadline) {
 				t.Fatal("the owner makes no directory")
 			}
@@ -156,7 +158,8 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 	}
 	t.Setenv("TMPDIR", tmp)
 	cancelled := 0
-	for after := time.Duration(0); after < 900*time.Millisecond; after += 75 * time.Millisecond {
+	for _, n := range slice.Of(t, 2, 12) {
+		after := time.Duration(n) * 75 * time.Millisecond
 		ctx, cancel := context.WithTimeout(t.Context(), after)
 		s, err := pgserver.Start(ctx, local("cancel"))
 		cancel()
