@@ -17,9 +17,14 @@ func (b base) ID() string { return b.id }
 func Build(env *Env) ([]Step, error) {
 	built := make([]Step, 0, len(env.Runbook.Steps))
 	for i := range env.Runbook.Steps {
-		step, err := build(env, &env.Runbook.Steps[i])
+		spec := &env.Runbook.Steps[i]
+		k := lookUp(spec.Kind)
+		if k == nil {
+			return nil, fmt.Errorf("%s: step %q: nothing is built for kind %q", env.Runbook.Path, spec.ID, spec.Kind)
+		}
+		step, err := k.step(env, spec)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", env.Runbook.Path, err)
 		}
 		built = append(built, step)
 	}
@@ -27,41 +32,19 @@ func Build(env *Env) ([]Step, error) {
 	return built, nil
 }
 
-func build(env *Env, spec *plan.StepSpec) (Step, error) {
-	b := base{id: spec.ID}
-	switch c := spec.Config.(type) {
-	case *plan.PreflightSpec:
-		return &preflightStep{base: b, env: env, spec: c}, nil
-	case *plan.TokenLifetimesSpec:
-		return &lifetimesStep{base: b, env: env, spec: c}, nil
-	case *plan.PauseJobsSpec:
-		return &pauseJobsStep{base: b, env: env, spec: c}, nil
-	case *plan.CompatViewsSpec:
-		return &compatViewsStep{base: b, env: env, spec: c}, nil
-	case *plan.CaptureSpec:
-		return &captureStep{base: b, env: env, spec: c}, nil
-	case *plan.SnapshotSpec:
-		return &snapshotStep{base: b, env: env, spec: c}, nil
-	case *plan.CleanupSpec:
-		return &cleanupStep{base: b, env: env, spec: c}, nil
-	case *plan.MigrateSpec:
-		m := migrateStep{base: b, env: env, spec: c}
-		if c.Target == "live" {
-			return &liveMigrateStep{m}, nil
-		}
-		return &offlineMigrateStep{m}, nil
-	case *plan.ReplaySpec:
-		return &replayStep{base: b, env: env, spec: c}, nil
-	case *plan.ValidateSpec:
-		return &validateStep{base: b, env: env, spec: c}, nil
-	case *plan.CutoverSpec:
-		return &cutoverStep{base: b, env: env, spec: c}, nil
-	case *plan.MonitorSpec:
-		return &monitorStep{base: b, env: env, spec: c}, nil
-	case *plan.RetireSpec:
-		return &retireStep{base: b, env: env}, nil
+// step builds a step of the kind. One that has no Undo must say that it can't be taken back, so that a forgotten method is
+// no point of no return.
+func (k *kind) step(env *Env, spec *plan.StepSpec) (Step, error) {
+	step := k.build(base{id: spec.ID}, env, spec.Config)
+	_, undoable := step.(Undoer)
+	_, irreversible := step.(Irreversible)
+	switch {
+	case !undoable && !irreversible:
+		return nil, fmt.Errorf("step %q: kind %q has neither Undo nor NothingToUndo, and does not say that it is a point of no return", spec.ID, k.name)
+	case undoable && irreversible:
+		return nil, fmt.Errorf("step %q: kind %q has an Undo, and says that it is a point of no return", spec.ID, k.name)
 	}
-	return nil, fmt.Errorf("%s: step %q: nothing is built for kind %q", env.Runbook.Path, spec.ID, spec.Kind)
+	return step, nil
 }
 
 // references are the steps as the journal names them.

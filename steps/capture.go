@@ -2,10 +2,25 @@ package steps
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
 )
+
+var captureKind = kindOf(plan.Capture,
+	func(b base, env *Env, c *plan.CaptureSpec) Step { return &captureStep{base: b, env: env, spec: c} },
+	func(c *plan.CaptureSpec) (does, undo string) {
+		switch {
+		case c.Source == "logical":
+			return "makes a replication slot on blue that gives every change", "slot dropped"
+		case c.Source == "outbox":
+			return fmt.Sprintf("takes every change from %s, which the server writes", c.Outbox), "queue dropped"
+		case c.OnError == "mark-incomplete":
+			return "installs triggers on blue that record every change, or mark the run as one that can only be taken back", "triggers removed"
+		}
+		return "installs triggers on blue that record every change", "triggers removed"
+	})
 
 // captureStep begins to record changes on blue. The fence is not needed before the cutover, which puts it in place right
 // before the hold: until then no statement of the server pays for it.

@@ -7,6 +7,12 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
+var cleanupKind = kindOf(plan.Cleanup,
+	func(b base, env *Env, c *plan.CleanupSpec) Step { return &cleanupStep{base: b, env: env, spec: c} },
+	func(c *plan.CleanupSpec) (does, undo string) {
+		return fmt.Sprintf("runs the profile's rules %s the migrations", c.Phase), "with green"
+	})
+
 // cleanupStep runs the profile's rules of one phase on green's bulk copy. Every delta goes through the same rules.
 type cleanupStep struct {
 	base

@@ -9,6 +9,14 @@ import (
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
+var compatViewsKind = kindOf(plan.CompatViews,
+	func(b base, env *Env, c *plan.CompatViewsSpec) Step {
+		return &compatViewsStep{base: b, env: env, spec: c}
+	},
+	func(_ *plan.CompatViewsSpec) (does, undo string) {
+		return "puts views with explicit columns in front of the tables, and waits until every session of the server uses them", "taken away"
+	})
+
 // compatViewsStep puts views with explicit columns in front of the tables of an old server that reads with SELECT *. They
 // are taken away by undo, or by retire: when the new server's version has taken the old one's place.
 type compatViewsStep struct {
@@ -64,4 +72,9 @@ func (s *compatViewsStep) tell(ctx context.Context, p *Progress) func(int) {
 // Undo gives the role its search_path back, waits for the sessions that use the views, and drops them.
 func (s *compatViewsStep) Undo(ctx context.Context, p *Progress) error {
 	return s.views().Remove(ctx, s.spec.Timeout, s.tell(ctx, p))
+}
+
+// Finish takes the views away: the new server's version has taken the old one's place.
+func (s *compatViewsStep) Finish(ctx context.Context, p *Progress) (bool, error) {
+	return true, s.Undo(ctx, p)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tideover/tideover/cutover"
@@ -14,6 +15,17 @@ import (
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
 )
+
+var cutoverKind = kindOf(plan.Cutover,
+	func(b base, env *Env, c *plan.CutoverSpec) Step { return &cutoverStep{base: b, env: env, spec: c} },
+	func(c *plan.CutoverSpec) (does, undo string) {
+		names := []string{"router"}
+		for _, p := range c.Participants {
+			names = append(names, p.Name)
+		}
+		return fmt.Sprintf("hold, fence, last replay, verify, commit (%s), release, within %s", strings.Join(names, ", "), c.Deadline),
+			"before the first commit by itself; after it by rollback, which brings revocations back to blue"
+	})
 
 // cutoverStep is the switch. It can be taken back: before the point of no return it does so by itself on every failure,
 // after it Undo turns it round.

@@ -122,7 +122,7 @@ func fold(t *testing.T, s journaltest.Store, run string) journal.State {
 	return state
 }
 
-func kinds(events []journal.Event) []string {
+func kindsOf(events []journal.Event) []string {
 	var all []string
 	for _, e := range events {
 		all = append(all, string(e.Kind)+" "+e.Step)

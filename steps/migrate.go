@@ -4,12 +4,38 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 )
+
+var migrateKind = kindOf(plan.Migrate,
+	func(b base, env *Env, c *plan.MigrateSpec) Step {
+		m := migrateStep{base: b, env: env, spec: c}
+		if c.Target == "live" {
+			return &liveMigrateStep{migrateStep: m}
+		}
+		return &offlineMigrateStep{m}
+	},
+	describeMigrate)
+
+func describeMigrate(c *plan.MigrateSpec) (does, undo string) {
+	what := "migrations of " + c.Source
+	if len(c.Command) > 0 {
+		what = strings.Join(c.Command, " ")
+	}
+	if c.Target == "live" {
+		what += " on blue, in place, under the lock budget"
+		if len(c.Defer) > 0 {
+			what += "; " + strings.Join(c.Defer, " and ") + " wait for retire"
+		}
+		return what, "none: a point of no return"
+	}
+	return what + " on green, which serves nobody yet", "green emptied"
+}
 
 // migrateStep runs the vendor's migrations: offline on green, as fast as they go, or live on blue under the lock budget.
 type migrateStep struct {
@@ -98,11 +124,21 @@ func CheckMigrations(rb *plan.Runbook, profile *plan.Profile) error {
 	return nil
 }
 
-// liveMigrateStep is migrate with target: live. It has no Undo: blue's own schema has changed, and is served so.
-type liveMigrateStep struct{ migrateStep }
+// liveMigrateStep is migrate with target: live. It can't be taken back: blue's own schema has changed, and is served so.
+type liveMigrateStep struct {
+	migrateStep
+	pointOfNoReturn
+}
 
-// finish runs what was put off until the old server is gone.
-func (s *liveMigrateStep) finish(ctx context.Context, p *Progress) error {
+// Finish runs what was put off until the old server is gone.
+func (s *liveMigrateStep) Finish(ctx context.Context, p *Progress) (bool, error) {
+	if len(s.spec.Defer) == 0 {
+		return false, nil
+	}
+	return true, s.runDeferred(ctx, p)
+}
+
+func (s *liveMigrateStep) runDeferred(ctx context.Context, p *Progress) error {
 	g := s.env.gooseOf(s.spec, s.tell(ctx, p))
 	left, err := g.Late(ctx, s.database())
 	if err != nil || left == 0 {

@@ -9,6 +9,12 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
+var monitorKind = kindOf(plan.Monitor,
+	func(b base, env *Env, c *plan.MonitorSpec) Step { return &monitorStep{base: b, env: env, spec: c} },
+	func(c *plan.MonitorSpec) (does, undo string) {
+		return fmt.Sprintf("watches green for %s; more than %.1f %% of errors stop it", c.For, c.MaxErrorRate*100), "nothing to undo"
+	})
+
 // monitorStep watches what clients get after the switch, at the router, and may go back by itself.
 type monitorStep struct {
 	base

@@ -2,13 +2,20 @@ package steps
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/plan"
 )
 
+var pauseJobsKind = kindOf(plan.PauseJobs,
+	func(b base, env *Env, c *plan.PauseJobsSpec) Step { return &pauseJobsStep{base: b, env: env, spec: c} },
+	func(c *plan.PauseJobsSpec) (does, undo string) {
+		return fmt.Sprintf("pauses %d downstream jobs until the run is over", len(c.Jobs)), "they go on"
+	})
+
 // pauseJobsStep stops downstream clean-up jobs, so that they can't act on half a truth: prepare is the pause, abort is
-// the resume. The retire step, or Undo, lets them go on.
+// the resume. Undo or Finish lets them go on.
 type pauseJobsStep struct {
 	base
 	env  *Env
@@ -51,6 +58,11 @@ func (s *pauseJobsStep) Undo(ctx context.Context, p *Progress) error {
 		}
 	}
 	return nil
+}
+
+// Finish lets the jobs go on: the run is over.
+func (s *pauseJobsStep) Finish(ctx context.Context, p *Progress) (bool, error) {
+	return true, s.Undo(ctx, p)
 }
 
 func buildAll(specs []plan.ParticipantSpec) ([]cutover.Participant, error) {

@@ -12,6 +12,12 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
+var preflightKind = kindOf(plan.Preflight,
+	func(b base, env *Env, c *plan.PreflightSpec) Step { return &preflightStep{base: b, env: env, spec: c} },
+	func(_ *plan.PreflightSpec) (does, undo string) {
+		return "looks at both databases, and counts the rows that the new constraints would refuse", "nothing to undo"
+	})
+
 // preflightStep looks before anything is changed.
 type preflightStep struct {
 	base

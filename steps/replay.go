@@ -9,6 +9,12 @@ import (
 	"github.com/tideover/tideover/replay"
 )
 
+var replayKind = kindOf(plan.Replay,
+	func(b base, env *Env, c *plan.ReplaySpec) Step { return &replayStep{base: b, env: env, spec: c} },
+	func(c *plan.ReplaySpec) (does, undo string) {
+		return fmt.Sprintf("brings changes over until at most %d wait, and keeps going", c.UntilLag), "scratch databases dropped"
+	})
+
 // replayStep brings the captured changes over until the backlog is small, and goes on in the background while later
 // steps run, up to the cutover.
 type replayStep struct {

@@ -3,20 +3,28 @@ package steps
 import (
 	"context"
 
+	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
 )
+
+var retireKind = kindOf(plan.Retire,
+	func(b base, env *Env, _ *plan.RetireSpec) Step { return &retireStep{base: b, env: env} },
+	func(_ *plan.RetireSpec) (does, undo string) {
+		return "removes triggers and scratch databases; blue stays, read-only", "none: it is the end"
+	})
 
 // retireStep removes what the run put into both databases. Blue is kept, read-only: its fence stays up until a person
 // drops it. The journal stays on blue, and what was quarantined stays on green.
 type retireStep struct {
 	base
+	pointOfNoReturn
 	env *Env
 }
 
 // Done is never true; everything here may be removed twice.
 func (s *retireStep) Done(context.Context) (bool, error) { return false, nil }
 
-// Run removes triggers, scratch databases and green's fence, restores token lifetimes on green, and lets jobs go on.
+// Run removes triggers, scratch databases and green's fence, and has every step finish.
 func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 	if s.env.Runbook.InPlace() {
 		return s.inPlace(ctx, p)
@@ -38,44 +46,18 @@ func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 	if err := s.env.source().Remove(ctx, s.env.budget()); err != nil {
 		return err
 	}
-	for _, step := range s.env.steps {
-		switch step := step.(type) {
-		case *lifetimesStep:
-			if err := step.restore(ctx, p.State(), s.env.Green); err != nil {
-				return err
-			}
-		case *pauseJobsStep:
-			if err := step.Undo(ctx, p); err != nil {
-				return err
-			}
-		}
+	if _, err := s.env.finish(ctx, p); err != nil {
+		return err
 	}
 	return p.Note(ctx, "info", "blue is kept and refuses writes; drop its database when you no longer need the way back's evidence")
 }
 
-// inPlace takes away what stood in for the old server's sake: the views, then what the migrations put off.
+// inPlace takes away what stood in for the old server's sake: the views, then what the migrations put off. There is no other
+// side.
 func (s *retireStep) inPlace(ctx context.Context, p *Progress) error {
-	did := false
-	for _, step := range s.env.steps {
-		if views, ok := step.(*compatViewsStep); ok {
-			did = true
-			if err := views.Undo(ctx, p); err != nil {
-				return err
-			}
-		}
-	}
-	for _, step := range s.env.steps {
-		m, ok := step.(*liveMigrateStep)
-		if !ok || len(m.spec.Defer) == 0 {
-			continue
-		}
-		did = true
-		if err := m.finish(ctx, p); err != nil {
-			return err
-		}
-	}
-	if did {
-		return nil
+	did, err := s.env.finish(ctx, p)
+	if err != nil || did {
+		return err
 	}
 	return p.Note(ctx, "info", "blue was upgraded in place: there is nothing to remove, and no other side")
 }

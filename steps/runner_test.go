@@ -40,10 +40,10 @@ func TestEventsInOrder(t *testing.T) {
 	}
 	want := []string{"run.started ", "run.taken ", "step.started one", "step.finished one",
 		"gate.waiting gate", "gate.approved gate", "step.started gate", "step.finished gate", "run.completed "}
-	if got := kinds(*p.shown); !slices.Equal(got, want) {
+	if got := kindsOf(*p.shown); !slices.Equal(got, want) {
 		t.Errorf("shown: %q", got)
 	}
-	if got := kinds(load(t, m, p.lease.Run())); !slices.Equal(got, want) {
+	if got := kindsOf(load(t, m, p.lease.Run())); !slices.Equal(got, want) {
 		t.Errorf("stored: %q", got)
 	}
 	state := p.State()

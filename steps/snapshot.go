@@ -10,6 +10,12 @@ import (
 	"github.com/tideover/tideover/replay"
 )
 
+var snapshotKind = kindOf(plan.Snapshot,
+	func(b base, env *Env, c *plan.SnapshotSpec) Step { return &snapshotStep{base: b, env: env, spec: c} },
+	func(c *plan.SnapshotSpec) (does, undo string) {
+		return fmt.Sprintf("copies blue into green from one snapshot, %d tables at a time", c.Jobs), "green emptied"
+	})
+
 // snapshotStep copies blue into green from one snapshot. A crash leaves whole tables and their checkpoints: the rest is
 // copied from a new snapshot, which is right only because capture was on before, so that replay evens out the two.
 type snapshotStep struct {

@@ -16,7 +16,7 @@ type Step interface {
 	Run(ctx context.Context, p *Progress) error
 }
 
-// Undoer is a step that can be taken back. A step without it is a point of no return.
+// Undoer is a step that can be taken back. A step without it is [Irreversible]; Build refuses one that is neither.
 type Undoer interface {
 	// Undo brings back what was before Run. It may be called again, also when Run never finished or never began.
 	Undo(ctx context.Context, p *Progress) error

@@ -13,8 +13,16 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
+var lifetimesKind = kindOf(plan.TokenLifetimes,
+	func(b base, env *Env, c *plan.TokenLifetimesSpec) Step {
+		return &lifetimesStep{base: b, env: env, spec: c}
+	},
+	func(c *plan.TokenLifetimesSpec) (does, undo string) {
+		return fmt.Sprintf("raises access-token lifetimes to %s", c.AccessToken), "restored"
+	})
+
 // lifetimesStep raises access-token lifetimes on blue, so that fewer tokens are written while the run is on. What was
-// before is kept in a checkpoint, and restored on every way out: by Undo, or by the retire step on green.
+// before is kept in a checkpoint, and restored on every way out: by Undo, or by Finish.
 type lifetimesStep struct {
 	base
 	env  *Env
@@ -68,6 +76,15 @@ func (s *lifetimesStep) Run(ctx context.Context, p *Progress) error {
 // Undo restores blue's lifetimes.
 func (s *lifetimesStep) Undo(ctx context.Context, p *Progress) error {
 	return s.restore(ctx, p.State(), s.env.Blue)
+}
+
+// Finish restores the lifetimes on the side that stays.
+func (s *lifetimesStep) Finish(ctx context.Context, p *Progress) (bool, error) {
+	side := s.env.Green
+	if s.env.Runbook.InPlace() {
+		side = s.env.Blue
+	}
+	return true, s.restore(ctx, p.State(), side)
 }
 
 // restore puts the kept lifetimes back on a side. A client that somebody has changed meanwhile keeps that change.

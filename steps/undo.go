@@ -8,8 +8,8 @@ import (
 	"github.com/tideover/tideover/internal/journal"
 )
 
-// NothingToUndo is embedded by steps that leave nothing behind, such as monitor and validate. Without an Undo they
-// would be points of no return.
+// NothingToUndo is embedded by steps that leave nothing behind, such as monitor and validate. Without it, Build
+// would refuse them.
 type NothingToUndo struct{}
 
 // Undo does nothing.

@@ -9,6 +9,15 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
+var validateKind = kindOf(plan.Validate,
+	func(b base, env *Env, c *plan.ValidateSpec) Step { return &validateStep{base: b, env: env, spec: c} },
+	func(c *plan.ValidateSpec) (does, undo string) {
+		if c.Repair {
+			return "asks the invariants on both sides, and repairs differences from blue", "nothing to undo"
+		}
+		return "asks the invariants on both sides", "nothing to undo"
+	})
+
 // validateStep asks the profile's invariants on both sides and lists what differs, by key. With repair it puts the rows
 // of blue behind a difference into the change queue again, and asks once more.
 type validateStep struct {
