@@ -50,6 +50,14 @@ type arena struct {
 	inside   map[string]*pgx.Conn // by DSN: a session in each, since a new one costs as much as its migrations
 }
 
+// endedSQL counts the changes that leave the queue when they are applied.
+const endedSQL = `
+CREATE SCHEMA arena;
+CREATE TABLE arena.ended (id bigint);
+CREATE FUNCTION arena.ended() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO arena.ended VALUES (OLD.id); RETURN NULL; END $$;
+CREATE TRIGGER ended AFTER DELETE ON tideover.change FOR EACH ROW EXECUTE FUNCTION arena.ended();
+ALTER TABLE tideover.change ENABLE ALWAYS TRIGGER ended`
+
 // newArena makes an arena that ends with the test. source is what brings its changes.
 func newArena(t testing.TB, source string) *arena {
 	t.Helper()
@@ -70,6 +78,7 @@ func newArena(t testing.TB, source string) *arena {
 	}
 	a.source = source
 	installSource(t, a.blue, a.profile, source)
+	exec(t, a.blue, endedSQL)
 	a.fence = NewFence(a.blue, "")
 	if err := a.fence.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
@@ -99,11 +108,11 @@ func (a *arena) clear(ctx context.Context) {
 	}
 	_, err := a.blue.Pool().Exec(ctx, emptied, pgx.QueryExecModeSimpleProtocol)
 	must(err)
-	if s := a.newSource(hooks{}); s != nil {
+	if s := a.newSource(); s != nil {
 		must(s.Sync(ctx))
 	}
 	_, err = a.blue.Pool().Exec(ctx, `
-TRUNCATE tideover.change, tideover.captured RESTART IDENTITY;
+TRUNCATE arena.ended, tideover.change, tideover.captured RESTART IDENTITY;
 UPDATE tideover.capture SET epoch = gen_random_uuid(), applied = 0;
 SELECT setval('tideover.fence', 0)`, pgx.QueryExecModeSimpleProtocol)
 	must(err)

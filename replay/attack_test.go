@@ -12,11 +12,13 @@ import (
 	"github.com/tideover/tideover/internal/postgres"
 )
 
-// mutant plays a scenario with the right mechanism, where green must be right, and with one part of it broken, where
-// green must be wrong: else the scenario proves nothing.
-func mutant(t *testing.T, broken hooks, scenario func(t *testing.T, p *pair)) {
+// provedBy plays a scenario with the right mechanism, where green must be right, and with a mutant of it, where green must be wrong: else the scenario proves nothing.
+func provedBy(t *testing.T, broken string, scenario func(t *testing.T, p *pair)) {
 	t.Run("right", func(t *testing.T) {
 		t.Parallel()
+		if !withCrashPoints(t) {
+			return
+		}
 		p := newSeededPair(t)
 		p.settle(t)
 		scenario(t, p)
@@ -25,10 +27,13 @@ func mutant(t *testing.T, broken hooks, scenario func(t *testing.T, p *pair)) {
 		}
 	})
 	t.Run("broken", func(t *testing.T) {
+		quick.Skip(t)
 		t.Parallel()
+		if !variants.In(t, mutantOf(t, broken)) {
+			return
+		}
 		p := newSeededPair(t)
 		p.settle(t)
-		p.config.hooks = broken
 		scenario(t, p)
 		if len(p.compare(t)) == 0 {
 			t.Error("green is right in spite of the broken mechanism: the scenario proves nothing")
@@ -39,9 +44,8 @@ func mutant(t *testing.T, broken hooks, scenario func(t *testing.T, p *pair)) {
 // A transaction that becomes visible late must not be passed over.
 func TestClaimsAreNoWatermark(t *testing.T) {
 	t.Parallel()
-	mutant(t, hooks{watermark: true}, func(t *testing.T, p *pair) {
+	provedBy(t, "a watermark instead of claims", func(t *testing.T, p *pair) {
 		r := p.replayer(t)
-		r.scanned = p.newest(t)
 		late := stranger(t, p.blue)
 		tx, err := late.Begin(t.Context())
 		if err != nil {
@@ -66,7 +70,7 @@ func TestClaimsAreNoWatermark(t *testing.T) {
 // Half an entity migrates to something else than the whole.
 func TestEntitiesComeWhole(t *testing.T) {
 	t.Parallel()
-	mutant(t, hooks{noClosure: true}, func(t *testing.T, p *pair) {
+	provedBy(t, "no closure", func(t *testing.T, p *pair) {
 		p.as(t, `UPDATE oauth_login_request SET requested_scope = 'more' WHERE challenge = 'l1'`)
 		r := p.replayer(t)
 		for range 3 {
@@ -80,12 +84,12 @@ func TestEntitiesComeWhole(t *testing.T) {
 // A process that was given up for dead comes back with a delta that is older than what another has applied since.
 func TestLedgerStopsAZombie(t *testing.T) {
 	t.Parallel()
-	mutant(t, hooks{noLedger: true}, func(t *testing.T, p *pair) {
+	provedBy(t, "no ledger", func(t *testing.T, p *pair) {
 		p.as(t, `UPDATE oauth_client SET name = 'old' WHERE id = 'c1'`)
 		first := true
 		var zombie *Replayer
 		config := p.config
-		p.config.hooks.at = func(point string) error {
+		ctx := at(t.Context(), func(point string) error {
 			if point != "staged" || !first {
 				return nil
 			}
@@ -101,12 +105,12 @@ func TestLedgerStopsAZombie(t *testing.T) {
 			defer other.Disconnect()
 			_, err = other.Drain(context.Background())
 			return err
-		}
+		})
 		zombie = p.replayer(t)
 		if err := zombie.Prepare(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := zombie.Batch(t.Context()); err != nil {
+		if _, err := zombie.Batch(ctx); err != nil {
 			t.Logf("the zombie: %v", err)
 		}
 	})
@@ -116,22 +120,25 @@ func TestLedgerStopsAZombie(t *testing.T) {
 func TestCrashAtEveryPoint(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
+	if !withCrashPoints(t) {
+		return
+	}
 	for _, point := range []string{"loaded", "migrated", "staged", "merged", "committed", "marked"} {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			p := newSeededPair(t)
 			p.as(t, `DELETE FROM oauth_session WHERE id = 's1'`, `DELETE FROM oauth_consent_request WHERE challenge = 'k2'`)
 			crashed := 0
-			p.config.hooks.at = func(at string) error {
-				if at == point && crashed < 2 {
+			ctx := at(t.Context(), func(reached string) error {
+				if reached == point && crashed < 2 {
 					crashed++
 					return errCrash
 				}
 				return nil
-			}
+			})
 			for range 2 {
 				r := p.replayer(t)
-				if _, err := r.Drain(t.Context()); err != nil && !errors.Is(err, errCrash) {
+				if _, err := r.Drain(ctx); err != nil && !errors.Is(err, errCrash) {
 					t.Fatal(err)
 				}
 				r.Disconnect()
@@ -151,6 +158,9 @@ func TestCrashAtEveryPoint(t *testing.T) {
 // the ledger.
 func TestQueueIsRewrittenUnderABatch(t *testing.T) {
 	t.Parallel()
+	if !withCrashPoints(t) {
+		return
+	}
 	p := newSeededPair(t)
 	r := p.replayer(t)
 	p.as(t, `UPDATE oauth_client SET name = 'x'`)
@@ -158,7 +168,7 @@ func TestQueueIsRewrittenUnderABatch(t *testing.T) {
 	r.Disconnect()
 	p.as(t, `UPDATE oauth_client SET name = 'y'`, `DELETE FROM oauth_consent_request WHERE challenge = 'k2'`)
 	moved := 0
-	p.config.hooks.at = func(point string) error {
+	ctx := at(t.Context(), func(point string) error {
 		if point != "committed" || moved > 0 {
 			return nil
 		}
@@ -167,9 +177,11 @@ func TestQueueIsRewrittenUnderABatch(t *testing.T) {
 		_, err := p.blue.Pool().Exec(context.Background(), `VACUUM FULL tideover.change, tideover.captured`)
 		p.as(t, `UPDATE oauth_client SET name = 'z'`)
 		return err
-	}
+	})
 	r = p.replayer(t)
-	drain(t, r)
+	if _, err := r.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if moved == 0 {
 		t.Fatal("nothing was moved")
 	}
@@ -180,9 +192,12 @@ func TestQueueIsRewrittenUnderABatch(t *testing.T) {
 // The connections to blue and green are cut while batches run.
 func TestCutConnections(t *testing.T) {
 	t.Parallel()
+	if !withCrashPoints(t) {
+		return
+	}
 	p := newSeededPair(t)
 	cut := 0
-	p.config.hooks.at = func(point string) error {
+	ctx := at(t.Context(), func(point string) error {
 		if point != "loaded" && point != "merged" || cut >= 4 {
 			return nil
 		}
@@ -191,7 +206,7 @@ func TestCutConnections(t *testing.T) {
 		_, err := open(t, "killer", db.DSN()).Pool().Exec(context.Background(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'tideover/killer'`)
 		return err
-	}
+	})
 	r := p.replayer(t)
 	// A pool that has been idle for a second looks before it gives a connection away, and mends such a cut by itself: then
 	// the changes are through before all cuts are made.
@@ -199,7 +214,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_n
 		p.as(t, fmt.Sprintf(`UPDATE oauth_client SET name = 'x%d'`, n))
 		var err error
 		for range 10 {
-			if _, err = r.Drain(t.Context()); err == nil {
+			if _, err = r.Drain(ctx); err == nil {
 				break
 			}
 		}
@@ -285,15 +300,6 @@ func (p *pair) settle(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// newest is the last transaction of which something was captured.
-func (p *pair) newest(t *testing.T) (txid int64) {
-	t.Helper()
-	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT coalesce(max(txid::text::bigint), 0) FROM tideover.recorded`).Scan(&txid); err != nil {
-		t.Fatal(err)
-	}
-	return txid
 }
 
 // A mistake that every row meets is not the rows' fault: nothing is parked.

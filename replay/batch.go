@@ -93,20 +93,17 @@ func (r *Replayer) attempt(ctx context.Context, limit int) (a Applied, truncated
 		}
 		r.more = truncated
 		defer func() { r.more = false }()
-		a, err = r.apply(ctx, tx, r.hooks.passOver(claimed), true)
+		a, err = r.apply(ctx, tx, claimed, true)
 		a.Changes = int64(len(claimed))
 		return err
 	})
 	if err != nil || len(claimed) == 0 {
 		return Applied{}, truncated, err
 	}
-	if err := r.hooks.reach("committed"); err != nil {
-		return Applied{}, truncated, err
-	}
 	if err := r.mark(ctx, claimed); err != nil {
 		return Applied{}, truncated, err
 	}
-	return a, truncated, r.hooks.reach("marked")
+	return a, truncated, nil
 }
 
 // reading runs f in a transaction that sees blue as it is now, and no change of it. f may end the transaction early.
@@ -138,9 +135,6 @@ func within(ctx context.Context, tx pgx.Tx, schema string) error {
 
 // settle marks changes that green's ledger has: green had committed them, and then this side crashed.
 func (r *Replayer) settle(ctx context.Context, claimed []change) error {
-	if r.hooks.noLedger {
-		return nil
-	}
 	if err := r.readEpoch(ctx); err != nil {
 		return err
 	}
@@ -185,7 +179,7 @@ func epochOf(ctx context.Context, db *postgres.DB) (epoch string, err error) {
 }
 
 func (r *Replayer) mark(ctx context.Context, claimed []change) error {
-	return markApplied(ctx, r.Blue, claimed, r.hooks.keepApplied)
+	return markApplied(ctx, r.Blue, claimed, false)
 }
 
 // markApplied ends changes in a side's queue. It is safe to repeat.
@@ -262,7 +256,7 @@ func (r *Replayer) apply(ctx context.Context, tx pgx.Tx, claimed []change, commi
 			return a, err
 		}
 		defer hangUp(ctx, from)
-		if r.more && r.hooks.scratch == nil { // another batch will want a scratch database
+		if r.more { // another batch will want a scratch database
 			var g errgroup.Group
 			g.Go(func() error { return r.scratch.refresh(ctx) })
 			defer func() { _ = g.Wait() }() // the next batch tries again, and says what is wrong
@@ -279,9 +273,6 @@ func (r *Replayer) apply(ctx context.Context, tx pgx.Tx, claimed []change, commi
 	err = r.onGreen(ctx, func(green pgx.Tx) error {
 		if a, err = r.merge(ctx, from, green, d); err != nil {
 			return mergeError{err}
-		}
-		if err := r.hooks.reach("merged"); err != nil {
-			return err
 		}
 		if !commit {
 			return errDry
@@ -321,18 +312,11 @@ func (r *Replayer) transform(ctx context.Context, tx pgx.Tx, conn *pgx.Conn, dsn
 	if err := tx.Rollback(ctx); err != nil {
 		return fmt.Errorf("read blue: %w", err)
 	}
-	if err := r.hooks.reach("loaded"); err != nil {
-		return err
-	}
 	return r.migrate(ctx, conn, dsn, d)
 }
 
 func (r *Replayer) openScratch(ctx context.Context) (dsn string, conn *pgx.Conn, err error) {
-	take := r.scratch.take
-	if r.hooks.scratch != nil {
-		take = r.hooks.scratch
-	}
-	if dsn, err = take(ctx); err != nil {
+	if dsn, err = r.scratch.take(ctx); err != nil {
 		return "", nil, err
 	}
 	conn, err = postgres.Connect(ctx, "scratch", dsn)
@@ -349,10 +333,7 @@ func (r *Replayer) migrate(ctx context.Context, conn *pgx.Conn, dsn string, d *d
 	if err := r.rules(ctx, conn, "after", d); err != nil {
 		return err
 	}
-	if err := r.leftQuarantine(ctx, conn, d); err != nil {
-		return err
-	}
-	return r.hooks.reach("migrated")
+	return r.leftQuarantine(ctx, conn, d)
 }
 
 func (r *Replayer) rules(ctx context.Context, conn *pgx.Conn, phase string, d *delta) error {

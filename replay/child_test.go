@@ -67,7 +67,7 @@ func runChild(ctx context.Context) error {
 		}
 		c.Migrator, c.Rules, c.Batch = goose(version20), cleanup.New(c.Profile.Rules, cleanup.Options{Collect: true}), 100
 	}
-	c.Source = sourceOf(blue, c.Profile, os.Getenv(childSource), hooks{})
+	c.Source = sourceOf(blue, c.Profile, os.Getenv(childSource))
 	r, err := NewReplayer(c)
 	if err != nil {
 		return err

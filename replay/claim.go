@@ -73,7 +73,7 @@ func describe(table string, columns []string, key tuple) string {
 // txid, what was written before what was deleted, id.
 const (
 	unappliedSQL = `applied_at IS NULL AND parked_at IS NULL`
-	claimedSQL   = `SELECT id, ctid::text, c.txid::text, table_name, op, coalesce(kind, ''), key, kept, 0::bigint FROM tideover.change c WHERE ` + unappliedSQL
+	claimedSQL   = `SELECT id, ctid::text, c.txid::text, table_name, op, coalesce(kind, ''), key, kept FROM tideover.change c WHERE ` + unappliedSQL
 
 	// headSQL lists the transactions of the oldest changes, each as often as it has one among them.
 	headSQL = `SELECT c.txid::text FROM tideover.change c WHERE ` + unappliedSQL + ` ORDER BY c.txid LIMIT $1`
@@ -97,13 +97,8 @@ const wholeFactor = 4
 
 // claimParkedSQL reads what is parked.
 const claimParkedSQL = `
-SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, 0::bigint
+SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept
 FROM tideover.change WHERE applied_at IS NULL AND parked_at IS NOT NULL`
-
-// claimWatermarkSQL is the mistake that a claim is not.
-const claimWatermarkSQL = `
-SELECT id, ctid::text, txid::text, table_name, op, coalesce(kind, ''), key, kept, txid::text::bigint
-FROM tideover.change c WHERE c.txid > $1::bigint::text::xid8 ORDER BY c.txid, id`
 
 // claim reads changes in the snapshot of tx. truncated says that the snapshot has more.
 func (r *Replayer) claim(ctx context.Context, tx pgx.Tx, limit int) (found []change, truncated bool, err error) {
@@ -118,7 +113,7 @@ func (r *Replayer) claim(ctx context.Context, tx pgx.Tx, limit int) (found []cha
 		return nil, false, err
 	}
 	slices.SortFunc(found, func(a, b change) int { return int(a.id - b.id) })
-	return found, head >= int64(limit), nil
+	return found, head >= limit, nil
 }
 
 // withParked adds to a claim what is parked of the same keys: what was wrong may be mended by now.
@@ -131,7 +126,7 @@ func (r *Replayer) withParked(ctx context.Context, tx pgx.Tx, claimed []change) 
 		written[r.keyOf(&c)] = true
 	}
 	r.someParked = false
-	err := eachChange(ctx, tx, claimParkedSQL, nil, func(c change, _ int64) {
+	err := eachChange(ctx, tx, claimParkedSQL, nil, func(c change) {
 		r.someParked = true
 		if written[r.keyOf(&c)] {
 			claimed = append(claimed, c)
@@ -147,29 +142,23 @@ func (r *Replayer) keyOf(c *change) string {
 }
 
 // oldest reads about limit changes, and how many of them the limit was for.
-func (r *Replayer) oldest(ctx context.Context, tx pgx.Tx, limit int) ([]change, int64, error) {
-	if r.hooks.watermark {
-		found, highest, err := changes(ctx, tx, claimWatermarkSQL, r.scanned)
-		r.scanned = max(r.scanned, highest)
-		return found, 0, err
-	}
-	var found []change
+func (r *Replayer) oldest(ctx context.Context, tx pgx.Tx, limit int) (found []change, of int, err error) {
 	var head []string
-	err := alongTheIndex(ctx, tx, func(tx pgx.Tx) (err error) {
+	err = alongTheIndex(ctx, tx, func(tx pgx.Tx) (err error) {
 		if head, err = collect[string](ctx, tx, "read changes", headSQL, limit); err != nil || len(head) == 0 {
 			return err
 		}
 		found, err = claimOf(ctx, tx, slices.Compact(slices.Clone(head)), limit)
 		return err
 	})
-	return found, int64(len(head)), err
+	return found, len(head), err
 }
 
 // claimOf reads the changes of transactions, the oldest first: all of them, those of as many transactions as fit in, or a
 // part of the first.
 func claimOf(ctx context.Context, tx pgx.Tx, transactions []string, limit int) ([]change, error) {
 	tooMany := wholeFactor*limit + 1
-	found, _, err := changes(ctx, tx, claimSQL, transactions, tooMany)
+	found, err := changes(ctx, tx, claimSQL, transactions, tooMany)
 	if err != nil || len(found) < tooMany {
 		return found, err
 	}
@@ -185,9 +174,9 @@ func claimOf(ctx context.Context, tx pgx.Tx, transactions []string, limit int) (
 		whole++
 	}
 	if whole > 0 {
-		found, _, err = changes(ctx, tx, claimSQL, transactions[:whole], tooMany)
+		found, err = changes(ctx, tx, claimSQL, transactions[:whole], tooMany)
 	} else {
-		found, _, err = changes(ctx, tx, claimPartSQL, transactions[0], limit)
+		found, err = changes(ctx, tx, claimPartSQL, transactions[0], limit)
 	}
 	return found, err
 }
@@ -228,23 +217,21 @@ func collect[T any](ctx context.Context, db queryer, doing, sql string, args ...
 	return found, nil
 }
 
-func changes(ctx context.Context, tx pgx.Tx, sql string, args ...any) (found []change, head int64, err error) {
-	err = eachChange(ctx, tx, sql, args, func(c change, last int64) {
-		found, head = append(found, c), last
-	})
-	return found, head, err
+func changes(ctx context.Context, tx pgx.Tx, sql string, args ...any) (found []change, err error) {
+	err = eachChange(ctx, tx, sql, args, func(c change) { found = append(found, c) })
+	return found, err
 }
 
-// eachChange reads changes, each with the number that its query gives as its last column.
-func eachChange(ctx context.Context, tx pgx.Tx, sql string, args []any, take func(c change, last int64)) error {
+// eachChange reads changes. Columns that the query has behind those of a change go into more.
+func eachChange(ctx context.Context, tx pgx.Tx, sql string, args []any, take func(change), more ...any) error {
 	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return fmt.Errorf("read changes: %w", err)
 	}
 	var c change
 	var key, kept []byte
-	var last int64
-	_, err = pgx.ForEachRow(rows, []any{&c.id, &c.place, &c.txid, &c.table, &c.op, &c.kind, &key, &kept, &last}, func() error {
+	into := []any{&c.id, &c.place, &c.txid, &c.table, &c.op, &c.kind, &key, &kept}
+	_, err = pgx.ForEachRow(rows, append(into, more...), func() error {
 		var err error
 		if c.key, err = texts(key); err != nil {
 			return err
@@ -252,7 +239,7 @@ func eachChange(ctx context.Context, tx pgx.Tx, sql string, args []any, take fun
 		if c.kept, err = texts(kept); err != nil {
 			return err
 		}
-		take(c, last)
+		take(c)
 		return nil
 	})
 	if err != nil {
@@ -326,8 +313,6 @@ func (r *Replayer) collapse(all []change) ([]*seed, error) {
 			s = &seed{table: c.table, key: key}
 			byKey[id] = s
 			seeds = append(seeds, s)
-		} else if r.hooks.firstChange {
-			continue
 		}
 		s.changes = append(s.changes, c)
 		switch c.op {

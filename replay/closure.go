@@ -114,9 +114,6 @@ func (r *Replayer) closure(ctx context.Context, tx pgx.Tx, seeds []*seed) (map[s
 		}
 		take(table, keys)
 	}
-	if r.hooks.noClosure {
-		return found, nil
-	}
 	for _, e := range r.loose {
 		keys, err := r.lookUp(ctx, tx, e.from, e.fromColumns, appeared(seeds, e))
 		if err != nil {

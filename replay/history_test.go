@@ -23,19 +23,12 @@ import (
 
 var oneSeed = flag.Int64("seed", -1, "play the history of this seed alone")
 
-// mutation is a mistake in the mechanism, built in to see whether a history tells.
-type mutation struct {
-	name       string
-	hooks      hooks
-	naiveFence bool // the fence's state is a row of a table, read by a plain SELECT
-}
-
 // history is one play: writers on blue, the bulk copy in their midst, batches that crash, the fence, the last replay,
 // and at times the way back. All that happens is drawn from the seed, and one goroutine plays all of it.
 type history struct {
 	*arena
 	rng      *rand.Rand
-	mutation mutation
+	fenceSQL string // makes another fence of blue's
 	migrator Migrator
 	model    *authorities
 	writers  *writers
@@ -43,17 +36,15 @@ type history struct {
 	crashes  int // that may still come
 	zombies  int
 	busy     bool
-	keep     bool // applied changes stay in the queue, to be counted
 	cut      bool // a connection was cut, which is an error that may come up
 	cancel   context.CancelFunc
 }
 
-var errCrash = errors.New("the process died here")
-
-// play returns what is wrong after the history of a seed: a finding. A trouble is an error of the test itself.
-func (a *arena) play(ctx context.Context, seed uint64, m mutation) (finding error) {
+// play returns what is wrong after the history of a seed: a finding. A trouble is an error of the test itself. fenceSQL
+// is run on blue first.
+func (a *arena) play(ctx context.Context, seed uint64, fenceSQL string) (finding error) {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	h := &history{arena: a, rng: rng, mutation: m, migrator: a, model: newAuthorities(), crashes: 4, zombies: 2, keep: seed%2 == 0}
+	h := &history{arena: a, rng: rng, fenceSQL: fenceSQL, migrator: a, model: newAuthorities(), crashes: 4, zombies: 2}
 	if seed%16 == 15 {
 		h.migrator = goose(version20)
 	}
@@ -71,13 +62,13 @@ func (a *arena) play(ctx context.Context, seed uint64, m mutation) (finding erro
 	h.begin(ctx)
 	must(a.empty(ctx, a.green.DSN()))
 	defer func() { finding = errors.Join(finding, h.close(context.WithoutCancel(ctx))) }()
-	return h.run(ctx)
+	return h.run(h.in(ctx))
 }
 
 // begin fills blue with something that all later actions can work on.
 func (h *history) begin(ctx context.Context) {
-	if h.mutation.naiveFence {
-		_, err := h.blue.Pool().Exec(ctx, naiveFenceSQL, pgx.QueryExecModeSimpleProtocol)
+	if h.fenceSQL != "" {
+		_, err := h.blue.Pool().Exec(ctx, h.fenceSQL, pgx.QueryExecModeSimpleProtocol)
 		must(err)
 	}
 	x := h.writers.begin(ctx, pgx.ReadCommitted)
@@ -134,12 +125,7 @@ func (h *history) another() (*Replayer, error) {
 		Blue: h.blue, Green: h.green, Profile: h.profile, Migrator: h.migrator, Batch: 8 + h.rng.IntN(100),
 		Rules:  cleanup.New(h.profile.Rules, cleanup.Options{Collect: true}),
 		Schema: func(ctx context.Context, into string) error { return goose(version11).Migrate(ctx, into) },
-		hooks:  h.mutation.hooks,
-	}
-	c.hooks.at, c.hooks.keepApplied = h.at, h.keep
-	c.Source = h.newSource(hooks{at: h.at})
-	if h.migrator == Migrator(h.arena) {
-		c.hooks.scratch = h.scratch
+		Source: h.newSource(),
 	}
 	return NewReplayer(c)
 }
@@ -152,10 +138,19 @@ func (h *history) close(ctx context.Context) error {
 	return h.replayer.scratch.close(ctx)
 }
 
+// in is a context in which batches meet what the history has for them.
+func (h *history) in(ctx context.Context) context.Context {
+	p := points{at: h.at}
+	if h.migrator == Migrator(h.arena) {
+		p.scratch = h.scratch
+	}
+	return p.in(ctx)
+}
+
 // at is what befalls a batch at one of its points: a crash, a cancelled context, servers that go on writing, or a
 // process that is taken for dead and is not.
 func (h *history) at(point string) error {
-	ctx := context.Background()
+	ctx := h.in(context.Background())
 	if h.busy { // a batch within a batch
 		return nil
 	}
@@ -228,7 +223,7 @@ func (h *history) raise(ctx context.Context) error {
 			x.late = true
 		}
 	}
-	if h.mutation.naiveFence {
+	if h.fenceSQL != "" {
 		_, err := h.blue.Pool().Exec(ctx, `UPDATE tideover.naive SET until = 9223372036854775807`)
 		must(err)
 	}
@@ -297,9 +292,11 @@ func (h *history) verify(ctx context.Context) error {
 		return fmt.Errorf("verification: %+v", v)
 	}
 	var changes, marked, counted int64
-	must(h.blue.Pool().QueryRow(ctx, `SELECT count(*) + (SELECT count(*) FROM tideover.captured), count(applied_at), (SELECT applied FROM tideover.capture) FROM tideover.change`).
+	must(h.blue.Pool().QueryRow(ctx, `
+SELECT count(*) + (SELECT count(*) FROM tideover.captured) + (SELECT count(*) FROM arena.ended), count(applied_at) + (SELECT count(*) FROM arena.ended),
+	(SELECT applied FROM tideover.capture) FROM tideover.change`).
 		Scan(&changes, &marked, &counted))
-	if changes != marked || h.keep && changes != counted {
+	if changes != marked || changes != counted {
 		return fmt.Errorf("queue: of %d changes %d are marked and %d counted", changes, marked, counted)
 	}
 	return nil
@@ -341,6 +338,9 @@ const histories = 500
 
 func TestHistories(t *testing.T) {
 	t.Parallel()
+	if !withCrashPoints(t) {
+		return
+	}
 	core := 20
 	if testing.Short() {
 		core = 10
@@ -352,6 +352,9 @@ func TestHistories(t *testing.T) {
 func TestHistoriesOfOtherSources(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
+	if !withCrashPoints(t) {
+		return
+	}
 	for _, source := range []string{logical, outbox} {
 		t.Run(source, func(t *testing.T) {
 			t.Parallel()
@@ -366,7 +369,7 @@ func playAll(t *testing.T, source string, seeds []uint64) {
 	each(t, source, 0, uint64(len(seeds)), func(a *arena, n uint64) bool {
 		seed := seeds[n]
 		began := time.Now()
-		err := a.play(t.Context(), seed, mutation{})
+		err := a.play(t.Context(), seed, "")
 		if err != nil {
 			t.Errorf("history %d (%s): %v\nonce more: %s -args -seed %d", seed, time.Since(began).Round(time.Millisecond), err, slice.Command(t.Name()), seed)
 		}

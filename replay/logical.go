@@ -33,7 +33,6 @@ type Logical struct {
 
 	reading  sync.Mutex    // held by who reads the slot
 	position atomic.Uint64 // what was committed before this place in the log is in the queue
-	hooks    hooks
 }
 
 // NewLogical makes a source that keeps at most so many bytes of blue's log; 0 is no limit.

@@ -21,7 +21,9 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	useMemory()
-	os.Exit(pgtest.RunTests(m))
+	code := pgtest.RunTests(m)
+	variants.Remove()
+	os.Exit(code)
 }
 
 func newDatabase(t testing.TB) string { return pgtest.NewDatabase(t) }

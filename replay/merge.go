@@ -38,13 +38,8 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 	if err := r.settleColumns(ctx, tx, stages); err != nil {
 		return a, err
 	}
-	if err := r.hooks.reach("staged"); err != nil {
+	if err := replace(ctx, tx, stages); err != nil {
 		return a, err
-	}
-	if !r.hooks.matchOnly {
-		if err := replace(ctx, tx, stages); err != nil {
-			return a, err
-		}
 	}
 	if a.Deleted, err = r.remove(ctx, tx, stages, d); err != nil {
 		return a, err
@@ -61,9 +56,6 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 	}
 	if err := r.quarantine(ctx, tx, d); err != nil {
 		return a, err
-	}
-	if r.hooks.noLedger {
-		return a, nil
 	}
 	return a, enter(ctx, tx, r.epoch, ids(d.changes))
 }

@@ -21,7 +21,6 @@ type Outbox struct {
 	db      *postgres.DB
 	profile *plan.Profile
 	table   pgx.Identifier
-	hooks   hooks
 }
 
 // outboxPoll is how often Run looks.
@@ -177,14 +176,9 @@ WITH bad AS MATERIALIZED (
 INSERT INTO tideover.change (at, txid, table_name, op, key, kept, kind)
 SELECT at, txid, table_name, op, key, kept, CASE WHEN kind IS NULL OR kind = 'revoked' THEN kind ELSE 'written' END FROM taken ORDER BY id`
 	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, move); err != nil {
-			return err
-		}
-		return o.hooks.reach("read")
+		_, err := tx.Exec(ctx, move)
+		return err
 	})
-	if err == nil {
-		err = o.hooks.reach("stored")
-	}
 	return o.wrap(err)
 }
 

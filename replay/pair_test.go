@@ -32,7 +32,8 @@ var template11 struct {
 	err  error
 }
 
-const template11Name = "replay_template_11"
+// template11Name is this process' own: others may use the same server.
+var template11Name = "replay_template_11_" + strings.ToLower(rand.Text()[:12])
 
 // database11 makes a database with the empty 1.1 schema.
 func database11(t testing.TB) string {

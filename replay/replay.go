@@ -56,8 +56,6 @@ type Config struct {
 	// Schema gives the empty database at intoDSN blue's schema and the rows of its bookkeeping tables; nil:
 	// snapshot.Schema.
 	Schema func(ctx context.Context, intoDSN string) error
-
-	hooks hooks
 }
 
 // Applied is what batches did.
@@ -90,8 +88,7 @@ type Replayer struct {
 	epoch    string            // of blue's capture: numbers count from 1 again in the next
 	scratch  scratch
 	pace     pace
-	more     bool  // the queue has more than the batch under way
-	scanned  int64 // hooks.watermark
+	more     bool // the queue has more than the batch under way
 	prepared bool
 	// someParked is false where a look at the queue found nothing parked, and nothing has been since.
 	someParked bool
@@ -173,10 +170,8 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("make the ledger on green: %w", err)
 	}
-	if r.hooks.scratch == nil {
-		if err := r.scratch.prepare(ctx, r.Schema); err != nil {
-			return err
-		}
+	if err := r.scratch.prepare(ctx, r.Schema); err != nil {
+		return err
 	}
 	r.prepared, r.someParked = true, true
 	return nil

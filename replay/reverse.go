@@ -19,7 +19,6 @@ type Reverse struct {
 	blue, green *postgres.DB
 	profile     *plan.Profile
 	batch       int
-	hooks       hooks
 }
 
 // NewReverse makes a Reverse and opens nothing.
@@ -61,7 +60,7 @@ func (v *Reverse) Drain(ctx context.Context) (Applied, error) {
 }
 
 const claimReverseSQL = `
-SELECT id, ctid::text, c.txid::text, table_name, op, coalesce(kind, 'written'), key, kept, 0::bigint FROM tideover.change c
+SELECT id, ctid::text, c.txid::text, table_name, op, coalesce(kind, 'written'), key, kept FROM tideover.change c
 WHERE ` + unappliedSQL + ` ORDER BY c.txid, (c.op = 'D'), c.id LIMIT $1`
 
 func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error) {
@@ -69,7 +68,7 @@ func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error)
 	var found []*revocation
 	err = snapshotOf(ctx, v.green, schemaOf(v.profile), func(tx pgx.Tx) error {
 		err = alongTheIndex(ctx, tx, func(tx pgx.Tx) error {
-			claimed, _, err = changes(ctx, tx, claimReverseSQL, v.batch)
+			claimed, err = changes(ctx, tx, claimReverseSQL, v.batch)
 			return err
 		})
 		if err != nil {
@@ -105,22 +104,13 @@ func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error)
 		if err := within(ctx, tx, schemaOf(v.profile)); err != nil {
 			return err
 		}
-		if v.hooks.noRevocations {
-			all = nil
-		}
 		if a.Revoked, err = revoke(ctx, tx, all, func(rev *revocation) string { return rev.spec.Blue.Apply }); err != nil {
 			return err
 		}
-		if err := enter(ctx, tx, epoch, ids(claimed)); err != nil {
-			return err
-		}
-		return v.hooks.reach("merged")
+		return enter(ctx, tx, epoch, ids(claimed))
 	})
 	if err != nil {
 		return Applied{}, fmt.Errorf("blue: %w", err)
-	}
-	if err := v.hooks.reach("committed"); err != nil {
-		return Applied{}, err
 	}
 	a.Changes = int64(len(claimed))
 	return a, markApplied(ctx, v.green, claimed, true)

@@ -37,18 +37,14 @@ func ownDatabase11(t testing.TB) string {
 }
 
 // newSource makes the source that an arena was made with; nil: triggers.
-func (a *arena) newSource(h hooks) Source { return sourceOf(a.blue, a.profile, a.source, h) }
+func (a *arena) newSource() Source { return sourceOf(a.blue, a.profile, a.source) }
 
-func sourceOf(db *postgres.DB, p *plan.Profile, source string, h hooks) Source {
+func sourceOf(db *postgres.DB, p *plan.Profile, source string) Source {
 	switch source {
 	case logical:
-		l := NewLogical(db, p, 0)
-		l.hooks = h
-		return l
+		return NewLogical(db, p, 0)
 	case outbox:
-		o := NewOutbox(db, p, "server.outbox")
-		o.hooks = h
-		return o
+		return NewOutbox(db, p, "server.outbox")
 	}
 	return nil
 }
@@ -58,7 +54,7 @@ func installSource(t testing.TB, db *postgres.DB, p *plan.Profile, source string
 	if source == outbox {
 		outboxServer(t, db, p)
 	}
-	s := sourceOf(db, p, source, hooks{})
+	s := sourceOf(db, p, source)
 	if s == nil {
 		s = NewCapture(db, p, Blue)
 	}
@@ -107,7 +103,7 @@ ALTER TABLE %[1]s ENABLE ALWAYS TRIGGER server_outbox`, pgx.Identifier{"public",
 func newPairOf(t testing.TB, source string) *pair {
 	t.Helper()
 	p := newBarePair(t, ownOr11(t, source))
-	p.config.Source = sourceOf(p.blue, p.profile, source, hooks{})
+	p.config.Source = sourceOf(p.blue, p.profile, source)
 	installSource(t, p.blue, p.profile, source)
 	return p
 }
@@ -157,7 +153,7 @@ func TestOthersPublishAllTables(t *testing.T) {
 			p := newBarePair(t, ownOr11(t, source))
 			exec(t, p.blue, `CREATE PUBLICATION others FOR ALL TABLES`)
 			exec(t, p.green, `CREATE PUBLICATION others FOR ALL TABLES`)
-			p.config.Source = sourceOf(p.blue, p.profile, source, hooks{})
+			p.config.Source = sourceOf(p.blue, p.profile, source)
 			installSource(t, p.blue, p.profile, source)
 			p.as(t, seedSQL)
 			p.bulk(t, p.green)
@@ -181,7 +177,7 @@ func TestSourceThereAndBack(t *testing.T) {
 			exec(t, p.blue, `CREATE UNIQUE INDEX session_subject ON oauth_session (subject, id); ALTER TABLE oauth_session ALTER subject SET NOT NULL;
 ALTER TABLE oauth_session REPLICA IDENTITY USING INDEX session_subject; ALTER TABLE oauth_jwk REPLICA IDENTITY NOTHING`)
 			before := identities(t, p.blue)
-			s := sourceOf(p.blue, p.profile, source, hooks{})
+			s := sourceOf(p.blue, p.profile, source)
 			for range 2 {
 				for range 2 {
 					if err := s.Install(t.Context(), postgres.DefaultBudget()); err != nil {

@@ -116,15 +116,15 @@ type queue struct {
 const (
 	countRevokedSQL = `SELECT count(*), count(*) FILTER (WHERE applied_at IS NULL) FROM tideover.change WHERE kind = 'revoked'`
 	revokedSQL      = `
-SELECT id, ctid::text, txid::text, table_name, op, kind, key, kept, (applied_at IS NULL)::int::bigint
+SELECT id, ctid::text, txid::text, table_name, op, kind, key, kept, applied_at IS NULL
 FROM tideover.change WHERE kind = 'revoked' ORDER BY id`
 	someRevokedSQL = `
 SELECT * FROM (
-	SELECT id, ctid::text, txid::text, table_name, op, kind, key, kept, (applied_at IS NULL)::int::bigint
+	SELECT id, ctid::text, txid::text, table_name, op, kind, key, kept, applied_at IS NULL
 	FROM tideover.change WHERE kind = 'revoked' AND random() < $2 LIMIT $1) others
 UNION
 SELECT * FROM (
-	SELECT id, ctid::text, txid::text, table_name, op, kind, key, kept, (applied_at IS NULL)::int::bigint
+	SELECT id, ctid::text, txid::text, table_name, op, kind, key, kept, applied_at IS NULL
 	FROM tideover.change WHERE kind = 'revoked' ORDER BY id DESC LIMIT $1 / 2) newest
 ORDER BY 1`
 )
@@ -141,12 +141,13 @@ func readRevoked(ctx context.Context, tx pgx.Tx, sample int) (queue, error) {
 		// An even chance for each: a limit alone would take the oldest.
 		sql, args = someRevokedSQL, []any{sample, float64(sample) / 2 / float64(total)}
 	}
-	err := eachChange(ctx, tx, sql, args, func(c change, pending int64) {
+	var pending bool
+	err := eachChange(ctx, tx, sql, args, func(c change) {
 		q.changes = append(q.changes, c)
-		if pending > 0 {
+		if pending {
 			q.pending[c.id] = true
 		}
-	})
+	}, &pending)
 	q.others = total - int64(len(q.changes))
 	q.waiting -= int64(len(q.pending))
 	return q, err
@@ -167,9 +168,9 @@ func (q *queue) judge(ctx context.Context, tx pgx.Tx, db *postgres.DB, p *plan.P
 		return err
 	}
 	const sql = `
-SELECT id, ctid::text, c.txid::text, table_name, op, '', key, kept, 0::bigint
+SELECT id, ctid::text, c.txid::text, table_name, op, '', key, kept
 FROM tideover.change c WHERE applied_at IS NULL AND kind IS NULL AND op <> 'I' AND table_name = ANY($2) ORDER BY c.txid, c.id LIMIT $1`
-	waiting, _, err := changes(ctx, tx, sql, inMemory*sample, sortedNames(judges))
+	waiting, err := changes(ctx, tx, sql, inMemory*sample, sortedNames(judges))
 	if err != nil {
 		return err
 	}

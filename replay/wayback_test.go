@@ -34,15 +34,14 @@ func (h *history) wayBack(ctx context.Context) error {
 	}
 	v := NewReverse(h.blue, h.green, h.profile)
 	v.batch = 1 + h.rng.IntN(20)
-	v.hooks = h.mutation.hooks
 	crashes := 3
-	v.hooks.at = func(point string) error {
+	ctx = at(ctx, func(point string) error {
 		if crashes > 0 && h.rng.IntN(3) == 0 {
 			crashes--
 			return fmt.Errorf("%w: %s", errCrash, point)
 		}
 		return nil
-	}
+	})
 	for {
 		_, err := v.Drain(ctx)
 		if err == nil {
