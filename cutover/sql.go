@@ -75,7 +75,7 @@ func (p *sqlParticipant) run(ctx context.Context, t Ticket, action, sql string) 
 func (p *sqlParticipant) within(ctx context.Context, options pgx.TxOptions, f func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	conn, err := postgres.Connect(ctx, p.name, p.spec.DSN)
+	conn, err := postgres.ConnectAsIs(ctx, p.name, p.spec.DSN)
 	if err != nil {
 		return err
 	}

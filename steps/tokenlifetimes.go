@@ -46,7 +46,7 @@ func (s *lifetimesStep) Run(ctx context.Context, p *Progress) error {
 		return err
 	}
 	if !kept {
-		if before, err = readLifetimes(ctx, s.env.Blue, levers.Read); err != nil {
+		if before, err = readLifetimes(ctx, s.env.Blue, s.env.Profile); err != nil {
 			return err
 		}
 		if err := p.Checkpoint(ctx, lifetimesKey, before); err != nil {
@@ -59,14 +59,15 @@ func (s *lifetimesStep) Run(ctx context.Context, p *Progress) error {
 		if was != nil && *was >= seconds {
 			continue
 		}
-		if err := writeLifetime(ctx, s.env.Blue, levers.Write, id, &seconds); err != nil {
+		if err := writeLifetime(ctx, s.env.Blue, s.env.Profile, id, &seconds); err != nil {
 			return err
 		}
 		raised++
 		p.Report(int64(raised), int64(len(before)), "rows", "clients")
 	}
 	var longest int64
-	if err := s.env.Blue.Pool().QueryRow(ctx, levers.Longest).Scan(&longest); err != nil {
+	err = s.env.Blue.InSchema(ctx, s.env.Profile.Schema, func(tx pgx.Tx) error { return tx.QueryRow(ctx, levers.Longest).Scan(&longest) })
+	if err != nil {
 		return fmt.Errorf("longest token lifetime: %w", err)
 	}
 	return p.Note(ctx, "info", "access tokens of %d clients now live %s; the longest exposure of a stolen one is %s",
@@ -98,7 +99,7 @@ func (s *lifetimesStep) restore(ctx context.Context, state journal.State, side *
 	if err := json.Unmarshal(kept, &before); err != nil {
 		return fmt.Errorf("step %q: checkpoint %q: %w", s.id, lifetimesKey, err)
 	}
-	now, err := readLifetimes(ctx, side, s.env.Profile.Lifetimes.Read)
+	now, err := readLifetimes(ctx, side, s.env.Profile)
 	if err != nil {
 		return err
 	}
@@ -108,37 +109,42 @@ func (s *lifetimesStep) restore(ctx context.Context, state journal.State, side *
 		if !known || is == nil || *is != seconds || (was != nil && *was == seconds) {
 			continue
 		}
-		if err := writeLifetime(ctx, side, s.env.Profile.Lifetimes.Write, id, was); err != nil {
+		if err := writeLifetime(ctx, side, s.env.Profile, id, was); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func readLifetimes(ctx context.Context, side *postgres.DB, sql string) (map[string]*int64, error) {
-	rows, err := side.Pool().Query(ctx, sql)
-	if err != nil {
-		return nil, fmt.Errorf("%s: token lifetimes: %w", side.Name(), err)
-	}
+func readLifetimes(ctx context.Context, side *postgres.DB, p *plan.Profile) (map[string]*int64, error) {
 	lifetimes := map[string]*int64{}
-	var id string
-	var seconds *int64
-	if _, err := pgx.ForEachRow(rows, []any{&id, &seconds}, func() error {
-		lifetimes[id] = seconds
-		seconds = nil
-		return nil
-	}); err != nil {
+	err := side.InSchema(ctx, p.Schema, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, p.Lifetimes.Read)
+		if err != nil {
+			return err
+		}
+		var id string
+		var seconds *int64
+		_, err = pgx.ForEachRow(rows, []any{&id, &seconds}, func() error {
+			lifetimes[id] = seconds
+			seconds = nil
+			return nil
+		})
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("%s: token lifetimes: %w", side.Name(), err)
 	}
 	return lifetimes, nil
 }
 
-func writeLifetime(ctx context.Context, side *postgres.DB, sql, id string, seconds *int64) error {
-	statement, args, err := postgres.Named(sql, map[string]any{"id": id, "seconds": seconds})
+func writeLifetime(ctx context.Context, side *postgres.DB, p *plan.Profile, id string, seconds *int64) error {
+	statement, args, err := postgres.Named(p.Lifetimes.Write, map[string]any{"id": id, "seconds": seconds})
 	if err != nil {
 		return fmt.Errorf("profile: lifetimes.write: %w", err)
 	}
-	if _, err := side.Pool().Exec(ctx, statement, args...); err != nil {
+	err = side.InSchema(ctx, p.Schema, func(tx pgx.Tx) error { _, err := tx.Exec(ctx, statement, args...); return err })
+	if err != nil {
 		return fmt.Errorf("%s: token lifetime of client %q: %w", side.Name(), id, err)
 	}
 	return nil

@@ -257,17 +257,16 @@ func gooseVersions(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) 
 	return done, nil
 }
 
-// settings is what every session of ours has. The migrations' names mean those of our schema.
+// settings is what a session has beside what all of ours have: bulk, delta and the oracle's database are migrated alike, whatever a
+// database sets. The migrations' names mean those of our schema.
 func (g *Goose) settings() string {
-	s := "SET tideover.pass = 'on'; SET application_name = 'tideover/migrate'; SET search_path = " + pgx.Identifier{g.schema}.Sanitize()
+	s := "SET search_path = " + pgx.Identifier{g.schema}.Sanitize()
 	if g.budget != nil {
 		ms := g.budget.Timeout.Milliseconds()
 		if ms <= 0 {
 			ms = postgres.DefaultBudget().Timeout.Milliseconds()
 		}
-		// A server that sees at once that its client is dead doesn't go on with the work of a killed process.
-		const look = "; SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false) WHERE pg_catalog.current_setting('server_version_num')::integer >= 140000"
-		return s + fmt.Sprintf("; SET statement_timeout = 0; SET lock_timeout = %d", ms) + look
+		return s + fmt.Sprintf("; SET statement_timeout = 0; SET lock_timeout = %d", ms)
 	}
 	return s + "; SET lock_timeout = 0; SET statement_timeout = 0"
 }
@@ -289,8 +288,12 @@ func (g *Goose) open(dsn string) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("migrate: the connection string can't be read")
 	}
-	config.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec // migrations change what a cached plan was made for
+	postgres.Configure(config, "migrate")
+	ours := config.AfterConnect
 	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if err := ours(ctx, conn); err != nil {
+			return err
+		}
 		_, err := conn.Exec(ctx, g.settings()).ReadAll()
 		return err
 	}

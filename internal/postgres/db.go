@@ -26,9 +26,10 @@ const connectTimeout = 10 * time.Second
 // DB is one database under the name that the runbook gives it: "blue", "green" or "control". It may be used by several
 // goroutines.
 type DB struct {
-	name string
-	dsn  string
-	pool *pgxpool.Pool
+	name   string
+	dsn    string
+	pool   *pgxpool.Pool
+	server identity
 }
 
 // Open connects to a database. The error is a [*ConnectError] where the server can't be reached or refuses, and names
@@ -42,7 +43,8 @@ func Open(ctx context.Context, name, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, &ConnectError{Name: name, Reason: Unreadable}
 	}
-	configure(cfg.ConnConfig, name)
+	d := &DB{name: name, dsn: dsn}
+	d.configure(cfg.ConnConfig, name)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, newConnectError(name, cfg.ConnConfig, err)
@@ -51,28 +53,39 @@ func Open(ctx context.Context, name, dsn string) (*DB, error) {
 		pool.Close()
 		return nil, newConnectError(name, cfg.ConnConfig, err)
 	}
-	return &DB{name: name, dsn: dsn, pool: pool}, nil
+	d.pool = pool
+	return d, nil
 }
 
-// What we have recorded must survive a crash of the server, whatever its settings are for others: synchronous_commit is
-// turned on where it is off (Postgres manual 20.5.1). And a session whose process was killed must not go on with what it
-// was at, an index build or a copy, and hold its locks: the server looks every second whether anybody still listens
-// (Postgres manual 20.3.2; from 14 on, and not on Windows).
-const ours = `SET tideover.pass = 'on';
-SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
-SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false)
-WHERE pg_catalog.current_setting('client_connection_check_interval', true) = '0' AND pg_catalog.version() !~* 'windows|visual c|mingw'`
+// Configure makes a connection ours, for who opens it by other means than this package's, and refuses one that leads through a pooler.
+func Configure(cfg *pgx.ConnConfig, purpose string) {
+	name(cfg, purpose)
+	sql := sessionSQL()
+	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if err := conn.Exec(ctx, sql).Close(); err != nil {
+			return err
+		}
+		return direct(ctx, conn)
+	}
+}
 
-// configure makes a connection ours. The setting is made by SET and not in the startup packet, which a PgBouncer on
-// the way would refuse.
-func configure(cfg *pgx.ConnConfig, purpose string) {
+func name(cfg *pgx.ConnConfig, purpose string) {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout
 	}
 	cfg.RuntimeParams["application_name"] = "tideover/" + purpose
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
+}
+
+// configure is Configure for a connection to d, which must lead to the server that d was opened on.
+func (d *DB) configure(cfg *pgx.ConnConfig, purpose string) {
+	Configure(cfg, purpose)
+	ours := cfg.AfterConnect
 	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
-		return conn.Exec(ctx, ours).Close()
+		if err := ours(ctx, conn); err != nil {
+			return err
+		}
+		return d.server.same(ctx, conn)
 	}
 }
 
@@ -91,13 +104,15 @@ func (d *DB) Connect(ctx context.Context) (*pgx.Conn, error) { return d.ConnectA
 
 // ConnectAs is Connect with a purpose of its own in the connection's application_name.
 func (d *DB) ConnectAs(ctx context.Context, purpose string) (*pgx.Conn, error) {
+	return d.ConnectThrough(ctx, purpose, nil)
+}
+
+// ConnectThrough is ConnectAs for a caller that reads some of the server's messages itself: the messages of the session,
+// its start included, go through what through makes of the network connection (of each that is tried). nil: nothing.
+func (d *DB) ConnectThrough(ctx context.Context, purpose string, through func(net.Conn) net.Conn) (*pgx.Conn, error) {
 	cfg := d.pool.Config().ConnConfig // a copy
-	configure(cfg, purpose)
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return nil, newConnectError(d.name, cfg, err)
-	}
-	return conn, nil
+	d.configure(cfg, purpose)
+	return connectThrough(ctx, d.name, cfg, through)
 }
 
 // Connect opens one connection to a database that has no DB, such as a scratch database. The caller closes it.
@@ -105,14 +120,17 @@ func Connect(ctx context.Context, name, dsn string) (*pgx.Conn, error) {
 	return ConnectThrough(ctx, name, dsn, nil)
 }
 
-// ConnectThrough is Connect for a caller that reads some of the server's messages itself: the messages of the session,
-// its start included, go through what through makes of the network connection (of each that is tried). nil: nothing.
+// ConnectThrough is [DB.ConnectThrough] for a database that has no DB.
 func ConnectThrough(ctx context.Context, name, dsn string, through func(net.Conn) net.Conn) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, &ConnectError{Name: name, Reason: Unreadable}
 	}
-	configure(cfg, name)
+	Configure(cfg, name)
+	return connectThrough(ctx, name, cfg, through)
+}
+
+func connectThrough(ctx context.Context, name string, cfg *pgx.ConnConfig, through func(net.Conn) net.Conn) (*pgx.Conn, error) {
 	if through != nil {
 		cfg.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) { return through(conn), nil }
 	}
@@ -121,6 +139,18 @@ func ConnectThrough(ctx context.Context, name, dsn string, through func(net.Conn
 		return nil, newConnectError(name, cfg, err)
 	}
 	return conn, nil
+}
+
+// ConnectAsIs opens one connection to a database of somebody else's, for SQL of theirs: with its own settings, through a
+// pooler or not. It does carry tideover.pass. The caller closes it.
+func ConnectAsIs(ctx context.Context, purpose, dsn string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, &ConnectError{Name: purpose, Reason: Unreadable}
+	}
+	name(cfg, purpose)
+	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error { return conn.Exec(ctx, durableSQL).Close() }
+	return connectThrough(ctx, purpose, cfg, nil)
 }
 
 // Close closes the pool and waits until its connections are given back.
@@ -137,13 +167,11 @@ func (d *DB) String() string {
 }
 
 // ConnectReplication opens a connection that can read the database's log through a logical slot. It takes plain SQL too.
-// Values come as text that every session reads alike. The caller closes it.
+// The caller closes it.
 func (d *DB) ConnectReplication(ctx context.Context, purpose string) (*pgconn.PgConn, error) {
 	cfg := d.pool.Config().ConnConfig
-	configure(cfg, purpose)
-	for name, value := range map[string]string{"replication": "database", "DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "3"} {
-		cfg.RuntimeParams[name] = value
-	}
+	d.configure(cfg, purpose)
+	cfg.RuntimeParams["replication"] = "database"
 	conn, err := pgconn.ConnectConfig(ctx, &cfg.Config)
 	if err != nil {
 		return nil, newConnectError(d.name, cfg, err)

@@ -52,6 +52,8 @@ const (
 	NoPrivilege Reason = "the user may not connect to this database"
 	Full        Reason = "the server has no connection left"
 	Starting    Reason = "the server is starting or shutting down"
+	Pooled      Reason = "a connection pooler stands in between"
+	Moved       Reason = "another server answers there than before: it has failed over, or its name leads elsewhere now"
 	Other       Reason = "it can't be opened"
 )
 
@@ -91,6 +93,10 @@ func reason(err error) Reason {
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {
+	case errors.Is(err, errPooled):
+		return Pooled
+	case errors.Is(err, errMoved):
+		return Moved
 	case errors.As(err, &dns):
 		return NoHost
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNRESET):
@@ -139,6 +145,12 @@ func (e *ConnectError) Hint() string {
 		return "raise max_connections, or end idle sessions (see pg_stat_activity)"
 	case Starting:
 		return "wait for it, then try again"
+	}
+	switch e.Reason {
+	case Pooled:
+		return "give the address of Postgres itself: locks, settings, snapshots and temporary tables of ours live in one session, and a pooler changes it under us"
+	case Moved:
+		return "a standby that was promoted may lack the last transactions of the old primary: see to it that it has all of them before you resume, or roll back and begin a new run"
 	}
 	return "try the same connection string with psql"
 }
