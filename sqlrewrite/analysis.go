@@ -42,6 +42,9 @@ func analyze(st *Statement, sc *scope) Analysis {
 	}
 	r := &reader{st: st, scope: sc}
 	r.statement(st.node)
+	for _, look := range rules {
+		look(r, st.node)
+	}
 	return r.done()
 }
 

@@ -11,9 +11,6 @@ func (r *reader) addConstraint(t *pg.RangeVar, c *pg.Constraint, inUse bool) {
 	table := t.GetRelname()
 	switch c.GetContype() {
 	case pg.ConstrType_CONSTR_FOREIGN:
-		if keys := texts(c.FkAttrs); len(keys) > 0 && r.st.known.uncovered(t, keys[0]) {
-			r.a.Notes = append(r.a.Notes, fmt.Sprintf("no index of %s begins with %s: every DELETE in %s reads the whole table", table, keys[0], c.GetPktable().GetRelname()))
-		}
 		other := r.touch(c.Pktable, "table", ShareRowExclusive)
 		if inUse && !c.SkipValidation {
 			text := fmt.Sprintf("every row of %s is looked up in %s", table, c.GetPktable().GetRelname())

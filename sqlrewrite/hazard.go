@@ -19,7 +19,7 @@ const (
 	NotSplit        = "not-split"     // parts of the script depend on each other, so that it stays whole
 )
 
-// HazardNames lists them.
+// HazardNames lists them. The runbook's table of what each of them gives up is in plan/migrate.go; a test compares the two.
 func HazardNames() []string {
 	return []string{BlocksWrites, BlocksReads, ColumnOrder, RewritesTable, HoldsLock, WritesTable, MovesData, BreaksOldServer, LosesData, FailsOnRows,
 		Opaque, Unknown, NotSplit}
