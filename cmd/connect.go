@@ -12,7 +12,7 @@ import (
 
 // lookAtBoth runs preflight outside of a run. It writes nothing to blue and keeps nothing on green.
 func lookAtBoth(ctx context.Context, std *IO, rb *plan.Runbook, profile *plan.Profile, asJSON bool) error {
-	findings, err := steps.Look(ctx, rb, profile)
+	findings, err := steps.Look(ctx, upgradeOf(rb, profile))
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func rehearseCutover(ctx context.Context, std *IO, path, run string, override []
 		return err
 	}
 	session, err := takeOver(ctx, steps.Options{
-		Runbook: rb, Profile: profile, Version: version, Override: override, Sink: notesOnly(report.Lines(std.Err)),
+		Upgrade: upgradeOf(rb, profile), Version: version, Override: override, Sink: notesOnly(report.Lines(std.Err)),
 	}, run)
 	if err != nil {
 		return err

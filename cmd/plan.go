@@ -44,7 +44,7 @@ func NewPlanCmd(std *IO) *cobra.Command {
 			} else {
 				printPlan(std, rb, described, hazards)
 			}
-			if err := steps.CheckMigrations(rb, profile); err != nil {
+			if err := steps.CheckMigrations(upgradeOf(rb, profile)); err != nil {
 				return err
 			}
 			if !connect {

@@ -126,7 +126,7 @@ func perform(ctx context.Context, std *IO, f runFlags, path string, yes bool, ta
 	}
 	var v *view
 	o := steps.Options{
-		Runbook: rb, Profile: profile, Version: version,
+		Upgrade: upgradeOf(rb, profile), Version: version,
 		Sink: func(e journal.Event) { v.Sink()(e) },
 		Gate: gateFunc(func(ctx context.Context, step string) (string, error) { return v.Wait(ctx, step) }),
 	}

@@ -59,7 +59,7 @@ func NewVerifyCmd(std *IO) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			v, err := steps.Verify(ctx, rb, profile, state, full)
+			v, err := steps.Verify(ctx, upgradeOf(rb, profile), state, full)
 			if err != nil {
 				return err
 			}

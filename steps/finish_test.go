@@ -16,11 +16,11 @@ func TestFinishInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	jobs := []plan.ParticipantSpec{plan.NewParticipant("janitor", &plan.FileSpec{Path: job, Blue: "goes on", Green: "paused"})}
-	env := &Env{Run: "r", Term: 1, Runbook: &plan.Runbook{Steps: []plan.StepSpec{
+	env := &Env{Run: "r", Term: 1, Upgrade: Upgrade{Runbook: &plan.Runbook{Steps: []plan.StepSpec{
 		{ID: "pause", Kind: plan.PauseJobs, Config: &plan.PauseJobsSpec{Jobs: jobs}},
 		{ID: "migrate", Kind: plan.Migrate, Config: &plan.MigrateSpec{Target: "live"}},
 		{ID: "retire", Kind: plan.Retire, Config: &plan.RetireSpec{}},
-	}}}
+	}}}}
 	built, err := Build(env)
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ func TestEveryKind(t *testing.T) {
 		}
 		for _, config := range configs {
 			rb := &plan.Runbook{Steps: []plan.StepSpec{{ID: "a", Kind: name, Config: config}}}
-			built, err := Build(&Env{Runbook: rb, Profile: &plan.Profile{}})
+			built, err := Build(&Env{Upgrade: Upgrade{Runbook: rb, Profile: &plan.Profile{}}})
 			if err != nil {
 				t.Errorf("%v", err)
 				continue

@@ -3,7 +3,6 @@ package steps
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -110,14 +109,13 @@ func (s *migrateStep) tell(ctx context.Context, p *Progress) func(migrate.Notice
 
 // CheckMigrations says whether a runbook's live migrations can be rewritten such that traffic goes on, and refuses hazards
 // that nobody has allowed ([migrate.HazardError]). It opens no connection: all files above "from" count.
-func CheckMigrations(rb *plan.Runbook, profile *plan.Profile) error {
-	e := &Env{Runbook: rb, Profile: profile, Dir: filepath.Dir(rb.Path)}
-	for _, spec := range rb.Steps {
+func CheckMigrations(u Upgrade) error {
+	for _, spec := range u.Runbook.Steps {
 		m, ok := spec.Config.(*plan.MigrateSpec)
 		if !ok || m.Target != "live" || len(m.Command) > 0 {
 			continue
 		}
-		if err := e.gooseOf(m, nil).LiveHazards(m.From); err != nil {
+		if err := u.gooseOf(m, nil).LiveHazards(m.From); err != nil {
 			return fmt.Errorf("step %q: %w", spec.ID, err)
 		}
 	}

@@ -34,7 +34,7 @@ func TestLiveHazardsAreRefusedBeforeTheRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return CheckMigrations(rb, profile)
+		return CheckMigrations(Upgrade{Runbook: rb, Profile: profile})
 	}
 	var refused *migrate.HazardError
 	for _, more := range []string{"", "allow: [loses-data]"} {

@@ -3,7 +3,6 @@ package steps
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -95,21 +94,14 @@ func (e *PreflightError) Hint() string {
 }
 
 // Look runs preflight alone, outside of a run.
-func Look(ctx context.Context, rb *plan.Runbook, profile *plan.Profile) ([]preflight.Finding, error) {
-	env := &Env{Runbook: rb, Profile: profile, Dir: filepath.Dir(rb.Path)}
-	var err error
-	if env.Blue, err = postgres.Open(ctx, "blue", rb.Blue.DSN); err != nil {
+func Look(ctx context.Context, u Upgrade) ([]preflight.Finding, error) {
+	env := &Env{Upgrade: u}
+	defer env.close()
+	if err := env.connect(ctx); err != nil {
 		return nil, err
 	}
-	defer env.Blue.Close()
-	if !rb.InPlace() {
-		if env.Green, err = postgres.Open(ctx, "green", rb.Green.DSN); err != nil {
-			return nil, err
-		}
-		defer env.Green.Close()
-	}
-	spec := &plan.PreflightSpec{}
-	if step := rb.Step(plan.Preflight); step != nil {
+	spec := plan.NewConfig(plan.Preflight).(*plan.PreflightSpec)
+	if step := u.Runbook.Step(plan.Preflight); step != nil {
 		spec = step.Config.(*plan.PreflightSpec)
 	}
 	return env.preflight(ctx, spec)

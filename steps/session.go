@@ -5,18 +5,15 @@ import (
 	"errors"
 	"os"
 	"os/user"
-	"path/filepath"
 
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/postgres"
-	"github.com/tideover/tideover/plan"
 )
 
 // Options is what a process needs to work on a run.
 type Options struct {
-	Runbook  *plan.Runbook
-	Profile  *plan.Profile
+	Upgrade
 	Sink     journal.Sink
 	Gate     Gate // besides tideover approve, which always opens a gate
 	Version  string
@@ -30,12 +27,11 @@ type Session struct {
 	env    *Env
 	lease  *postgres.Lease
 	runner *Runner
-	opened []*postgres.DB
 }
 
 // Start begins a new run and takes it.
 func Start(ctx context.Context, o Options) (*Session, error) {
-	if err := CheckMigrations(o.Runbook, o.Profile); err != nil {
+	if err := CheckMigrations(o.Upgrade); err != nil {
 		return nil, err
 	}
 	return open(ctx, o, func(j *postgres.Journal, s *Session, built []Step) (*postgres.Lease, error) {
@@ -60,25 +56,13 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 			s.Close()
 		}
 	}()
-	connect := func(name, dsn string) (*postgres.DB, error) {
-		db, err := postgres.Open(ctx, name, dsn)
-		if err == nil {
-			s.opened = append(s.opened, db)
-		}
-		return db, err
-	}
-	s.env = &Env{Runbook: o.Runbook, Profile: o.Profile, Dir: filepath.Dir(o.Runbook.Path), Faults: o.Faults, Override: o.Override}
-	if s.env.Blue, err = connect("blue", o.Runbook.Blue.DSN); err != nil {
+	s.env = &Env{Upgrade: o.Upgrade, Faults: o.Faults, Override: o.Override}
+	if err := s.env.connect(ctx); err != nil {
 		return nil, err
-	}
-	if o.Runbook.Green.DSN != "" {
-		if s.env.Green, err = connect("green", o.Runbook.Green.DSN); err != nil {
-			return nil, err
-		}
 	}
 	control := s.env.Blue
 	if o.Runbook.Control.DSN != "" {
-		if control, err = connect("control", o.Runbook.Control.DSN); err != nil {
+		if control, err = s.env.open(ctx, "control", o.Runbook.Control.DSN); err != nil {
 			return nil, err
 		}
 	}
@@ -136,8 +120,8 @@ func (s *Session) Close() {
 	if s.lease != nil {
 		s.lease.Release()
 	}
-	for _, db := range s.opened {
-		db.Close()
+	if s.env != nil {
+		s.env.close()
 	}
 }
 

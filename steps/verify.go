@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/postgres"
-	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
 )
 
@@ -74,19 +72,15 @@ const greenMark = "green.mark"
 
 // Verify compares both sides outside of a run, and changes nothing on them. With full it also migrates blue's present state
 // offline, in a database on green's server that it drops again. state is the run's, or the zero value.
-func Verify(ctx context.Context, rb *plan.Runbook, profile *plan.Profile, state journal.State, full bool) (v Verdict, err error) {
-	env := &Env{Runbook: rb, Profile: profile, Dir: filepath.Dir(rb.Path), State: func() journal.State { return state }}
+func Verify(ctx context.Context, u Upgrade, state journal.State, full bool) (v Verdict, err error) {
+	rb, env := u.Runbook, &Env{Upgrade: u, State: func() journal.State { return state }}
 	if rb.InPlace() {
 		return v, fmt.Errorf("runbook %s upgrades one database in place: there are no two sides to compare", rb.Path)
 	}
-	if env.Blue, err = postgres.Open(ctx, "blue", rb.Blue.DSN); err != nil {
+	defer env.close()
+	if err := env.connect(ctx); err != nil {
 		return v, err
 	}
-	defer env.Blue.Close()
-	if env.Green, err = postgres.Open(ctx, "green", rb.Green.DSN); err != nil {
-		return v, err
-	}
-	defer env.Green.Close()
 	if v.Serving, err = env.serving(ctx); err != nil {
 		return v, err
 	}

@@ -61,7 +61,7 @@ func upgraded(t *testing.T) *Env {
 	if _, err := seed.Seed(ctx, blue, seed.Options{Clients: 5, Sessions: 40, Offending: true}); err != nil {
 		t.Fatal(err)
 	}
-	env := &Env{Runbook: rb, Profile: profile, Dir: filepath.Dir(path), State: func() journal.State { return journal.State{} }}
+	env := &Env{Upgrade: Upgrade{Runbook: rb, Profile: profile, Bundled: schema.Files()}, State: func() journal.State { return journal.State{} }}
 	for _, side := range []struct {
 		name, dsn string
 		db        **postgres.DB
@@ -128,7 +128,7 @@ func TestVerify(t *testing.T) {
 	e := upgraded(t)
 	verify := func(full bool) Verdict {
 		t.Helper()
-		v, err := Verify(t.Context(), e.Runbook, e.Profile, e.State(), full)
+		v, err := Verify(t.Context(), e.Upgrade, e.State(), full)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestVerifyAfterTheSwitch(t *testing.T) {
 	if err := replay.NewCapture(e.Green, e.Profile, replay.Green).Install(t.Context(), e.budget()); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := Verify(t.Context(), e.Runbook, e.Profile, journal.State{}, true); err != nil || v.Serving != "nobody" || v.Differ() != 0 {
+	if v, err := Verify(t.Context(), e.Upgrade, journal.State{}, true); err != nil || v.Serving != "nobody" || v.Differ() != 0 {
 		t.Fatalf("in the hold: %+v, %v", v, err)
 	}
 	mark, err := oracle.Mark(t.Context(), e.Green)
@@ -193,7 +193,7 @@ func TestVerifyAfterTheSwitch(t *testing.T) {
 	state := journal.State{Phase: journal.Switched, PastPointOfNoReturn: true, Figures: map[string]json.RawMessage{greenMark: raw}}
 	serverWrites(t, e.Green, `INSERT INTO oauth_session (id, subject) VALUES ('new', 'u'); UPDATE oauth_client SET name = name || '!';
 DELETE FROM oauth_access WHERE signature = (SELECT min(signature) FROM oauth_access)`)
-	v, err := Verify(t.Context(), e.Runbook, e.Profile, state, true)
+	v, err := Verify(t.Context(), e.Upgrade, state, true)
 	if err != nil || v.Serving != "green" || v.Full.Count != 0 || v.Full.Later < 7 {
 		t.Errorf("changed since: %+v, %v", v.Full, err)
 	}
@@ -204,7 +204,7 @@ DELETE FROM oauth_access WHERE signature = (SELECT min(signature) FROM oauth_acc
 	if state.Figures[greenMark], err = json.Marshal(mark); err != nil {
 		t.Fatal(err)
 	}
-	if v, err = Verify(t.Context(), e.Runbook, e.Profile, state, true); err != nil || v.Full.Count < 7 || v.Full.Later != 0 {
+	if v, err = Verify(t.Context(), e.Upgrade, state, true); err != nil || v.Full.Count < 7 || v.Full.Later != 0 {
 		t.Errorf("changed before: %+v, %v", v.Full, err)
 	}
 }
@@ -230,7 +230,7 @@ func TestParkedChangesStopTheCutover(t *testing.T) {
 		!errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "resume") {
 		t.Fatalf("got %v", err)
 	}
-	if v, err := Verify(t.Context(), e.Runbook, e.Profile, e.State(), false); err != nil || v.Differ() == 0 {
+	if v, err := Verify(t.Context(), e.Upgrade, e.State(), false); err != nil || v.Differ() == 0 {
 		t.Errorf("%+v, %v", v, err)
 	}
 	if _, err := e.Green.Pool().Exec(t.Context(), `ALTER TABLE oauth_client DROP CONSTRAINT poison`); err != nil {
@@ -239,7 +239,7 @@ func TestParkedChangesStopTheCutover(t *testing.T) {
 	if err := unparked(t.Context(), r); err != nil {
 		t.Errorf("mended: %v", err)
 	}
-	if v, err := Verify(t.Context(), e.Runbook, e.Profile, e.State(), true); err != nil || v.Differ() != 0 {
+	if v, err := Verify(t.Context(), e.Upgrade, e.State(), true); err != nil || v.Differ() != 0 {
 		t.Errorf("mended: %+v, %v", v, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/lab/stage"
 	"github.com/tideover/tideover/internal/lab/telemetry"
@@ -127,6 +128,11 @@ const (
 	markEnd    = "end"
 )
 
+// due is what the runbook says is to be done.
+func (p *performance) due() steps.Upgrade {
+	return steps.Upgrade{Runbook: p.runbook, Profile: p.profile, Bundled: schema.Files()}
+}
+
 // run takes the runbook through, as tideover run does.
 func (p *performance) run(ctx context.Context) error {
 	gate := p.options.Gate
@@ -134,7 +140,7 @@ func (p *performance) run(ctx context.Context) error {
 		gate = steps.Open{By: "rehearsal"}
 	}
 	session, err := steps.Start(ctx, steps.Options{
-		Runbook: p.runbook, Profile: p.profile, Version: p.options.Version, Faults: p.options.Faults, Gate: gate,
+		Upgrade: p.due(), Version: p.options.Version, Faults: p.options.Faults, Gate: gate,
 		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), p.options.Sink, p.keep.sink),
 		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
 			if p.pin != nil { // of a try that was called off
