@@ -1,0 +1,94 @@
+package world
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// stage is a world on its two databases, with its files.
+type stage struct {
+	*Pair
+	world       *World
+	blue, green string // DSNs
+	dir         string
+}
+
+func (s *stage) expectedName() string { return s.world.Name + "_expected" }
+
+// set makes the databases and the files of a world.
+func (p *Pair) set(ctx context.Context, w *World) (*stage, error) {
+	s := &stage{Pair: p, world: w, dir: filepath.Join(p.Dir, w.Name)}
+	var err error
+	if s.blue, err = create(ctx, p.Blue, w.Name); err != nil {
+		return s, err
+	}
+	if s.green, err = create(ctx, p.Green, w.Name); err != nil {
+		return s, err
+	}
+	if err := s.psql(ctx, s.blue, w.Blue, "--set=db="+w.Name); err != nil {
+		return s, fmt.Errorf("make blue: %w", err)
+	}
+	if w.Green != "" {
+		if err := s.psql(ctx, s.green, w.Green, "--set=db="+w.Name); err != nil {
+			return s, fmt.Errorf("make green: %w", err)
+		}
+	}
+	return s, s.files()
+}
+
+// runbook is an upgrade from the first look to the switch and the removal of all that is ours. A file stands for what
+// would switch in earnest. Replay and switch wait for approval, so that writers have their moments.
+const runbook = `version: 1
+name: world
+profile: profile.yaml
+blue: {dsn: "${TIDEOVER_BLUE_DSN}", public: "http://127.0.0.1:9", admin: "http://127.0.0.1:9"}
+green: {dsn: "${TIDEOVER_GREEN_DSN}", public: "http://127.0.0.1:9", admin: "http://127.0.0.1:9"}
+steps:
+  - step: preflight
+  - step: capture
+  - {step: snapshot, jobs: 2}
+  - {step: migrate, target: offline, source: migrations, format: plain}
+  - {step: replay, approve: true, until_lag: 0, until_age: 1ms}
+  - step: validate
+  - step: cutover
+    approve: true
+    min_disk: 0
+    drain_logins: 0s
+    participants:
+      - {name: side, kind: file, path: %s, blue: blue, green: green}
+  - step: retire
+`
+
+func (s *stage) files() error {
+	if err := os.MkdirAll(filepath.Join(s.dir, "migrations"), 0o700); err != nil {
+		return err
+	}
+	files := map[string]string{
+		"side":         "blue",
+		"upgrade.yaml": fmt.Sprintf(runbook, filepath.Join(s.dir, "side")),
+		"profile.yaml": s.world.Profile,
+	}
+	for name, sql := range s.world.Migrations {
+		files["migrations/"+name] = sql
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// strike drops the databases and removes the files.
+func (s *stage) strike(ctx context.Context) error {
+	for _, err := range []error{
+		drop(ctx, s.Blue, s.world.Name), drop(ctx, s.Green, s.world.Name), drop(ctx, s.Green, s.expectedName()), os.RemoveAll(s.dir),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
