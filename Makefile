@@ -67,8 +67,9 @@ bench: setup-tests build hydra hydra-migrations ## measure against peers, side b
 	go test -run '^$$' -tags hydra -bench . -benchtime 1x -timeout 6h ./...
 
 .PHONY: soak
-soak: setup ## 10,000 random histories of capture and replay, and a queue of a million changes: hours
+soak: setup ## 5,000 random worlds, 10,000 random histories of capture and replay, a queue of a million changes: hours
 	TIDEOVER_HISTORIES=10000 go test -timeout 24h -run 'TestHistories|TestLongQueue' -v ./replay
+	TIDEOVER_WORLDS=5000 TIDEOVER_SLICE=all go test -timeout 24h -run TestWorlds ./internal/lab/world
 
 .PHONY: clean
 clean: ## remove what was built
