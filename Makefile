@@ -2,7 +2,6 @@
 SHELL := /bin/bash
 BIN := bin/tideover
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LINT = go tool -modfile=tools/go.mod golangci-lint
 DEMO_FLAGS ?=
 
 .PHONY: help
@@ -27,15 +26,14 @@ demo: setup build ## upgrade a live OAuth server on throw-away Postgres, and pro
 	$(BIN) demo $(DEMO_FLAGS)
 
 .PHONY: check
-check: setup-tests ## the quick loop: format, vet and the tests that take seconds
+check: setup-tests lint ## the quick loop: format, lint and the tests that take seconds
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
-	go vet ./...
 	go test -short ./...
 
 .PHONY: lint
-lint: ## golangci-lint with the layer rules
-	$(LINT) run --allow-parallel-runners ./...
-	$(LINT) run --allow-parallel-runners --build-tags container ./...
+lint: ## go vet, staticcheck and more (tools/lint), over all build tags at once
+	go -C tools build -o $(CURDIR)/bin/lint ./lint
+	go vet -vettool=$(CURDIR)/bin/lint -tags container,hydra ./...
 
 .PHONY: test
 test: ## everything that CI runs: lint, all tests, the container tests

@@ -80,6 +80,9 @@ func TestRouterReloads(t *testing.T) {
 	}
 	for said.Scan() { // until it ends
 	}
+	if err := said.Err(); err != nil {
+		t.Error(err)
+	}
 	if err := c.Wait(); err != nil {
 		t.Error(err)
 	}

@@ -159,6 +159,9 @@ func (th *theatre) signal(t *testing.T, sig os.Signal, at func(journal.Event) bo
 			}
 		}
 	}
+	if err := lines.Err(); err != nil {
+		t.Error(err)
+	}
 	err = c.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

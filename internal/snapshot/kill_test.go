@@ -237,6 +237,9 @@ func killed1(c *exec.Cmd, kill bool, rng *rand.Rand) (died bool, err error) {
 			kill, died = false, true
 		}
 	}
+	if err := lines.Err(); err != nil {
+		return false, err
+	}
 	err = c.Wait()
 	if died && err != nil && c.ProcessState.ExitCode() == -1 {
 		return true, nil

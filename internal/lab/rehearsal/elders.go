@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -244,8 +245,11 @@ func (e *elders) call(ctx context.Context, c seed.Credential, method, to string,
 		req.SetBasicAuth(url.QueryEscape(c.Client), url.QueryEscape(c.Secret))
 	}
 	res, err := e.client.Do(req)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // without the method and the whole URL, which are said below
+	}
 	if err != nil {
-		return 0, fmt.Errorf("%s %s: no answer: %w", method, req.URL.Path, err.(*url.Error).Err) //nolint:errorlint // Do returns nothing else
+		return 0, fmt.Errorf("%s %s: no answer: %w", method, req.URL.Path, err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
