@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -168,7 +169,7 @@ func (r *Runner) quarantine(ctx context.Context, tx pgx.Tx, rule plan.Rule, resu
 		return fmt.Errorf("collect the rows: %w", err)
 	}
 	sql := fmt.Sprintf(`INSERT INTO tideover_doomed SELECT %s::pg_catalog.regclass, t.tableoid, t.ctid, 0 FROM %s t WHERE %s`,
-		literal(table.Sanitize()), table.Sanitize(), where(rule))
+		postgres.Literal(table.Sanitize()), table.Sanitize(), where(rule))
 	if _, err := tx.Exec(ctx, sql); err != nil {
 		return fmt.Errorf("collect the rows: %w", err)
 	}
@@ -318,8 +319,6 @@ func expressions(ctx context.Context, tx pgx.Tx, rel uint32) (key, row string, e
 	return "pg_catalog.jsonb_build_array(" + strings.Join(keys, ", ") + ")::text", row, nil
 }
 
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
 const quarantinedTables = `SELECT table_name FROM tideover.quarantine WHERE rule = $1 GROUP BY table_name ORDER BY min(id)`
 
 // Restore puts the rows that a rule quarantined back into their tables of schema, parents first, and takes them out of
@@ -378,7 +377,7 @@ func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, rule string) 
 		name := pgx.Identifier{c.Name}.Sanitize()
 		names = append(names, name)
 		if c.JSON {
-			values = append(values, "(q.row->>"+literal(c.Name)+")::json")
+			values = append(values, "(q.row->>"+postgres.Literal(c.Name)+")::json")
 		} else {
 			values = append(values, "r."+name)
 		}
@@ -386,7 +385,7 @@ func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, rule string) 
 	from := "q.row"
 	for _, c := range columns {
 		if c.JSON {
-			from += " - " + literal(c.Name)
+			from += " - " + postgres.Literal(c.Name)
 		}
 	}
 	// A row whose key is there again stays as it is. Any other conflict is an error: the row would be lost.

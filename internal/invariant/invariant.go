@@ -209,9 +209,7 @@ func (s *side) close(ctx context.Context) {
 	if s.rows != nil {
 		s.rows.Close()
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = s.conn.Close(ctx) // the server ends the session anyway once the socket is closed
+	postgres.HangUp(ctx, s.conn)
 }
 
 // String names the place, without values.

@@ -288,7 +288,7 @@ func (g *Goose) Arrange(ctx context.Context, dsn string) (Arrangement, error) {
 	if err != nil {
 		return a, err
 	}
-	defer hang(ctx, conn)
+	defer postgres.HangUp(ctx, conn)
 	done, err := g.recorded(ctx, conn)
 	if err != nil {
 		return a, err

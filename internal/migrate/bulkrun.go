@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
@@ -209,7 +210,7 @@ func (b *bulk) late(ctx context.Context, tasks []bulkTask) error {
 			if err != nil {
 				return err
 			}
-			defer hang(ctx, conn)
+			defer postgres.HangUp(ctx, conn)
 			if _, err := conn.Exec(ctx, bulkSettings, pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("prepare a session: %w", err)
 			}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/postgres"
@@ -97,7 +98,7 @@ func (e *Executor) tidy(ctx context.Context, st sqlrewrite.Step) {
 
 func (e *Executor) sayRetry(ctx context.Context, file string, err error) {
 	switch code := postgres.Code(err); code {
-	case "55P03", "40P01":
+	case pgerrcode.LockNotAvailable, pgerrcode.DeadlockDetected:
 		if ctx.Err() == nil {
 			e.tell(Notice{Warn: true, Text: fmt.Sprintf("%s: no lock in time (SQLSTATE %s); traffic goes on, and it is tried again", file, code)})
 		}

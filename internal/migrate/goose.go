@@ -71,7 +71,7 @@ func (g *Goose) MigrateWith(ctx context.Context, dsn string, applied Applied) er
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, conn)
+	defer postgres.HangUp(ctx, conn)
 	if g.budget == nil {
 		if err := (&Executor{Conn: conn, Tell: g.tell}).alone(ctx); err != nil {
 			return err
@@ -140,7 +140,7 @@ func (g *Goose) Pending(ctx context.Context, dsn string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer hang(ctx, conn)
+	defer postgres.HangUp(ctx, conn)
 	done, err := g.recorded(ctx, conn)
 	if err != nil {
 		return 0, err
@@ -161,7 +161,7 @@ func (g *Goose) Down(ctx context.Context, dsn string, to int64) error {
 		return err
 	}
 	done, err := g.recorded(ctx, conn)
-	hang(ctx, conn)
+	postgres.HangUp(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -277,7 +277,7 @@ func (g *Goose) connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 		return nil, err
 	}
 	if _, err := conn.Exec(ctx, g.settings()); err != nil {
-		hang(ctx, conn)
+		postgres.HangUp(ctx, conn)
 		return nil, fmt.Errorf("prepare a session: %w", err)
 	}
 	return conn, nil
@@ -300,10 +300,4 @@ func (g *Goose) open(dsn string) (*sql.DB, error) {
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(2) // goose holds one and may ask for another
 	return db, nil
-}
-
-func hang(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // the server ends the session anyway once the socket is closed
 }

@@ -50,7 +50,7 @@ func (g *Goose) Late(ctx context.Context, dsn string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer hang(ctx, conn)
+	defer postgres.HangUp(ctx, conn)
 	var is bool
 	if err := conn.QueryRow(ctx, there).Scan(&is); err != nil || !is {
 		return 0, err

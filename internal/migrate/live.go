@@ -188,12 +188,12 @@ func (g *Goose) executor(ctx context.Context, dsn string) (_ *Executor, closed f
 	}
 	watch, err := g.connect(ctx, dsn)
 	if err != nil {
-		hang(ctx, conn)
+		postgres.HangUp(ctx, conn)
 		return nil, nil, err
 	}
 	closed = func() {
-		hang(ctx, watch)
-		hang(ctx, conn)
+		postgres.HangUp(ctx, watch)
+		postgres.HangUp(ctx, conn)
 	}
 	e := &Executor{Conn: conn, Watch: watch, Budget: *g.budget, Patience: g.patience, EndBlockers: g.endBlockers, Tell: g.tell}
 	if err := e.alone(ctx); err != nil {
@@ -247,35 +247,30 @@ func (e *Executor) alone(ctx context.Context) error {
 		FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 		WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 			AND ((l.classid::bigint << 32) | l.objid::bigint) = ` + key
-	patience := time.Now().Add(max(e.Budget.Retry, time.Minute))
-	for said := false; ; {
-		var got bool
-		if err := e.Conn.QueryRow(ctx, take).Scan(&got); err != nil || got {
-			return err
-		}
+	others := func() ([]Blocker, error) {
 		rows, err := e.Conn.Query(ctx, who)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		others, err := pgx.CollectRows(rows, pgx.RowToStructByName[Blocker])
-		if err != nil {
-			return err
-		}
-		for _, b := range others {
-			if !said {
-				said = true
-				e.tell(Notice{Warn: true, Text: "another session migrates this database; waiting for " + b.String()})
-			}
-		}
-		if time.Now().After(patience) {
-			return &heldError{others}
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(200 * time.Millisecond):
-		}
+		return pgx.CollectRows(rows, pgx.RowToStructByName[Blocker])
 	}
+	if got, err := postgres.AwaitLock(ctx, e.Conn, 0, take); err != nil || got {
+		return err
+	}
+	holders, err := others()
+	if err != nil {
+		return err
+	}
+	if len(holders) > 0 {
+		e.tell(Notice{Warn: true, Text: "another session migrates this database; waiting for " + holders[0].String()})
+	}
+	if got, err := postgres.AwaitLock(ctx, e.Conn, max(e.Budget.Retry, time.Minute), take); err != nil || got {
+		return err
+	}
+	if holders, err = others(); err != nil {
+		return err
+	}
+	return &heldError{holders}
 }
 
 // heldError says that another process migrates the database.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -248,9 +249,9 @@ func (c *Comparison) quarantine(ctx context.Context, expected, actual *pgx.Conn,
 	for table, columns := range skip {
 		quoted := make([]string, len(columns))
 		for i, col := range columns {
-			quoted[i] = literal(col)
+			quoted[i] = postgres.Literal(col)
 		}
-		fmt.Fprintf(&b, " WHEN %s THEN q.row - ARRAY[%s]::text[]", literal(table), strings.Join(quoted, ", "))
+		fmt.Fprintf(&b, " WHEN %s THEN q.row - ARRAY[%s]::text[]", postgres.Literal(table), strings.Join(quoted, ", "))
 	}
 	content := "q.row"
 	if b.Len() > 0 {

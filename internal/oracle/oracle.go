@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -63,7 +62,7 @@ func fill(ctx context.Context, blue *postgres.DB, dsn string, p *plan.Profile, m
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, conn)
+	defer postgres.HangUp(ctx, conn)
 	if _, err := rules.Apply(ctx, conn, "before"); err != nil {
 		return err
 	}
@@ -89,7 +88,7 @@ func NewPin(ctx context.Context, green *postgres.DB) (*Pin, error) {
 		return nil, err
 	}
 	if err := begin(ctx, conn); err != nil {
-		hang(ctx, conn)
+		postgres.HangUp(ctx, conn)
 		return nil, fmt.Errorf("pin green's state: %w", err)
 	}
 	return &Pin{conn: conn}, nil
@@ -99,7 +98,7 @@ func NewPin(ctx context.Context, green *postgres.DB) (*Pin, error) {
 func (p *Pin) Conn() *pgx.Conn { return p.conn }
 
 // Close lets go of the state.
-func (p *Pin) Close(ctx context.Context) { hang(ctx, p.conn) }
+func (p *Pin) Close(ctx context.Context) { postgres.HangUp(ctx, p.conn) }
 
 // begin starts a transaction that sees one state. The first query takes the snapshot; BEGIN alone does not. No timeout may end
 // a pin that waits, and the server looks after a dead network by itself.
@@ -113,13 +112,5 @@ func begin(ctx context.Context, conn *pgx.Conn) error {
 	}
 	return nil
 }
-
-func hang(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // the server ends the session anyway once the socket is closed
-}
-
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 var errBusy = errors.New("the session is in a failed transaction")

@@ -8,26 +8,9 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-)
-
-// SQLSTATEs that we act on (Postgres manual, appendix A).
-const (
-	lockNotAvailable      = "55P03"
-	deadlockDetected      = "40P01"
-	serializationFailure  = "40001"
-	queryCanceled         = "57014"
-	uniqueViolation       = "23505"
-	duplicateSchema       = "42P06"
-	undefinedTable        = "42P01"
-	insufficientPrivilege = "42501"
-	invalidPassword       = "28P01"
-	invalidAuthorization  = "28000"
-	invalidCatalogName    = "3D000"
-	tooManyConnections    = "53300"
-	cannotConnectNow      = "57P03"
-	adminShutdown         = "57P01"
 )
 
 // Code is the SQLSTATE that the server answered with, or "" where err did not come from the server.
@@ -79,15 +62,15 @@ func newConnectError(name string, cfg *pgx.ConnConfig, err error) error {
 
 func reason(err error) Reason {
 	switch Code(err) {
-	case invalidPassword, invalidAuthorization:
+	case pgerrcode.InvalidPassword, pgerrcode.InvalidAuthorizationSpecification:
 		return Refused
-	case invalidCatalogName:
+	case pgerrcode.InvalidCatalogName:
 		return NoDatabase
-	case insufficientPrivilege:
+	case pgerrcode.InsufficientPrivilege:
 		return NoPrivilege
-	case tooManyConnections:
+	case pgerrcode.TooManyConnections:
 		return Full
-	case cannotConnectNow, adminShutdown:
+	case pgerrcode.CannotConnectNow, pgerrcode.AdminShutdown:
 		return Starting
 	}
 	var dns *net.DNSError

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -46,7 +47,7 @@ SELECT pg_catalog.concat_ws('/', (SELECT system_identifier FROM pg_catalog.pg_co
 // same refuses another server than the first. Where a role may not ask, it can't be told.
 func (i *identity) same(ctx context.Context, conn *pgconn.PgConn) error {
 	is, err := answer(ctx, conn, identitySQL)
-	if Code(err) == insufficientPrivilege {
+	if Code(err) == pgerrcode.InsufficientPrivilege {
 		return nil
 	}
 	if err != nil {

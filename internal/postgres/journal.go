@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/tideover/tideover/internal/journal"
 )
@@ -178,7 +179,7 @@ func (j *Journal) Follow(ctx context.Context, run string, after int64, every tim
 func (j *Journal) Approve(ctx context.Context, run, step, by string) error {
 	const sql = `INSERT INTO tideover.approval (run, step, who) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
 	if _, err := j.db.pool.Exec(ctx, sql, run, step, by); err != nil {
-		if Code(err) == foreignKeyViolation {
+		if Code(err) == pgerrcode.ForeignKeyViolation {
 			return fmt.Errorf("approve step %q of %q in %s: %w", step, run, j.db, ErrNoRun)
 		}
 		return j.wrap("approve step", err)
@@ -229,8 +230,6 @@ func (j *Journal) ApprovedRows(ctx context.Context, run string) (map[string]int6
 	}
 	return approved, nil
 }
-
-const foreignKeyViolation = "23503"
 
 func ends(kind journal.Kind) bool {
 	return kind == journal.RunCompleted || kind == journal.RunAborted || kind == journal.RunRolledBack

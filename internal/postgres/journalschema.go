@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -102,9 +103,6 @@ func (e *JournalError) Unwrap() error { return e.Err }
 // Hint says what a person can do; "" where nobody knows.
 func (e *JournalError) Hint() string { return e.hint }
 
-// readOnlyTransaction is the SQLSTATE of a write on a standby.
-const readOnlyTransaction = "25006"
-
 func (j *Journal) wrap(op string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s in %s: %w", op, j.db, err)
@@ -114,12 +112,12 @@ func (j *Journal) wrap(op string, err error) error {
 	database, user := pgx.Identifier{cfg.Database}.Sanitize(), pgx.Identifier{cfg.User}.Sanitize()
 	var connect *pgconn.ConnectError
 	switch Code(err) {
-	case insufficientPrivilege:
+	case pgerrcode.InsufficientPrivilege:
 		e.hint = fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; where schema tideover belongs to somebody else: GRANT ALL ON SCHEMA tideover, and on all tables in it, TO %s",
 			database, user, user)
-	case readOnlyTransaction:
+	case pgerrcode.ReadOnlySQLTransaction:
 		e.hint = "this is a standby, or its transactions are read-only: name the primary in the runbook's control: or blue:"
-	case undefinedTable, undefinedColumn:
+	case pgerrcode.UndefinedTable, pgerrcode.UndefinedColumn:
 		e.hint = "schema tideover is not a journal of this tideover's: is this the right database, and the right version of tideover?"
 	default:
 		if errors.As(err, &connect) {
@@ -128,5 +126,3 @@ func (j *Journal) wrap(op string, err error) error {
 	}
 	return e
 }
-
-const undefinedColumn = "42703"

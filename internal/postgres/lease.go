@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/tideover/tideover/internal/journal"
@@ -87,7 +88,7 @@ func (j *Journal) lease(ctx context.Context, run string, who journal.Holder, beg
 		return l.raise(ctx, tx, who)
 	}); err != nil {
 		l.close()
-		if Code(err) == uniqueViolation {
+		if Code(err) == pgerrcode.UniqueViolation {
 			if active, findErr := j.Active(ctx, name); findErr == nil {
 				return nil, &ActiveError{Run: active}
 			}
@@ -108,24 +109,14 @@ func (j *Journal) lock(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := conn.Exec(ctx, keepalive, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return j.wrap("take the lease", err)
 	}
-	const pause = 50 * time.Millisecond
-	for began := time.Now(); ; {
-		var ours bool
-		if err := conn.QueryRow(ctx, try, lockClass, lockLease).Scan(&ours); err != nil {
-			return j.wrap("take the lease", err)
-		}
-		if ours {
-			return nil
-		}
-		if time.Since(began) > takeGrace {
-			return j.held(ctx)
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause):
-		}
+	ours, err := AwaitLock(ctx, conn, takeGrace, try, lockClass, lockLease)
+	switch {
+	case err != nil:
+		return j.wrap("take the lease", err)
+	case !ours:
+		return j.held(ctx)
 	}
+	return nil
 }
 
 // held finds out who holds the lock. Of the runs that one process took, one after the other, the last counts.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -61,7 +62,7 @@ func Retry(ctx context.Context, budget Budget, f func(ctx context.Context) error
 	for attempt := 1; ; attempt++ {
 		err := f(ctx)
 		switch Code(err) {
-		case lockNotAvailable, deadlockDetected, queryCanceled:
+		case pgerrcode.LockNotAvailable, pgerrcode.DeadlockDetected, pgerrcode.QueryCanceled:
 		default:
 			return err
 		}

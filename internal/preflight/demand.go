@@ -90,7 +90,7 @@ func (c *check) catalog(ctx context.Context, dsn string) ([]demand, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer hang(ctx, conn)
+	defer postgres.HangUp(ctx, conn)
 	if _, err := conn.Exec(ctx, "SET search_path = "+pgx.Identifier{c.schema}.Sanitize()); err != nil {
 		return nil, err
 	}

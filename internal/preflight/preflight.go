@@ -75,13 +75,13 @@ func Check(ctx context.Context, o Options) ([]Finding, error) {
 	if c.blue, err = c.session(ctx, o.Blue); err != nil {
 		return nil, err
 	}
-	defer hang(ctx, c.blue)
+	defer postgres.HangUp(ctx, c.blue)
 	looks := c.inPlace()
 	if o.Green != nil {
 		if c.green, err = c.session(ctx, o.Green); err != nil {
 			return nil, err
 		}
-		defer hang(ctx, c.green)
+		defer postgres.HangUp(ctx, c.green)
 		looks = []func(context.Context) error{
 			c.versions, c.locales, c.privileges, c.empty, c.space, c.transactions, c.clocks, c.tables, c.largeObjects, c.statements, c.rules, c.trial,
 		}
@@ -114,7 +114,7 @@ func (c *check) session(ctx context.Context, db *postgres.DB) (*pgx.Conn, error)
 	setup := fmt.Sprintf("SET statement_timeout = %d; SET default_transaction_read_only = on; SET lock_timeout = 1000; SET search_path = %s",
 		c.MaxQuery.Milliseconds(), pgx.Identifier{c.schema}.Sanitize())
 	if _, err := conn.PgConn().Exec(ctx, setup).ReadAll(); err != nil {
-		hang(ctx, conn)
+		postgres.HangUp(ctx, conn)
 		return nil, fmt.Errorf("%s: %w", db.Name(), err)
 	}
 	return conn, nil
@@ -126,10 +126,4 @@ func lost(ctx context.Context, err error) error {
 		return nil
 	}
 	return errors.Join(ctx.Err(), err)
-}
-
-func hang(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // the server ends the session anyway once the socket is closed
 }

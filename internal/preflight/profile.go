@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/cleanup"
@@ -154,7 +155,7 @@ func (c *check) rules(ctx context.Context) error {
 		if err := lost(ctx, err); err != nil {
 			return fmt.Errorf("blue: %w", err)
 		}
-		if postgres.Code(err) == tookTooLong {
+		if postgres.Code(err) == pgerrcode.QueryCanceled {
 			c.broken[rule.Name] = true // it is not to slow down the questions about constraints
 			c.add(Warn, name, fmt.Sprintf("its rows on blue could not be counted within %s", c.MaxQuery), uncountable, 0)
 			continue

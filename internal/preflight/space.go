@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/postgres"
@@ -85,7 +86,7 @@ func FreeSpace(ctx context.Context, db Beginner) (free int64, known bool, err er
 // cannotSay leaves the errors that are no answer: neither a missing program nor a missing privilege is one.
 func cannotSay(err error) error {
 	switch postgres.Code(err) {
-	case "38000", "42501": // external_routine_exception, insufficient_privilege
+	case pgerrcode.ExternalRoutineException, pgerrcode.InsufficientPrivilege:
 		return nil
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/cleanup"
@@ -136,7 +137,7 @@ func (c *check) ask(ctx context.Context, d demand) error {
 		return fmt.Errorf("blue: %w", err)
 	}
 	switch {
-	case postgres.Code(err) == tookTooLong:
+	case postgres.Code(err) == pgerrcode.QueryCanceled:
 		c.add(Warn, name, fmt.Sprintf("the new %s: blue's rows could not be counted within %s", d, c.MaxQuery),
 			uncountable, 0)
 	case err != nil:
@@ -155,9 +156,6 @@ func (c *check) ask(ctx context.Context, d demand) error {
 	}
 	return nil
 }
-
-// tookTooLong is the SQLSTATE of a statement that the timeout ended (query_canceled).
-const tookTooLong = "57014"
 
 const uncountable = "raise max_query of the preflight step, or count them on a replica"
 

@@ -2,21 +2,13 @@ package report
 
 import (
 	"fmt"
-	"strconv"
 	"time"
+
+	"github.com/dustin/go-humanize"
 )
 
 // Thousands writes a number with a comma before every third digit: 1,204,331.
-func Thousands[T ~int | ~int64](n T) string {
-	digits, sign := strconv.FormatInt(int64(n), 10), ""
-	if n < 0 {
-		digits, sign = digits[1:], "-"
-	}
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return sign + digits
-}
+func Thousands[T ~int | ~int64](n T) string { return humanize.Comma(int64(n)) }
 
 // Bytes writes a number of bytes in powers of 1024, in three digits or so: 1.5 GB.
 func Bytes(n int64) string {

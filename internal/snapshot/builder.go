@@ -175,7 +175,7 @@ func (b *builder) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, conn.Conn)
+	defer postgres.HangUp(ctx, conn.Conn)
 	for {
 		var w task
 		var more bool
@@ -314,7 +314,7 @@ func (b *builder) foreignKeys(ctx context.Context, green *pgx.Conn, todo []entry
 			if err != nil {
 				return err
 			}
-			defer hang(ctx, conn.Conn)
+			defer postgres.HangUp(ctx, conn.Conn)
 			for entries := range queue {
 				for _, e := range entries {
 					if err := effect(ctx, conn.Conn, b.about[e.what].validate, markOf(e)); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -110,9 +111,9 @@ func (c *copying) catchUpWith(ctx context.Context, blue, green *session, r relat
 func recordedKeys(ctx context.Context, blue *pgx.Conn, r relation, since []string) (key []string, sql string, err error) {
 	var late []string
 	for _, s := range since {
-		late = append(late, "h.txid >= "+literal(oldest(s))+"::pg_catalog.xid8")
+		late = append(late, "h.txid >= "+postgres.Literal(oldest(s))+"::pg_catalog.xid8")
 	}
-	from := fmt.Sprintf("tideover.recorded h WHERE h.table_name = %s AND (%s)", literal(r.captured), strings.Join(late, " OR "))
+	from := fmt.Sprintf("tideover.recorded h WHERE h.table_name = %s AND (%s)", postgres.Literal(r.captured), strings.Join(late, " OR "))
 	rows, err := blue.Query(ctx, "SELECT k FROM (SELECT h.key FROM "+from+" LIMIT 1) one, pg_catalog.jsonb_object_keys(one.key) k ORDER BY 1")
 	if err != nil {
 		return nil, "", err
@@ -130,7 +131,7 @@ func recordedKeys(ctx context.Context, blue *pgx.Conn, r relation, since []strin
 func rewrittenKeys(r relation, since []string) string {
 	var late []string
 	for _, s := range since {
-		late = append(late, fmt.Sprintf("pg_catalog.age(t.xmin) <= pg_catalog.age(%s::pg_catalog.xid8::pg_catalog.xid)", literal(oldest(s))))
+		late = append(late, fmt.Sprintf("pg_catalog.age(t.xmin) <= pg_catalog.age(%s::pg_catalog.xid8::pg_catalog.xid)", postgres.Literal(oldest(s))))
 	}
 	return fmt.Sprintf("SELECT %s FROM ONLY %s t WHERE %s", list("t", r.primary), r.identifier().Sanitize(), strings.Join(late, " OR "))
 }
@@ -182,5 +183,3 @@ func partsOf(r relation, marked []markedPart) []part {
 	}
 	return parts
 }
-
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

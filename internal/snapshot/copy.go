@@ -60,7 +60,7 @@ func Copy(ctx context.Context, o Options) (result Result, err error) {
 	if err != nil {
 		return result, err
 	}
-	defer hang(ctx, green.Conn)
+	defer postgres.HangUp(ctx, green.Conn)
 	unlock, err := lock(ctx, green.Conn)
 	if err != nil {
 		return result, err
@@ -103,7 +103,7 @@ func (c *copying) run(ctx context.Context, green *session) (rows int64, err erro
 	if err != nil {
 		return 0, err
 	}
-	defer func() { hang(ctx, blue.Conn) }()
+	defer func() { postgres.HangUp(ctx, blue.Conn) }()
 	c.snapshot = name
 	if err := blue.QueryRow(ctx, `SELECT pg_catalog.pg_current_snapshot()::text`).Scan(&c.taken); err != nil {
 		return 0, fmt.Errorf("look at blue's snapshot: %w", err)
@@ -233,12 +233,12 @@ func (c *copying) work(ctx context.Context, queue <-chan part, build *builder) (
 	if err != nil {
 		return 0, err
 	}
-	defer hang(ctx, blue.Conn)
+	defer postgres.HangUp(ctx, blue.Conn)
 	green, err := c.connectGreen(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer hang(ctx, green.Conn)
+	defer postgres.HangUp(ctx, green.Conn)
 	for p := range queue {
 		if ctx.Err() != nil {
 			return rows, context.Cause(ctx)
@@ -324,22 +324,12 @@ const patience = 30 * time.Second
 // lock makes sure that one process at a time copies into a green. It is a session lock: it dies with its owner.
 func lock(ctx context.Context, green *pgx.Conn) (unlock func(), err error) {
 	const try = `SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('tideover snapshot', 0))`
-	for until := time.Now().Add(patience); ; {
-		var got bool
-		if err := green.QueryRow(ctx, try).Scan(&got); err != nil {
-			return nil, fmt.Errorf("lock green: %w", err)
-		}
-		if got {
-			break
-		}
-		if time.Now().After(until) {
-			return nil, errors.New("another process is copying into green at this moment")
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond):
-		}
+	got, err := postgres.AwaitLock(ctx, green, patience, try)
+	if err != nil {
+		return nil, fmt.Errorf("lock green: %w", err)
+	}
+	if !got {
+		return nil, errors.New("another process is copying into green at this moment")
 	}
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

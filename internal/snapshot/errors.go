@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tideover/tideover/internal/postgres"
@@ -69,15 +70,6 @@ func (e *sideError) Error() string { return e.err.Error() }
 func (e *sideError) Unwrap() error { return e.err }
 func (e *sideError) Hint() string  { return e.hint }
 
-// SQLSTATEs (manual, appendix A).
-const (
-	diskFull       = "53100"
-	outOfMemory    = "53200"
-	undefinedTable = "42P01"
-	undefinedCol   = "42703"
-	noSnapshot     = "22023" // of SET TRANSACTION SNAPSHOT: the session that exported it has ended
-)
-
 // explain adds to an error of a copy what a person can do about it. Whatever it is, a resume goes on behind the last part that
 // is recorded on green.
 func explain(ctx context.Context, err error) error {
@@ -86,13 +78,14 @@ func explain(ctx context.Context, err error) error {
 	}
 	code := postgres.Code(err)
 	switch {
-	case code == diskFull:
+	case code == pgerrcode.DiskFull:
 		return &sideError{err, "give the server's disk more room; nothing that is copied is lost, and a resume goes on from there"}
-	case code == outOfMemory:
+	case code == pgerrcode.OutOfMemory:
 		return &sideError{err, "the server has not memory enough: fewer jobs, or a smaller maintenance_work_mem; a resume goes on from here"}
-	case code == undefinedTable || code == undefinedCol:
+	case code == pgerrcode.UndefinedTable || code == pgerrcode.UndefinedColumn:
 		return &sideError{err, schemaChangedError{}.Hint()}
-	case code == noSnapshot || strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "08") || code == "" && gone(err):
+	case code == pgerrcode.InvalidParameterValue || // of SET TRANSACTION SNAPSHOT: the session that exported it has ended
+		strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "08") || code == "" && gone(err):
 		return &sideError{err, "the server ended the session, was restarted, or cannot be reached; once it answers, a resume goes on from the last part that is whole"}
 	}
 	return err

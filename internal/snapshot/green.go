@@ -16,7 +16,7 @@ func Finished(ctx context.Context, green *postgres.DB) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer hang(ctx, conn.Conn)
+	defer postgres.HangUp(ctx, conn.Conn)
 	begun, err := marked(ctx, conn.Conn)
 	if err != nil || !begun {
 		return false, err
@@ -54,7 +54,7 @@ func Empty(ctx context.Context, green *postgres.DB) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer hang(ctx, conn.Conn)
+	defer postgres.HangUp(ctx, conn.Conn)
 	return isEmpty(ctx, conn.Conn)
 }
 
@@ -71,7 +71,7 @@ func Clear(ctx context.Context, green *postgres.DB, schema string) error {
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, conn.Conn)
+	defer postgres.HangUp(ctx, conn.Conn)
 	begun, err := marked(ctx, conn.Conn)
 	if err != nil || !begun {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/postgres"
@@ -14,9 +15,6 @@ SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namesp
 WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname <> $1
 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
 	AND d.objid = c.oid AND d.deptype = 'e') ORDER BY c.oid`
-
-// notPopulated is the SQLSTATE of reading a materialized view that has not been filled (object_not_in_prerequisite_state).
-const notPopulated = "55000"
 
 // refresh fills the materialized views that are filled on blue. One that reads another waits for it.
 func refresh(ctx context.Context, blue, green *pgx.Conn) error {
@@ -37,7 +35,7 @@ func refresh(ctx context.Context, blue, green *pgx.Conn) error {
 		var failed error
 		for _, view := range todo {
 			if _, err := green.Exec(ctx, "REFRESH MATERIALIZED VIEW "+view.Sanitize()); err != nil {
-				if postgres.Code(err) != notPopulated {
+				if postgres.Code(err) != pgerrcode.ObjectNotInPrerequisiteState { // it has not been filled yet
 					return fmt.Errorf("refresh %s: %w", view.Sanitize(), err)
 				}
 				later, failed = append(later, view), err

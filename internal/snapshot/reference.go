@@ -25,7 +25,7 @@ func Reference(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, blue.Conn)
+	defer postgres.HangUp(ctx, blue.Conn)
 	a, err := dump(ctx, blue.Conn, o.Blue.DSN(), snapshot, o.BinDir, o.Privileges)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func Reference(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, green.Conn)
+	defer postgres.HangUp(ctx, green.Conn)
 	if err := restoreSection(ctx, green.Conn, a, "pre-data"); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -25,7 +26,7 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 	if err != nil {
 		return err
 	}
-	defer func() { hang(ctx, blue.Conn) }()
+	defer func() { postgres.HangUp(ctx, blue.Conn) }()
 	a, err := dump(ctx, blue.Conn, blueDSN, snapshot, o.BinDir, o.Privileges)
 	if err != nil {
 		return err
@@ -35,7 +36,7 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, into.Conn)
+	defer postgres.HangUp(ctx, into.Conn)
 	tables, err := relations(ctx, blue.Conn)
 	if err != nil {
 		return err
@@ -87,7 +88,7 @@ func export(ctx context.Context, dsn string) (*session, string, error) {
 		err = conn.QueryRow(ctx, `SELECT pg_catalog.pg_export_snapshot()`).Scan(&snapshot)
 	}
 	if err != nil {
-		hang(ctx, conn.Conn)
+		postgres.HangUp(ctx, conn.Conn)
 		return nil, "", fmt.Errorf("export a snapshot of blue: %w", err)
 	}
 	return conn, snapshot, nil

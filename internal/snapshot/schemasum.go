@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
 )
 
 // preData restores types, functions and bare tables, and returns a sum of blue's whole schema.
@@ -44,7 +46,7 @@ func (c *copying) sameSchema(ctx context.Context, sum, catalogs string) error {
 	if err != nil {
 		return err
 	}
-	defer hang(ctx, blue.Conn)
+	defer postgres.HangUp(ctx, blue.Conn)
 	if same, err := catalogSum(ctx, blue.Conn); err != nil || same == catalogs {
 		return err
 	}

@@ -69,12 +69,12 @@ func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int,
 	if err != nil {
 		return 0, err
 	}
-	defer hang(ctx, from.Conn)
+	defer postgres.HangUp(ctx, from.Conn)
 	to, err := connect(ctx, "green", green.DSN())
 	if err != nil {
 		return 0, err
 	}
-	defer hang(ctx, to.Conn)
+	defer postgres.HangUp(ctx, to.Conn)
 	theirs, err := sequences(ctx, from.Conn)
 	if err != nil {
 		return 0, err

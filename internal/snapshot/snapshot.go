@@ -29,9 +29,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/tideover/tideover/internal/postgres"
 )
 
 // own is the schema that all of our objects live in.
@@ -50,7 +49,7 @@ func connect(ctx context.Context, side, dsn string) (*session, error) {
 		return nil, err
 	}
 	if err := script(ctx, s.Conn, settings); err != nil {
-		hang(ctx, s.Conn)
+		postgres.HangUp(ctx, s.Conn)
 		return nil, fmt.Errorf("%s: prepare a session: %w", side, err)
 	}
 	return s, nil
@@ -80,15 +79,8 @@ func (c *copying) connectGreen(ctx context.Context) (*session, error) {
 	}
 	memory := strconv.Itoa(min(sortLimit, sortMemory/c.Jobs))
 	if err := script(ctx, s.Conn, strings.ReplaceAll(greenSettings, "$1", memory)); err != nil {
-		hang(ctx, s.Conn)
+		postgres.HangUp(ctx, s.Conn)
 		return nil, fmt.Errorf("%s: prepare a session: %w", c.Green.Name(), err)
 	}
 	return s, nil
-}
-
-// hang ends a session whatever became of the context that it worked under.
-func hang(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // the server ends the session anyway once the socket is closed
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -25,7 +26,7 @@ func code(err error) string {
 // collided tells serialization failures and deadlocks: the same transaction can succeed when it is tried again.
 func collided(err error) bool {
 	c := code(err)
-	return c == "40001" || c == "40P01"
+	return c == pgerrcode.SerializationFailure || c == pgerrcode.DeadlockDetected
 }
 
 // Invalid tells values that the database cannot hold, such as a NUL character (SQLSTATE class 22): the request is at
@@ -33,9 +34,9 @@ func collided(err error) bool {
 func Invalid(err error) bool { return strings.HasPrefix(code(err), "22") }
 
 // Dangling tells a reference to a row that has just been deleted: its client, consent or session is gone.
-func Dangling(err error) bool { return code(err) == "23503" }
+func Dangling(err error) bool { return code(err) == pgerrcode.ForeignKeyViolation }
 
-func duplicate(err error) bool { return code(err) == "23505" }
+func duplicate(err error) bool { return code(err) == pgerrcode.UniqueViolation }
 
 // Unavailable tells conditions that pass without anybody's request being wrong: the database is fenced, read-only,
 // starting, stopping, full of connections, mid-migration, too busy, or cannot be reached.
@@ -43,8 +44,8 @@ func duplicate(err error) bool { return code(err) == "23505" }
 func Unavailable(err error) bool {
 	switch c := code(err); c {
 	case "":
-	case Fenced, "25006", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05",
-		"0A000", "42P01", "42703": // a table or column changed under us
+	case Fenced, pgerrcode.ReadOnlySQLTransaction, pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.LockNotAvailable, pgerrcode.QueryCanceled, pgerrcode.AdminShutdown, pgerrcode.CrashShutdown, pgerrcode.CannotConnectNow, pgerrcode.IdleSessionTimeout,
+		pgerrcode.FeatureNotSupported, pgerrcode.UndefinedTable, pgerrcode.UndefinedColumn: // a table or column changed under us
 		return true
 	default:
 		return c[:2] == "08" || c[:2] == "53" || c[:2] == "58"
