@@ -91,6 +91,7 @@ type Switch struct {
 	Settle  func(context.Context) error // what can be done before anybody waits, so that the hold is short, and again where logins were long in leaving; nil: nothing
 	Replay  func(context.Context) error // the last changes; blue is fenced
 	Verify  func(context.Context) error // that all of it is in force on green
+	Wake    func(context.Context) error // switches on what green does by itself, such as its triggers; nil: nothing
 	Pin     func(context.Context) error // remembers green's state at the switch, for the oracle; nil: nothing
 	Reverse func(context.Context) error // Back: green's changes to blue; green is fenced
 

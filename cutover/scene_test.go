@@ -234,7 +234,8 @@ func (w *scene) cutover(term int64) *Switch {
 				return nil
 			})
 		},
-		Pin: func(ctx context.Context) error { return w.call(ctx, "pin", func() error { return nil }) },
+		Wake: func(ctx context.Context) error { return w.call(ctx, "wake", func() error { return nil }) },
+		Pin:  func(ctx context.Context) error { return w.call(ctx, "pin", func() error { return nil }) },
 		Reverse: func(ctx context.Context) error {
 			return w.call(ctx, "reverse", func() error { w.broughtBack = w.onGreen; return nil })
 		},

@@ -33,7 +33,7 @@ var stages = []stage{
 	{journal.CutoverHolding, "holding", "the router holds writes and logins until forwarded writes are answered; the deadline begins", giveBlueBack, "abort", (*Switch).hold},
 	{journal.CutoverFencing, "fencing", "blue's database refuses writes, until a second past the deadline", giveBlueBack, "abort", (*Switch).fence},
 	{journal.CutoverReplaying, "replaying", "the last changes are brought over", giveBlueBack, "abort", (*Switch).replay},
-	{journal.CutoverVerifying, "verifying", "what was brought over is verified; green's state is remembered; the hold is looked at once more; blue's fence is made to stay", giveBlueBack, "abort", (*Switch).verify},
+	{journal.CutoverVerifying, "verifying", "what was brought over is verified; green's own triggers are switched on; green's state is remembered; the hold is looked at once more; blue's fence is made to stay", giveBlueBack, "abort", (*Switch).verify},
 }
 
 // onward is the switch from the point of no return.
@@ -131,6 +131,11 @@ func (s *Switch) verify(ctx context.Context, a *attempt) error {
 	defer func() { a.figures.VerifyMS = time.Since(start).Milliseconds() }()
 	if err := s.Verify(ctx); err != nil {
 		return err
+	}
+	if s.Wake != nil { // from the first commit on, green may be written by others
+		if err := s.Wake(ctx); err != nil {
+			return err
+		}
 	}
 	if s.Pin != nil {
 		if err := s.Pin(ctx); err != nil {

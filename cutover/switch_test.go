@@ -191,7 +191,7 @@ func at(n int, kind faultKind) func(int, string) faultKind {
 func TestSwitchWithSomethingBroken(t *testing.T) {
 	t.Parallel()
 	for name, committed := range map[string]bool{
-		"prepare b": false, "drain": false, "hold": false, "raise blue": false, "replay": false, "verify": false, "pin": false,
+		"prepare b": false, "drain": false, "hold": false, "raise blue": false, "replay": false, "verify": false, "wake": false, "pin": false,
 		"record cutover.preparing": false, "record cutover.committing": false, "look": false,
 		"commit a": true, "commit b": true, "lower green": true, "switch green": true, "release": true,
 		"record cutover.switched": true, "record cutover.released": true,

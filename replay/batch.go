@@ -31,7 +31,7 @@ func (e mergeError) Unwrap() error { return e.error }
 
 func isMergeForeignKey(err error) bool {
 	var m mergeError
-	return errors.As(err, &m) && postgres.Code(err) == "23503"
+	return errors.As(err, &m) && (postgres.Code(err) == "23503" || errors.As(err, new(*orphanError)))
 }
 
 // batch applies one batch, and parks what makes it fail.
@@ -71,7 +71,7 @@ func poisonous(err error) bool {
 	var m migrateError
 	code := postgres.Code(err)
 	if code == "" {
-		return errors.As(err, &m) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+		return errors.As(err, new(*orphanError)) || errors.As(err, &m) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 	}
 	for _, class := range []string{"21", "22", "23", "44", "54", "P0"} {
 		if strings.HasPrefix(code, class) {
@@ -269,6 +269,9 @@ func (r *Replayer) apply(ctx context.Context, tx pgx.Tx, claimed []change, commi
 		if err := tx.Rollback(ctx); err != nil {
 			return a, fmt.Errorf("read blue: %w", err)
 		}
+	}
+	if err := r.lull(ctx); err != nil {
+		return a, err
 	}
 	err = r.onGreen(ctx, func(green pgx.Tx) error {
 		if a, err = r.merge(ctx, from, green, d); err != nil {

@@ -260,31 +260,34 @@ func (c *Capture) there(ctx context.Context) (there bool, err error) {
 
 // capturingSQL lists our triggers that fire always, with their functions.
 const capturingSQL = `
-SELECT c.relname, t.tgname, p.proname FROM pg_catalog.pg_trigger t
+SELECT n.nspname, c.relname, t.tgname, p.proname FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace ours ON ours.oid = p.pronamespace
-WHERE n.nspname = $1 AND ours.nspname = 'tideover' AND t.tgname LIKE 'tideover\_capture%' AND t.tgenabled = 'A'`
+WHERE ours.nspname = 'tideover' AND t.tgname LIKE 'tideover\_capture%' AND t.tgenabled = 'A'`
 
-// missing are the tables whose triggers are not all there and firing always.
+// missing are the tables whose triggers are not all there and firing always, on each of their partitions too.
 func (c *Capture) missing(ctx context.Context, all map[string]*relation, found []source) ([]source, error) {
-	rows, err := c.db.Pool().Query(ctx, capturingSQL, schemaOf(c.profile))
+	rows, err := c.db.Pool().Query(ctx, capturingSQL)
 	if err != nil {
 		return nil, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
 	}
 	there := make(map[[3]string]bool)
-	var table, name, function string
-	_, err = pgx.ForEachRow(rows, []any{&table, &name, &function}, func() error {
-		there[[3]string{table, name, function}] = true
+	var schema, table, name, function string
+	_, err = pgx.ForEachRow(rows, []any{&schema, &table, &name, &function}, func() error {
+		there[[3]string{pgx.Identifier{schema, table}.Sanitize(), name, function}] = true
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
 	}
 	return slices.DeleteFunc(slices.Clone(found), func(s source) bool {
-		return !slices.ContainsFunc(triggersOf(c.side, all[s.table], s, 0), func(t trigger) bool {
-			return !there[[3]string{s.table, t.name, t.function}]
+		r := all[s.table]
+		return !slices.ContainsFunc(triggersOf(c.side, r, s, 0), func(t trigger) bool {
+			return !there[[3]string{r.ident(), t.name, t.function}] || t.each == "STATEMENT" && slices.ContainsFunc(r.partitions, func(table string) bool {
+				return !there[[3]string{table, t.name, t.function}]
+			})
 		})
 	}), nil
 }
@@ -292,13 +295,15 @@ func (c *Capture) missing(ctx context.Context, all map[string]*relation, found [
 // Remove stops recording and drops the queue. It may be called again, and where Install never finished.
 func (c *Capture) Remove(ctx context.Context, budget postgres.Budget) error {
 	const list = `
-SELECT c.relname, string_agg('DROP TRIGGER IF EXISTS ' || pg_catalog.quote_ident(t.tgname) || ' ON ' || t.tgrelid::regclass, '; ')
+SELECT c.relname, string_agg(pg_catalog.format('DROP TRIGGER IF EXISTS %I ON %I.%I', t.tgname, n.nspname, c.relname), '; ')
 FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND t.tgname LIKE 'tideover\_capture%' AND t.tgparentid = 0
-GROUP BY c.relname`
-	rows, err := c.db.Pool().Query(ctx, list, schemaOf(c.profile))
+JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace ours ON ours.oid = p.pronamespace
+WHERE ours.nspname = 'tideover' AND t.tgname LIKE 'tideover\_capture%' AND t.tgparentid = 0
+GROUP BY n.nspname, c.relname`
+	rows, err := c.db.Pool().Query(ctx, list)
 	if err != nil {
 		return fmt.Errorf("remove the capture from %s: %w", c.db.Name(), err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -16,39 +17,67 @@ type queryer interface {
 
 // relation is one table as the catalog describes it.
 type relation struct {
-	schema  string
-	name    string
-	columns []column
-	primary []string // columns of the primary key; empty without one
-	unique  []unique // every unique index, the primary key's too
-	parents []edge   // its foreign keys to tables of the same schema
+	schema      string
+	name        string
+	partitioned bool
+	partitions  []string // of a partitioned table, as identifiers: those of partitions too
+	columns     []column
+	primary     []string // columns of the primary key; empty without one
+	unique      []unique // every index that refuses rows for the sake of others, the primary key's first
+	parents     []edge   // its foreign keys to tables of the same schema
 }
 
 type column struct {
 	name      string
 	typ       string // as format_type gives it without length: usable in a cast
-	plain     bool   // has no equality of its own (json, xml, point): compared as text
+	equals    string // the operator by which keys of its type are equal, such as OPERATOR(pg_catalog.=)
+	stable    bool   // its values read the same whatever a session's settings are
 	generated bool   // GENERATED ALWAYS AS (...): can't be written
 	identity  bool   // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
 	notNull   bool
 }
 
-// unique is a unique index. Its keys are SQL expressions over the table's column names.
+// unique is an index that refuses a row where another one is like it: a unique one, or that of an exclusion constraint.
 type unique struct {
-	keys    []string
-	columns []string // the plain columns; fewer than keys where an expression is indexed
-	where   string   // predicate of a partial index
-	nulls   bool     // NULLS NOT DISTINCT
-	exact   bool     // usable for ON CONFLICT: plain columns, no predicate, not deferrable
+	keys      []string // SQL expressions over the table's column names, each with the index's collation
+	operators []string // for each key, by which two values clash
+	columns   []string // the plain columns; fewer than keys where an expression is indexed
+	where     string   // predicate of a partial index
+	nulls     bool     // NULLS NOT DISTINCT
+	exact     bool     // a key of the table: unique, plain columns, no predicate
 }
 
 // edge leads from the rows of a table to rows of another whose columns have equal values.
 type edge struct {
 	from, to               string
 	fromColumns, toColumns []string
+	foreignKey             string // its name; empty where the profile alone knows the edge
+	immediate              bool   // a foreign key that can't be deferred
+	firm                   bool   // a foreign key that refuses another value of a parent that has children
+	child                  *relation
 }
 
 func (r *relation) ident() string { return pgx.Identifier{r.schema, r.name}.Sanitize() }
+
+// rows is what the table's own rows are read from and written to: without ONLY, those of tables that inherit from it
+// would be taken for its own.
+func (r *relation) rows() string {
+	if r.partitioned {
+		return r.ident()
+	}
+	return "ONLY " + r.ident()
+}
+
+// equal is the condition that a row has the key of another, column by column, by the operators of the key's types: one
+// that is found by its name alone may be somebody else's, or none.
+func (r *relation) equal(a string, columns []string, b string, others []string) string {
+	parts := make([]string, len(columns))
+	for i, name := range columns {
+		c, _ := r.column(name)
+		parts[i] = a + "." + pgx.Identifier{name}.Sanitize() + " " + c.equals + " " + b + "." + pgx.Identifier{others[i]}.Sanitize()
+	}
+	return strings.Join(parts, " AND ")
+}
 
 func (r *relation) column(name string) (column, bool) {
 	i := slices.IndexFunc(r.columns, func(c column) bool { return c.name == name })
@@ -58,44 +87,100 @@ func (r *relation) column(name string) (column, bool) {
 	return r.columns[i], true
 }
 
-// writable are the names of the columns that an INSERT can set.
-func (r *relation) writable() []string {
-	var names []string
+// names are those of all columns.
+func (r *relation) names() names {
+	var all names
 	for _, c := range r.columns {
-		if !c.generated {
-			names = append(names, c.name)
-		}
+		all = append(all, c.name)
 	}
-	return names
+	return all
 }
 
+// writable are the names of the columns that an INSERT can set.
+func (r *relation) writable() []string {
+	var all []string
+	for _, c := range r.columns {
+		if !c.generated {
+			all = append(all, c.name)
+		}
+	}
+	return all
+}
+
+// The operator of a key is the equality of its type's default B-tree class, or hash class where there is no such. The
+// classes of arrays, enums, ranges and rows are those of pseudo-types, and that of varchar is text's: all of the
+// system's. Where it is found by what the type is based on, a domain's is its base type's.
+//
+// A value reads the same in every session where its type is one of those named here, an enum, or a domain or array of
+// such.
 const columnsSQL = `
-SELECT c.relname, a.attname, pg_catalog.format_type(a.atttypid, -1),
-	NOT EXISTS (SELECT 1 FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
-		WHERE m.amname = 'btree' AND o.opcdefault AND (o.opcintype = t.oid OR o.opcintype = t.typbasetype))
-		AND t.typtype NOT IN ('e', 'r', 'm') AND t.typelem = 0 AND t.typname NOT IN ('varchar', 'cidr'),
+WITH RECURSIVE base AS (
+	SELECT t.oid, t.oid AS base FROM pg_catalog.pg_type t WHERE t.typtype <> 'd'
+	UNION ALL
+	SELECT d.oid, b.base FROM pg_catalog.pg_type d JOIN base b ON b.oid = d.typbasetype WHERE d.typtype = 'd'
+), equality AS (
+	SELECT DISTINCT ON (o.opcintype) o.opcintype AS type, pg_catalog.format('OPERATOR(%I.%s)', n.nspname, p.oprname) AS operator
+	FROM pg_catalog.pg_opclass o
+	JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
+	JOIN pg_catalog.pg_amop a ON a.amopfamily = o.opcfamily AND a.amoplefttype = o.opcintype AND a.amoprighttype = o.opcintype
+		AND a.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
+	JOIN pg_catalog.pg_operator p ON p.oid = a.amopopr
+	JOIN pg_catalog.pg_namespace n ON n.oid = p.oprnamespace
+	WHERE m.amname IN ('btree', 'hash') AND o.opcdefault
+	ORDER BY o.opcintype, m.amname
+)
+SELECT c.relname, c.relkind = 'p', a.attname, pg_catalog.format_type(a.atttypid, -1), coalesce(e.operator, 'OPERATOR(pg_catalog.=)'),
+	s.typtype = 'e' OR s.typname = 'citext' OR s.typnamespace = 'pg_catalog'::regnamespace AND s.typname = ANY (
+		'{text,varchar,bpchar,name,char,int2,int4,int8,oid,bool,uuid,numeric,inet,cidr,macaddr,macaddr8,bit,varbit,json,jsonb,time,timetz,tid,xid,xid8,pg_lsn}'),
 	a.attgenerated <> '', a.attidentity = 'a', a.attnotnull
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN base b ON b.oid = a.atttypid
+JOIN pg_catalog.pg_type t ON t.oid = b.base
+JOIN pg_catalog.pg_type s ON s.oid = CASE t.typcategory WHEN 'A' THEN t.typelem ELSE t.oid END
+LEFT JOIN equality e ON e.type = b.base
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname, a.attnum`
 
-// An index's expressions can't be told apart from plain columns by pg_get_indexdef alone, hence indkey.
+// partitionsSQL lists what is below partitioned tables, wherever it is.
+const partitionsSQL = `
+SELECT c.relname, pn.nspname, p.relname
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN pg_catalog.pg_partition_tree(c.oid) tree
+JOIN pg_catalog.pg_class p ON p.oid = tree.relid
+JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+WHERE n.nspname = $1 AND c.relkind = 'p' AND NOT c.relispartition AND p.oid <> c.oid
+ORDER BY 1, 2, 3`
+
+// An index's expressions can't be told apart from plain columns by pg_get_indexdef alone, hence indkey. It says nothing
+// of collations either.
 const uniquesSQL = `
 SELECT c.relname, i.indisprimary,
-	ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts) k ORDER BY k),
+	ARRAY(SELECT pg_catalog.format('(%s)', pg_catalog.pg_get_indexdef(i.indexrelid, k, true)) || CASE
+			WHEN i.indcollation[k - 1] NOT IN (0, 'pg_catalog."default"'::regcollation) THEN
+				(SELECT pg_catalog.format(' COLLATE %I.%I', cn.nspname, co.collname) FROM pg_catalog.pg_collation co
+				JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace WHERE co.oid = i.indcollation[k - 1])
+			ELSE '' END
+		FROM generate_series(1, i.indnkeyatts) k ORDER BY k),
+	ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', onsp.nspname, o.oprname)
+		FROM generate_series(1, i.indnkeyatts) k
+		JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k - 1]
+		JOIN pg_catalog.pg_operator o ON o.oid = CASE WHEN x.conexclop IS NOT NULL THEN x.conexclop[k] ELSE (SELECT a.amopopr FROM pg_catalog.pg_amop a
+			WHERE a.amopfamily = oc.opcfamily AND a.amoplefttype = oc.opcintype AND a.amoprighttype = oc.opcintype AND a.amopstrategy = 3) END
+		JOIN pg_catalog.pg_namespace onsp ON onsp.oid = o.oprnamespace ORDER BY k),
 	ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY u(n, k)
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.n
 		WHERE u.k <= i.indnkeyatts ORDER BY u.k),
 	coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), ''),
 	coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
-	i.indimmediate
+	i.indisunique AND x.conexclop IS NULL
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND i.indisunique AND i.indisvalid AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+LEFT JOIN pg_catalog.pg_constraint x ON x.conindid = i.indexrelid AND x.conexclop IS NOT NULL
+WHERE n.nspname = $1 AND (i.indisunique OR x.oid IS NOT NULL) AND i.indisvalid AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname, i.indisprimary DESC, i.indexrelid`
 
 const foreignSQL = `
@@ -103,7 +188,8 @@ SELECT c.relname, p.relname,
 	ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY u(n, k)
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = u.n ORDER BY u.k),
 	ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY u(n, k)
-		JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = u.n ORDER BY u.k)
+		JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = u.n ORDER BY u.k),
+	f.conname, NOT f.condeferrable, f.confupdtype IN ('a', 'r')
 FROM pg_catalog.pg_constraint f
 JOIN pg_catalog.pg_class c ON c.oid = f.conrelid
 JOIN pg_catalog.pg_class p ON p.oid = f.confrelid
@@ -122,12 +208,25 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 		return fail(err)
 	}
 	var name string
+	var partitioned bool
 	var c column
-	if _, err := pgx.ForEachRow(rows, []any{&name, &c.name, &c.typ, &c.plain, &c.generated, &c.identity, &c.notNull}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &c.name, &c.typ, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull}, func() error {
 		if found[name] == nil {
-			found[name] = &relation{schema: schema, name: name}
+			found[name] = &relation{schema: schema, name: name, partitioned: partitioned}
 		}
 		found[name].columns = append(found[name].columns, c)
+		return nil
+	}); err != nil {
+		return fail(err)
+	}
+	if rows, err = q.Query(ctx, partitionsSQL, schema); err != nil {
+		return fail(err)
+	}
+	part := make(pgx.Identifier, 2)
+	if _, err := pgx.ForEachRow(rows, []any{&name, &part[0], &part[1]}, func() error {
+		if found[name] != nil { // else it was made since
+			found[name].partitions = append(found[name].partitions, part.Sanitize())
+		}
 		return nil
 	}); err != nil {
 		return fail(err)
@@ -135,13 +234,15 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	if rows, err = q.Query(ctx, uniquesSQL, schema); err != nil {
 		return fail(err)
 	}
-	var primary, immediate bool
+	var primary, key bool
 	var u unique
-	if _, err := pgx.ForEachRow(rows, []any{&name, &primary, &u.keys, &u.columns, &u.where, &u.nulls, &immediate}, func() error {
-		u.exact = immediate && u.where == "" && len(u.columns) == len(u.keys)
-		found[name].unique = append(found[name].unique, u)
-		if primary {
-			found[name].primary = u.columns
+	if _, err := pgx.ForEachRow(rows, []any{&name, &primary, &u.keys, &u.operators, &u.columns, &u.where, &u.nulls, &key}, func() error {
+		u.exact = key && u.where == "" && len(u.columns) == len(u.keys)
+		if found[name] != nil {
+			found[name].unique = append(found[name].unique, u)
+			if primary {
+				found[name].primary = u.columns
+			}
 		}
 		u = unique{}
 		return nil
@@ -152,7 +253,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 		return fail(err)
 	}
 	var e edge
-	if _, err := pgx.ForEachRow(rows, []any{&e.from, &e.to, &e.fromColumns, &e.toColumns}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&e.from, &e.to, &e.fromColumns, &e.toColumns, &e.foreignKey, &e.immediate, &e.firm}, func() error {
 		if from := found[e.from]; from != nil && found[e.to] != nil {
 			from.parents = append(from.parents, e)
 		}

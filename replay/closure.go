@@ -38,7 +38,7 @@ func (r *Replayer) entities() error {
 		}
 	}
 	for _, f := range r.Profile.Follow {
-		e := edge{f.From, f.To, f.FromColumns, f.ToColumns}
+		e := edge{from: f.From, to: f.To, fromColumns: f.FromColumns, toColumns: f.ToColumns}
 		for _, end := range []struct {
 			table   string
 			columns []string
@@ -181,41 +181,54 @@ func (r *Replayer) lookUp(ctx context.Context, tx pgx.Tx, table string, columns 
 		return nil, nil
 	}
 	rel := r.blue[table]
-	sql := "SELECT DISTINCT " + r.keyTexts(table, "t") + " FROM " + rel.ident() + " t JOIN " +
-		unnest(rel, columns, "k") + " ON " + equal("t", columns, "k", numbered(len(columns)))
+	sql := "SELECT DISTINCT " + r.keyTexts(table, "t") + " FROM " + rel.rows() + " t JOIN " +
+		unnest(rel, columns, "k") + " ON " + rel.equal("t", columns, "k", numbered(len(columns)))
 	return tuples(ctx, tx, sql, values, len(r.keys[table]))
 }
 
 // walk gives the keys that an edge leads to from rows with the given keys.
 func (r *Replayer) walk(ctx context.Context, tx pgx.Tx, e edge, from []tuple) ([]tuple, error) {
-	rel := r.blue[e.from]
+	rel, to := r.blue[e.from], r.blue[e.to]
 	key := r.keys[e.from]
-	sql := "SELECT DISTINCT " + r.keyTexts(e.to, "t") + " FROM " + rel.ident() + " f JOIN " +
-		unnest(rel, key, "k") + " ON " + equal("f", key, "k", numbered(len(key))) +
-		" JOIN " + r.blue[e.to].ident() + " t ON " + equal("t", e.toColumns, "f", e.fromColumns)
+	sql := "SELECT DISTINCT " + r.keyTexts(e.to, "t") + " FROM " + rel.rows() + " f JOIN " +
+		unnest(rel, key, "k") + " ON " + rel.equal("f", key, "k", numbered(len(key))) +
+		" JOIN " + to.rows() + " t ON " + to.equal("t", e.toColumns, "f", e.fromColumns)
 	return tuples(ctx, tx, sql, from, len(r.keys[e.to]))
 }
 
-// keyTexts are a table's key columns as text, as the change queue has them: through JSON.
-func (r *Replayer) keyTexts(table, alias string) string { return keyTexts(r.keys[table], alias) }
+// keyTexts are a table's key columns as text, as the change queue has them.
+func (r *Replayer) keyTexts(table, alias string) string {
+	return keyTexts(r.blue[table], r.keys[table], alias)
+}
 
-func keyTexts(columns []string, alias string) string {
+func keyTexts(rel *relation, columns []string, alias string) string {
 	parts := make([]string, len(columns))
 	for i, c := range columns {
-		parts[i] = "to_jsonb(" + alias + "." + pgx.Identifier{c}.Sanitize() + ") #>> '{}'"
+		parts[i] = text(rel, alias, c)
 	}
 	return strings.Join(parts, ", ")
 }
 
 // unnest is a table of the parameters $1, $2, … (one array of text a column) with columns c1, c2, … of the types that
-// rel's columns have.
+// rel's columns have. Each value is cast by itself: there is no array of arrays of a type.
 func unnest(rel *relation, columns []string, alias string) string {
 	args := make([]string, len(columns))
+	for i := range columns {
+		args[i] = fmt.Sprintf("$%d::pg_catalog.text[]", i+1)
+	}
+	return typed(rel, columns, args, alias)
+}
+
+// typed is a table of arrays of text, with columns of the types that rel's columns have.
+func typed(rel *relation, columns, arrays []string, alias string) string {
+	numbers := numbered(len(columns))
+	casts := make([]string, len(columns))
 	for i, name := range columns {
 		c, _ := rel.column(name)
-		args[i] = fmt.Sprintf("$%d::text[]::%s[]", i+1, c.typ)
+		casts[i] = fmt.Sprintf("%s::%s AS %[1]s", numbers[i], c.typ)
 	}
-	return "unnest(" + strings.Join(args, ", ") + ") " + alias + "(" + strings.Join(numbered(len(columns)), ", ") + ")"
+	return "(SELECT " + strings.Join(casts, ", ") + " FROM ROWS FROM (pg_catalog.unnest(" + strings.Join(arrays, "), pg_catalog.unnest(") + ")) u(" +
+		strings.Join(numbers, ", ") + ")) " + alias
 }
 
 func numbered(n int) []string {
@@ -224,14 +237,6 @@ func numbered(n int) []string {
 		names[i] = fmt.Sprintf("c%d", i+1)
 	}
 	return names
-}
-
-func equal(a string, ac []string, b string, bc []string) string {
-	parts := make([]string, len(ac))
-	for i := range ac {
-		parts[i] = a + "." + pgx.Identifier{ac[i]}.Sanitize() + " = " + b + "." + pgx.Identifier{bc[i]}.Sanitize()
-	}
-	return strings.Join(parts, " AND ")
 }
 
 // transpose turns tuples into one array a column.
@@ -248,7 +253,11 @@ func transpose(values []tuple, columns int) []any {
 }
 
 func tuples(ctx context.Context, tx pgx.Tx, sql string, values []tuple, width int) ([]tuple, error) {
-	rows, err := tx.Query(ctx, sql, transpose(values, len(values[0]))...)
+	var args []any
+	if len(values) > 0 {
+		args = transpose(values, len(values[0]))
+	}
+	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("find the rows of a delta: %w", err)
 	}

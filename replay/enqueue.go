@@ -65,7 +65,7 @@ func (r *reader) insert(ctx context.Context, table string) error {
 				sql += ", "
 			}
 			c, _ := rel.column(name)
-			sql += fmt.Sprintf("%s, c%d::%s", literal(name), from+i, c.typ)
+			sql += literal(name) + ", " + c.text(fmt.Sprintf("c%d::%s", from+i, c.typ))
 		}
 		return sql + ")"
 	}

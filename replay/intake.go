@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,16 +108,40 @@ func captured(r *relation, s source, shape int, op, row string) string {
 		strings.Join(values, ", ") + "]"
 }
 
-// text is the SQL of a column's value as text, as the value of a JSON object would be. Most types have but one; the form
-// of others, such as a time, is the session's choice, and JSON's is not.
+// text is the SQL of a column's value as text that means the value in every session of ours. The form of some types,
+// such as a date, is the session's choice; JSON's is not, and reads in any session. Of what is left the functions of the
+// triggers choose the form (formSQL): that is dear, and seldom wanted.
 func text(r *relation, row, name string) string {
-	value := row + "." + pgx.Identifier{name}.Sanitize()
 	c, _ := r.column(name)
-	switch c.typ {
-	case "text", "character varying", "uuid", "smallint", "integer", "bigint", "boolean":
-		return value + "::pg_catalog.text"
+	return c.text(row + "." + pgx.Identifier{name}.Sanitize())
+}
+
+func (c column) text(value string) string {
+	if c.asJSON() {
+		return "(pg_catalog.to_jsonb(" + value + ") OPERATOR(pg_catalog.#>>) '{}'::pg_catalog.text[])"
 	}
-	return "(pg_catalog.to_jsonb(" + value + ") OPERATOR(pg_catalog.#>>) '{}'::pg_catalog.text[])"
+	return value + "::pg_catalog.text"
+}
+
+// asJSON says whether a column's values are written as JSON has them: times, for which it has a form of its own, and what a
+// cast to text would cut the spaces off.
+func (c column) asJSON() bool {
+	switch c.typ {
+	case "date", "timestamp without time zone", "timestamp with time zone", "character", "bpchar":
+		return true
+	}
+	return false
+}
+
+// formSQL has a function write values in one form, where the form of a recorded column's values is the session's choice.
+func formSQL(r *relation, s source) string {
+	for _, name := range slices.Concat(s.key, s.keep) {
+		if c, _ := r.column(name); !c.stable && !c.asJSON() {
+			return " SET DateStyle = 'ISO, MDY' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = 3" +
+				" SET bytea_output = 'hex' SET lc_monetary = 'C' SET xmlbinary = 'base64'"
+		}
+	}
+	return ""
 }
 
 // Sync moves what the triggers have written into the queue, all of it in one transaction: a claim takes transactions

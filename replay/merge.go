@@ -12,22 +12,18 @@ import (
 	"github.com/tideover/tideover/internal/postgres"
 )
 
-// stage is a table of green with the delta's rows for it, in a temporary table.
-type stage struct {
-	*relation
-	temp     string
-	match    []string // the unique key by which rows are the same; never a column that a migration fills at random
-	volatile []string
-}
-
-// merge puts a delta into green: what is replaced goes first, then what was deleted, then the new rows, and at last
-// revocations and ledger.
+// merge puts a delta into green: what stands in the way goes first, then the new rows come, then what was deleted goes,
+// and at last revocations and ledger.
 //
-// Between the first two lies the trap of the whole thing. An entity can change its identity: a log-out takes the login
-// away, and the same consent gets another flow. The old flow must make room, and its ON DELETE CASCADE would take the
-// consent's living tokens along. So what is only replaced is deleted with the triggers of foreign keys off
+// In the first lies the trap of the whole thing. An entity can change its identity: a log-out takes the login away, and
+// the same consent gets another flow. The old flow must make room, and its ON DELETE CASCADE would take the consent's
+// living tokens along. So what is only replaced is deleted with the triggers of foreign keys off
 // (session_replication_role, Postgres manual 20.11.1), and put back in the same transaction; what was really deleted is
-// deleted with them on, as on blue.
+// deleted with them on, as on blue. That comes last: a child that has another parent now, or none, must have left the
+// one that goes.
+//
+// Green's own triggers and rules are asleep meanwhile (asleep.go). Foreign keys hold: those that can be deferred are
+// looked at when all is there.
 func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delta) (a Applied, err error) {
 	var stages []*stage
 	if from != nil {
@@ -38,18 +34,45 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 	if err := r.settleColumns(ctx, tx, stages); err != nil {
 		return a, err
 	}
-	if err := replace(ctx, tx, stages); err != nil {
-		return a, err
+	if _, err := tx.Exec(ctx, `SET CONSTRAINTS ALL DEFERRED`); err != nil {
+		return a, fmt.Errorf("merge into green: %w", err)
 	}
-	if a.Deleted, err = r.remove(ctx, tx, stages, d); err != nil {
+	gone := r.gone(d)
+	if a.Deleted, err = r.removeByStatement(ctx, tx, gone.statements); err != nil {
 		return a, err
 	}
 	for _, s := range stages {
-		tag, err := tx.Exec(ctx, s.upsert())
-		if err != nil {
-			return a, fmt.Errorf("merge into green: table %q: %w", s.name, err)
+		if len(gone.keys[s.name]) == 0 {
+			continue
 		}
-		a.Upserted += tag.RowsAffected()
+		n, err := r.yield(ctx, tx, s, gone.keys[s.name])
+		if err != nil {
+			return a, err
+		}
+		a.Deleted += n
+	}
+	if err := replace(ctx, tx, stages); err != nil {
+		return a, err
+	}
+	for _, s := range stages {
+		n, err := s.write(ctx, tx)
+		if err != nil {
+			return a, err
+		}
+		a.Upserted += n
+	}
+	n, err := r.remove(ctx, tx, stages, d, gone.keys)
+	if err != nil {
+		return a, err
+	}
+	a.Deleted += n
+	for _, s := range stages {
+		if err := s.orphans(ctx, tx); err != nil {
+			return a, fmt.Errorf("merge into green: %w", err)
+		}
+	}
+	if _, err := tx.Exec(ctx, `SET CONSTRAINTS ALL IMMEDIATE`); err != nil {
+		return a, fmt.Errorf("merge into green: %w", err)
 	}
 	if a.Revoked, err = revoke(ctx, tx, d.revocations, func(rev *revocation) string { return rev.spec.Green.Apply }); err != nil {
 		return a, err
@@ -78,7 +101,7 @@ func (r *Replayer) stage(ctx context.Context, from *pgx.Conn, tx pgx.Tx) ([]*sta
 	ordered := parentsFirst(r.green)
 	var asked []string
 	for _, rel := range ordered {
-		asked = append(asked, "SELECT "+literal(rel.name)+" WHERE EXISTS (SELECT 1 FROM "+rel.ident()+")")
+		asked = append(asked, "SELECT "+literal(rel.name)+" WHERE EXISTS (SELECT 1 FROM "+rel.rows()+")")
 	}
 	rows, err := from.Query(ctx, strings.Join(asked, "\nUNION ALL "))
 	if err != nil {
@@ -93,37 +116,21 @@ func (r *Replayer) stage(ctx context.Context, from *pgx.Conn, tx pgx.Tx) ([]*sta
 		if !slices.Contains(filled, rel.name) {
 			continue
 		}
-		s := &stage{relation: rel, temp: fmt.Sprintf("pg_temp.tideover_stage_%d", i)}
-		for _, v := range r.Profile.Green.Volatile {
-			if v.Table == rel.name {
-				s.volatile = append(s.volatile, v.Column)
-			}
+		s := newStage(rel, r.green, r.Profile.Green.Volatile)
+		s.temp = fmt.Sprintf("pg_temp.tideover_stage_%d", i)
+		if err := s.identify(r.keys[rel.name]); err != nil {
+			return nil, err
 		}
-		if s.match = s.matching(); s.match == nil {
-			return nil, fmt.Errorf("merge into green: table %q has no unique key to merge by", rel.name)
-		}
-		columns := names(rel.writable()).list()
-		if _, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE "+s.temp[len("pg_temp."):]+" ON COMMIT DROP AS SELECT "+columns+" FROM "+rel.ident()+" WITH NO DATA"); err != nil {
+		columns := rel.names().list() // with those that are computed: a key may have one
+		if _, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE "+s.temp[len("pg_temp."):]+" ON COMMIT DROP AS SELECT "+columns+" FROM "+rel.rows()+" WITH NO DATA"); err != nil {
 			return nil, fmt.Errorf("merge into green: table %q: %w", rel.name, err)
 		}
-		if _, err := pipe(ctx, from, "SELECT "+columns+" FROM "+rel.ident(), tx.Conn(), s.temp+" ("+columns+")"); err != nil {
+		if _, err := pipe(ctx, from, "SELECT "+columns+" FROM "+rel.rows(), tx.Conn(), s.temp+" ("+columns+")"); err != nil {
 			return nil, fmt.Errorf("merge into green: table %q: %w", rel.name, err)
 		}
 		stages = append(stages, s)
 	}
 	return stages, nil
-}
-
-func (s *stage) random(column string) bool { return slices.Contains(s.volatile, column) }
-
-// matching is the first key without a random column: the primary one where it can be.
-func (s *stage) matching() []string {
-	for _, u := range s.unique {
-		if u.exact && !slices.ContainsFunc(u.columns, s.random) {
-			return u.columns
-		}
-	}
-	return nil
 }
 
 // settleColumns gives the staged rows green's own values: constants by their expression; columns that a migration
@@ -153,7 +160,7 @@ func (r *Replayer) settleColumns(ctx context.Context, tx pgx.Tx, stages []*stage
 				}
 				from, to := pgx.Identifier{e.fromColumns[i]}.Sanitize(), pgx.Identifier{column}.Sanitize()
 				sql := "UPDATE " + child.temp + " c SET " + from + " = g." + to + " FROM " + parent.temp + " p JOIN " +
-					parent.ident() + " g ON " + equal("g", parent.match, "p", parent.match) + " WHERE c." + from + " = p." + to
+					parent.rows() + " g ON " + parent.equal("g", parent.match, "p", parent.match) + " WHERE " + parent.equal("p", []string{column}, "c", []string{e.fromColumns[i]})
 				if _, err := tx.Exec(ctx, sql); err != nil {
 					return fmt.Errorf("merge into green: table %q: %w", child.name, err)
 				}
@@ -163,7 +170,7 @@ func (r *Replayer) settleColumns(ctx context.Context, tx pgx.Tx, stages []*stage
 	for _, s := range stages {
 		for _, column := range s.volatile {
 			name := pgx.Identifier{column}.Sanitize()
-			sql := "UPDATE " + s.temp + " c SET " + name + " = g." + name + " FROM " + s.ident() + " g WHERE " + equal("g", s.match, "c", s.match)
+			sql := "UPDATE " + s.temp + " c SET " + name + " = g." + name + " FROM " + s.rows() + " g WHERE " + s.equal("g", s.match, "c", s.match)
 			if _, err := tx.Exec(ctx, sql); err != nil {
 				return fmt.Errorf("merge into green: table %q: %w", s.name, err)
 			}
@@ -172,7 +179,8 @@ func (r *Replayer) settleColumns(ctx context.Context, tx pgx.Tx, stages []*stage
 	return nil
 }
 
-// replace deletes the rows of green that have another identity but share a unique value with a staged row.
+// replace deletes the rows of green that have another identity but share a unique value with a staged row, and those that
+// are written anew because they can't be updated.
 func replace(ctx context.Context, tx pgx.Tx, stages []*stage) error {
 	if len(stages) == 0 {
 		return nil
@@ -181,70 +189,19 @@ func replace(ctx context.Context, tx pgx.Tx, stages []*stage) error {
 		return fmt.Errorf("merge into green: %w", err)
 	}
 	for _, s := range stages {
-		for _, u := range s.unique {
-			if slices.Equal(u.columns, s.match) || slices.ContainsFunc(u.columns, s.random) {
-				continue
-			}
+		for _, u := range s.rivals() {
 			if _, err := tx.Exec(ctx, s.conflict(u)); err != nil {
 				return fmt.Errorf("merge into green: table %q: %w", s.name, err)
 			}
+		}
+		if err := s.unwrite(ctx, tx); err != nil {
+			return fmt.Errorf("merge into green: table %q: %w", s.name, err)
 		}
 	}
 	if _, err := tx.Exec(ctx, `SET LOCAL session_replication_role = origin`); err != nil {
 		return fmt.Errorf("merge into green: %w", err)
 	}
 	return nil
-}
-
-// conflict is the statement that deletes what a unique index would refuse. Its keys may be expressions and it may be
-// partial: both are computed on either side, where unqualified columns mean that side's.
-func (s *stage) conflict(u unique) string {
-	side := func(from string) string {
-		keys := make([]string, len(u.keys))
-		for i, k := range u.keys {
-			keys[i] = fmt.Sprintf("(%s) AS tideover_k%d", k, i+1)
-		}
-		sql := "(SELECT " + names(s.match).list() + ", " + strings.Join(keys, ", ") + " FROM " + from
-		if u.where != "" {
-			sql += " WHERE " + u.where
-		}
-		return sql + ")"
-	}
-	operator := "="
-	if u.nulls {
-		operator = "IS NOT DISTINCT FROM"
-	}
-	var on []string
-	for i := range u.keys {
-		on = append(on, fmt.Sprintf("g.tideover_k%d %s n.tideover_k%d", i+1, operator, i+1))
-	}
-	return "DELETE FROM " + s.ident() + " t USING " + side(s.ident()) + " g, " + side(s.temp) + " n WHERE " +
-		strings.Join(on, " AND ") + " AND " + equal("t", s.match, "g", s.match) + " AND NOT (" + equal("g", s.match, "n", s.match) + ")"
-}
-
-// upsert writes the staged rows. A row that is as it should be stays untouched.
-func (s *stage) upsert() string {
-	columns := names(s.writable())
-	var set, old, fresh []string
-	for _, c := range s.columns {
-		if c.generated || c.identity || slices.Contains(s.match, c.name) || s.random(c.name) {
-			continue
-		}
-		name := pgx.Identifier{c.name}.Sanitize()
-		cast := ""
-		if c.plain {
-			cast = "::text"
-		}
-		set = append(set, name+" = excluded."+name)
-		old = append(old, "t."+name+cast)
-		fresh = append(fresh, "excluded."+name+cast)
-	}
-	sql := "INSERT INTO " + s.ident() + " AS t (" + columns.list() + ") OVERRIDING SYSTEM VALUE SELECT " + columns.list() +
-		" FROM " + s.temp + " ON CONFLICT (" + names(s.match).list() + ") DO "
-	if len(set) == 0 {
-		return sql + "NOTHING"
-	}
-	return sql + "UPDATE SET " + strings.Join(set, ", ") + " WHERE (" + strings.Join(old, ", ") + ") IS DISTINCT FROM (" + strings.Join(fresh, ", ") + ")"
 }
 
 // quarantine keeps on green what rules took out of the delta, and forgets what came over well this time.

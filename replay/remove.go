@@ -13,22 +13,46 @@ import (
 	"github.com/tideover/tideover/internal/postgres"
 )
 
-// remove deletes from green what is gone: rows whose delete was claimed and that are not there on blue, and rows that
-// went into the delta and that no rule let through. A row that is gone but whose delete is not among the claimed changes
-// is left to the batch that has it, with all that happened in its transaction.
-func (r *Replayer) remove(ctx context.Context, tx pgx.Tx, stages []*stage, d *delta) (int64, error) {
-	gone := make(map[string][]tuple)
-	var statements []*seed
+// gone is what a delta says that blue has not any more: rows whose delete was claimed and that are not there. A row that
+// is gone but whose delete is not among the claimed changes is left to the batch that has it, with all that happened in
+// its transaction.
+type gone struct {
+	keys       map[string][]tuple // by table, of those that are on green under the same key
+	statements []*seed            // of those that became something else
+}
+
+func (r *Replayer) gone(d *delta) gone {
+	g := gone{keys: make(map[string][]tuple)}
 	for _, s := range d.seeds {
 		if !s.deleted || d.rows[s.table].has(s.key) {
 			continue
 		}
 		if r.onDelete(s.table) != "" {
-			statements = append(statements, s)
+			g.statements = append(g.statements, s)
 		} else if r.survives(s.table) {
-			gone[s.table] = append(gone[s.table], s.key)
+			g.keys[s.table] = append(g.keys[s.table], s.key)
 		}
 	}
+	return g
+}
+
+// yield deletes rows that are gone and would keep a staged row out by a unique value. It is done before such rows are
+// replaced: what refers to them goes along only now.
+func (r *Replayer) yield(ctx context.Context, tx pgx.Tx, s *stage, keys []tuple) (total int64, err error) {
+	key := r.keys[s.name]
+	for _, u := range s.rivals() {
+		sql := s.conflict(u) + " AND EXISTS (SELECT 1 FROM " + unnest(s.relation, key, "k") + " WHERE " + s.equal("t", key, "k", numbered(len(key))) + ")"
+		tag, err := tx.Exec(ctx, sql, transpose(keys, len(key))...)
+		if err != nil {
+			return total, fmt.Errorf("delete from green: table %q: %w", s.name, err)
+		}
+		total += tag.RowsAffected()
+	}
+	return total, nil
+}
+
+// remove deletes from green what is gone, and rows that went into the delta and that no rule let through.
+func (r *Replayer) remove(ctx context.Context, tx pgx.Tx, stages []*stage, d *delta, gone map[string][]tuple) (int64, error) {
 	var total int64
 	children := parentsFirst(r.green)
 	slices.Reverse(children)
@@ -36,23 +60,20 @@ func (r *Replayer) remove(ctx context.Context, tx pgx.Tx, stages []*stage, d *de
 		if !r.survives(rel.name) {
 			continue
 		}
-		if set := d.rows[rel.name]; set != nil && len(set.keys) > 0 {
-			n, err := r.removeKeys(ctx, tx, rel, set.keys, stages)
-			if err != nil {
-				return total, err
-			}
-			total += n
+		keys := gone[rel.name]
+		if set := d.rows[rel.name]; set != nil {
+			keys = slices.Concat(set.keys, keys)
 		}
-		if keys := gone[rel.name]; len(keys) > 0 {
-			n, err := r.removeKeys(ctx, tx, rel, keys, nil)
-			if err != nil {
-				return total, err
-			}
-			total += n
+		if len(keys) == 0 {
+			continue
 		}
+		n, err := r.removeKeys(ctx, tx, rel, keys, stages)
+		if err != nil {
+			return total, err
+		}
+		total += n
 	}
-	n, err := r.removeByStatement(ctx, tx, statements)
-	return total + n, err
+	return total, nil
 }
 
 func (r *Replayer) onDelete(table string) string {
@@ -79,10 +100,10 @@ func (r *Replayer) survives(table string) bool {
 // removeKeys deletes rows by key; where the table is staged, those alone that are not in its stage.
 func (r *Replayer) removeKeys(ctx context.Context, tx pgx.Tx, rel *relation, keys []tuple, stages []*stage) (int64, error) {
 	key := r.keys[rel.name]
-	sql := "DELETE FROM " + rel.ident() + " t USING " + unnest(rel, key, "k") + " WHERE " + equal("t", key, "k", numbered(len(key)))
+	sql := "DELETE FROM " + rel.rows() + " t USING " + unnest(rel, key, "k") + " WHERE " + rel.equal("t", key, "k", numbered(len(key)))
 	for _, s := range stages {
 		if s.name == rel.name {
-			sql += " AND NOT EXISTS (SELECT 1 FROM " + s.temp + " n WHERE " + equal("n", key, "t", key) + ")"
+			sql += " AND NOT EXISTS (SELECT 1 FROM " + s.temp + " n WHERE " + rel.equal("n", key, "t", key) + ")"
 		}
 	}
 	tag, err := tx.Exec(ctx, sql, transpose(keys, len(key))...)

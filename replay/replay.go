@@ -92,6 +92,7 @@ type Replayer struct {
 	prepared bool
 	// someParked is false where a look at the queue found nothing parked, and nothing has been since.
 	someParked bool
+	strict     []habit       // foreign keys of green that must be deferrable while we write
 	patience   time.Duration // for the lock
 }
 
@@ -150,6 +151,7 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	for _, name := range slices.Concat(r.Profile.Green.Ignore, r.Profile.Bookkeeping) {
 		delete(r.green, name)
 	}
+	r.strict = stubborn(r.green)
 	if err := r.entities(); err != nil {
 		return err
 	}
@@ -284,8 +286,8 @@ func (r *Replayer) Enqueue(ctx context.Context, table string, keys []string) err
 	first := pgx.Identifier{c.name}.Sanitize()
 	sql := `
 INSERT INTO tideover.change (table_name, op, key, kept, kind)
-SELECT $1, 'R', CASE WHEN t.` + first + ` IS NOT NULL THEN ` + object("t", key) + ` ELSE jsonb_build_object($3::text, k.v) END, '{}', 'written'
-FROM unnest($2::text[]) k(v) LEFT JOIN ` + rel.ident() + ` t ON t.` + first + ` = k.v::` + c.typ
+SELECT $1, 'R', CASE WHEN t.` + first + ` IS NOT NULL THEN ` + object(rel, "t", key) + ` ELSE jsonb_build_object($3::text, k.v) END, '{}', 'written'
+FROM unnest($2::text[]) k(v) LEFT JOIN ` + rel.rows() + ` t ON t.` + first + ` ` + c.equals + ` k.v::` + c.typ
 	if len(key) > 1 { // without its row, the rest of the key is not known
 		sql += " WHERE t." + first + " IS NOT NULL"
 	}

@@ -173,8 +173,8 @@ func (v *Reverse) OnlyGreen(ctx context.Context) ([]string, error) {
 		if len(key) == 0 {
 			return nil, fmt.Errorf("profile: table %q of blue has no key", table)
 		}
-		sql := "SELECT k.v FROM unnest($1::text[]) WITH ORDINALITY k(v, n) WHERE NOT EXISTS (SELECT 1 FROM " + rel.ident() +
-			" t WHERE " + keyTexts(key[:1], "t") + " = k.v) ORDER BY k.n"
+		sql := "SELECT k.v FROM unnest($1::text[]) WITH ORDINALITY k(v, n) WHERE NOT EXISTS (SELECT 1 FROM " + rel.rows() +
+			" t WHERE " + keyTexts(rel, key[:1], "t") + " = k.v) ORDER BY k.n"
 		rows, err := v.blue.Pool().Query(ctx, sql, living[table])
 		if err != nil {
 			return nil, fmt.Errorf("look for green's sessions on blue: %w", err)

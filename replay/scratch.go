@@ -168,11 +168,30 @@ func pipe(ctx context.Context, from *pgx.Conn, query string, to *pgx.Conn, into 
 	return n, err
 }
 
-// load copies rows of blue, by their keys, into the scratch database. Foreign keys are not checked on the way: blue's
-// rows are taken as they are, as the bulk copy took them.
+// load copies rows of blue, by their keys, into the scratch database. Foreign keys are not checked on the way and no
+// trigger fires: blue's rows are taken as they are, as the bulk copy took them. Those triggers that fire all the same
+// (ENABLE ALWAYS, ENABLE REPLICA) are off until the rows are there; the migrations find all of them as they were.
 func (r *Replayer) load(ctx context.Context, tx pgx.Tx, to *pgx.Conn, rows map[string]*keySet) error {
-	if _, err := to.Exec(ctx, `SET session_replication_role = replica`); err != nil {
+	if err := r.loadAsleep(ctx, tx, to, rows); err != nil {
 		return fmt.Errorf("load the delta: %w", err)
+	}
+	return nil
+}
+
+func (r *Replayer) loadAsleep(ctx context.Context, tx pgx.Tx, to *pgx.Conn, rows map[string]*keySet) error {
+	firing, err := habits(ctx, to, firingSQL)
+	if err != nil {
+		return err
+	}
+	// What is computed from rows on their way in may call functions that find others by name, as on blue.
+	before := "SET session_replication_role = replica; SET search_path = " + pgx.Identifier{schemaOf(r.Profile)}.Sanitize()
+	after := "RESET session_replication_role; SET search_path = pg_catalog, pg_temp"
+	for _, h := range firing {
+		before += ";\n" + h.alter(true)
+		after += ";\n" + h.alter(false)
+	}
+	if _, err := to.Exec(ctx, before, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return err
 	}
 	for _, table := range sortedNames(rows) {
 		if len(rows[table].keys) == 0 {
@@ -180,23 +199,20 @@ func (r *Replayer) load(ctx context.Context, tx pgx.Tx, to *pgx.Conn, rows map[s
 		}
 		rel := r.blue[table]
 		columns := names(rel.writable())
-		query := "SELECT " + columns.of("t") + " FROM " + rel.ident() + " t JOIN " +
-			constants(rel, r.keys[table], rows[table].keys) + " ON " + equal("t", r.keys[table], "k", numbered(len(r.keys[table])))
+		query := "SELECT " + columns.of("t") + " FROM " + rel.rows() + " t JOIN " +
+			constants(rel, r.keys[table], rows[table].keys) + " ON " + rel.equal("t", r.keys[table], "k", numbered(len(r.keys[table])))
 		if _, err := pipe(ctx, tx.Conn(), query, to, rel.ident()+" ("+columns.list()+")"); err != nil {
-			return fmt.Errorf("load the delta: table %q: %w", table, err)
+			return fmt.Errorf("table %q: %w", table, err)
 		}
 	}
-	if _, err := to.Exec(ctx, `RESET session_replication_role`); err != nil {
-		return fmt.Errorf("load the delta: %w", err)
-	}
-	return nil
+	_, err = to.Exec(ctx, after, pgx.QueryExecModeSimpleProtocol)
+	return err
 }
 
 // constants is unnest with the values written out: COPY takes no parameters.
 func constants(rel *relation, columns []string, values []tuple) string {
-	args := make([]string, len(columns))
-	for i, name := range columns {
-		c, _ := rel.column(name)
+	arrays := make([]string, len(columns))
+	for i := range columns {
 		var b strings.Builder
 		b.WriteString("ARRAY[")
 		for j, v := range values {
@@ -205,10 +221,10 @@ func constants(rel *relation, columns []string, values []tuple) string {
 			}
 			b.WriteString(literal(v[i]))
 		}
-		b.WriteString("]::text[]::" + c.typ + "[]")
-		args[i] = b.String()
+		b.WriteString("]::pg_catalog.text[]")
+		arrays[i] = b.String()
 	}
-	return "unnest(" + strings.Join(args, ", ") + ") k(" + strings.Join(numbered(len(columns)), ", ") + ")"
+	return typed(rel, columns, arrays, "k")
 }
 
 // names are column names.

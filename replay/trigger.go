@@ -29,6 +29,7 @@ END $$`
 // then known, and does not have to be asked for in every call.
 type trigger struct {
 	name, function, body string
+	form                 string // the function's own settings
 	when                 string // such as "AFTER INSERT"
 	each                 string // ROW or STATEMENT
 }
@@ -56,35 +57,39 @@ func triggersOf(side Side, r *relation, s source, shape int) []trigger {
 		RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
 	END IF;
 	`
+	// It is fired by each table that is emptied, a partition by itself too, for its own rows.
 	var inserted, updated, deleted, truncated string
-	from := " FROM " + r.ident() + " t;"
+	emptied := func(record string) string {
+		return whole + "EXECUTE pg_catalog.concat(" + literal(record+" FROM ONLY ") + ", TG_RELID::pg_catalog.regclass, ' t');"
+	}
 	if side == Blue {
 		record := func(op, row string) string { return captured(r, s, shape, op, row) }
 		inserted, updated, deleted = record("I", "NEW")+";", record("U", "OLD")+";", record("D", "OLD")+";"
-		truncated = whole + record("D", "t") + from
+		truncated = emptied(record("D", "t"))
 	} else {
-		record := func(op, row string) string { return queued(s, op, row) }
+		record := func(op, row string) string { return queued(r, s, op, row) }
 		updated = record("U", "OLD") + " WHERE " + passed + " IS NOT TRUE AND NOT OLD OPERATOR(pg_catalog.*=) NEW;"
 		deleted = record("D", "OLD") + " WHERE " + passed + " IS NOT TRUE;"
 		updated = "IF " + moves(r, s.key) + " THEN " + deleted + " ELSE " + updated + " END IF;"
-		truncated = "IF " + passed + " THEN RETURN NULL; END IF;\n\t" + whole + record("D", "t") + from
+		truncated = "IF " + passed + " THEN RETURN NULL; END IF;\n\t" + emptied(record("D", "t"))
 	}
 
 	name := func(op string) string { return functionName("capture_"+op+"_", s.table) }
+	form := formSQL(r, s)
 	all := []trigger{
-		{"tideover_capture_update", name("update"), updated + " RETURN NEW;", "AFTER UPDATE", "ROW"},
-		{"tideover_capture_delete", name("delete"), deleted + " RETURN OLD;", "AFTER DELETE", "ROW"},
-		{"tideover_capture_truncate", name("truncate"), truncated + " RETURN NULL;", "BEFORE TRUNCATE", "STATEMENT"},
+		{"tideover_capture_update", name("update"), updated + " RETURN NEW;", form, "AFTER UPDATE", "ROW"},
+		{"tideover_capture_delete", name("delete"), deleted + " RETURN OLD;", form, "AFTER DELETE", "ROW"},
+		{"tideover_capture_truncate", name("truncate"), truncated + " RETURN NULL;", form, "BEFORE TRUNCATE", "STATEMENT"},
 	}
 	if side == Blue {
-		all = append(all, trigger{"tideover_capture_insert", name("insert"), inserted + " RETURN NEW;", "AFTER INSERT", "ROW"})
+		all = append(all, trigger{"tideover_capture_insert", name("insert"), inserted + " RETURN NEW;", form, "AFTER INSERT", "ROW"})
 	}
 	return all
 }
 
 // queued is the SQL that records a change of a row in the queue, without its condition.
-func queued(s source, op, row string) string {
-	return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept) SELECT %s, '%s', %s, %s", literal(s.table), op, object(row, s.key), kept(row, s.keep))
+func queued(r *relation, s source, op, row string) string {
+	return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept) SELECT %s, '%s', %s, %s", literal(s.table), op, object(r, row, s.key), kept(r, row, s.keep))
 }
 
 // functionsSQL makes the functions of a table's triggers. They run with the rights of who installs them: the server's
@@ -101,23 +106,29 @@ func functionsSQL(all []trigger, lenient bool) string {
 	}
 	var sql strings.Builder
 	for _, t := range all {
-		fmt.Fprintf(&sql, "CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $tideover$\nBEGIN\n\t%s\n%sEND $tideover$;\n",
-			qualified(t.function), t.body, or)
+		fmt.Fprintf(&sql, "CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER%s AS $tideover$\nBEGIN\n\t%s\n%sEND $tideover$;\n",
+			qualified(t.function), t.form, t.body, or)
 	}
 	return sql.String()
 }
 
-// triggersSQL puts all triggers on a table, or none. They fire for session_replication_role = replica too.
+// triggersSQL puts all triggers on a table, or none. They fire for session_replication_role = replica too. Postgres gives
+// a partition the triggers of rows by itself, and not that of TRUNCATE.
 func triggersSQL(r *relation, all []trigger) string {
-	var sql, always strings.Builder
-	for i, t := range all {
-		fmt.Fprintf(&sql, "CREATE OR REPLACE TRIGGER %s %s ON %s FOR EACH %s EXECUTE FUNCTION %s();\n", t.name, t.when, r.ident(), t.each, qualified(t.function))
-		if i > 0 {
-			always.WriteString(", ")
+	var sql strings.Builder
+	on := func(table string, some []trigger) {
+		var always []string
+		for _, t := range some {
+			fmt.Fprintf(&sql, "CREATE OR REPLACE TRIGGER %s %s ON %s FOR EACH %s EXECUTE FUNCTION %s();\n", t.name, t.when, table, t.each, qualified(t.function))
+			always = append(always, "ENABLE ALWAYS TRIGGER "+t.name)
 		}
-		always.WriteString("ENABLE ALWAYS TRIGGER " + t.name)
+		sql.WriteString("ALTER TABLE " + table + " " + strings.Join(always, ", ") + ";\n")
 	}
-	return sql.String() + "ALTER TABLE " + r.ident() + " " + always.String()
+	on(r.ident(), all)
+	for _, p := range r.partitions {
+		on(p, slices.DeleteFunc(slices.Clone(all), func(t trigger) bool { return t.each != "STATEMENT" }))
+	}
+	return sql.String()
 }
 
 // moves says whether an update changes the key. Columns of the primary key are never NULL and can be compared as text,
@@ -126,7 +137,7 @@ func moves(r *relation, key []string) string {
 	var differ []string
 	for _, c := range key {
 		if !slices.Contains(r.primary, c) {
-			return object("OLD", key) + " OPERATOR(pg_catalog.<>) " + object("NEW", key)
+			return object(r, "OLD", key) + " OPERATOR(pg_catalog.<>) " + object(r, "NEW", key)
 		}
 		name := pgx.Identifier{c}.Sanitize()
 		differ = append(differ, fmt.Sprintf(`OLD.%s::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.<>) NEW.%[1]s::pg_catalog.text`, name))
@@ -151,18 +162,18 @@ func functionName(prefix, table string) string {
 func qualified(function string) string { return pgx.Identifier{"tideover", function}.Sanitize() }
 
 // kept is the SQL of the columns that are recorded beside the key; NULL where there are none.
-func kept(row string, columns []string) string {
+func kept(r *relation, row string, columns []string) string {
 	if len(columns) == 0 {
 		return "NULL"
 	}
-	return object(row, columns)
+	return object(r, row, columns)
 }
 
-// object is the SQL of a JSON object of columns of a row.
-func object(row string, columns []string) string {
+// object is the SQL of a JSON object of columns of a row, each as [text] writes it.
+func object(r *relation, row string, columns []string) string {
 	var parts []string
 	for _, c := range columns {
-		parts = append(parts, literal(c)+", "+row+"."+pgx.Identifier{c}.Sanitize())
+		parts = append(parts, literal(c)+", "+text(r, row, c))
 	}
 	return "pg_catalog.jsonb_build_object(" + strings.Join(parts, ", ") + ")"
 }

@@ -194,6 +194,7 @@ func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
 		Settle:  func(ctx context.Context) error { return s.settle(ctx, p) },
 		Replay:  func(ctx context.Context) error { return s.lastReplay(ctx, p) },
 		Verify:  func(ctx context.Context) error { return s.verify(ctx, p) },
+		Wake:    func(ctx context.Context) error { return replay.Wake(ctx, s.env.Green, s.env.budget()) },
 		Reverse: func(ctx context.Context) error { return s.reverse(ctx, p) },
 	}
 	if s.env.Faults.NoFence {

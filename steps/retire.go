@@ -34,6 +34,10 @@ func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 			return err
 		}
 	}
+	// Where the switch was made by hand, green's triggers still sleep.
+	if err := replay.Wake(ctx, s.env.Green, s.env.budget()); err != nil {
+		return err
+	}
 	if err := s.env.sweep(ctx, p); err != nil {
 		return err
 	}

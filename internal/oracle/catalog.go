@@ -159,10 +159,41 @@ func load(ctx context.Context, conn *pgx.Conn, schema string, p *plan.Profile) (
 	if err != nil {
 		return c, fmt.Errorf("list the schema's objects: %w", err)
 	}
+	if err := c.waken(ctx, conn, schema); err != nil {
+		return c, err
+	}
 	for _, n := range slices.Sorted(maps.Keys(c.byName)) {
 		c.tables = append(c.tables, c.byName[n])
 	}
 	return c, nil
+}
+
+// waken sees triggers and foreign keys that replay has put to sleep until green serves (tideover.asleep) as they will be
+// then.
+func (c *catalog) waken(ctx context.Context, conn *pgx.Conn, schema string) error {
+	var there bool
+	if err := conn.QueryRow(ctx, `SELECT pg_catalog.to_regclass('tideover.asleep') IS NOT NULL`).Scan(&there); err != nil || !there {
+		return err
+	}
+	rows, err := conn.Query(ctx, `SELECT kind, table_name::text, name::text, state FROM tideover.asleep WHERE schema_name = $1`, schema)
+	if err != nil {
+		return fmt.Errorf("list what sleeps: %w", err)
+	}
+	var kind, table, name, state string
+	_, err = pgx.ForEachRow(rows, []any{&kind, &table, &name, &state}, func() error {
+		trigger, constraint := [2]string{table, "trigger " + name}, [2]string{table, "constraint " + name}
+		if definition, ok := c.objects[trigger]; ok && kind == "trigger" {
+			c.objects[trigger] = strings.TrimSuffix(definition, " D") + " " + state
+		}
+		if definition, ok := c.objects[constraint]; ok && kind == "foreign key" {
+			c.objects[constraint] = strings.Replace(definition, " DEFERRABLE", "", 1)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list what sleeps: %w", err)
+	}
+	return nil
 }
 
 // compareObjects compares two schemas. A relation that is missing or extra is one difference, with all of its parts.
