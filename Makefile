@@ -36,7 +36,7 @@ lint: ## go vet, staticcheck and more (tools/lint), over all build tags at once
 	go vet -vettool=$(CURDIR)/bin/lint -tags container,hydra ./...
 
 .PHONY: test
-test: ## everything that CI runs: lint, all tests, the container tests
+test: ## everything that CI runs: lint, all tests with a slice of the long proofs, containers, Hydra
 	@scripts/test.sh
 
 HYDRAS = bin/hydra-v1 bin/hydra-v2
@@ -52,6 +52,10 @@ bin/hydra-%: testdata/hydra/%/main.go testdata/hydra/%/go.mod testdata/hydra/%/g
 test-hydra: setup hydra hydra-migrations ## upgrade the real Ory Hydra, there and back, under traffic (a part of make test)
 	TIDEOVER_HYDRA_V1=$(CURDIR)/bin/hydra-v1 TIDEOVER_HYDRA_V2=$(CURDIR)/bin/hydra-v2 go test -timeout 20m -p 1 -tags hydra -run 'TestHydra' ./e2e ./internal/migrate
 
+.PHONY: test-postgres
+test-postgres: setup build ## the demo onto another Postgres, and replay on it: 16, 17 or 18, by TIDEOVER_SLICE
+	@scripts/test-postgres.sh
+
 .PHONY: hydra-migrations
 hydra-migrations: ## put the migration files of Ory Hydra 2.3.0 into bin/hydra-migrations, for a runbook's source
 	@dir=$$(cd testdata/hydra/v2 && go mod download github.com/ory/hydra/v2 && go list -m -f '{{.Dir}}' github.com/ory/hydra/v2) && \
@@ -65,8 +69,9 @@ bench: setup-tests build hydra hydra-migrations ## measure against peers, side b
 	go test -run '^$$' -tags hydra -bench . -benchtime 1x -timeout 6h ./...
 
 .PHONY: soak
-soak: setup ## 5,000 random worlds, 10,000 random histories of capture and replay, a queue of a million changes: hours
-	TIDEOVER_HISTORIES=10000 go test -timeout 24h -run 'TestHistories|TestLongQueue' -v ./replay
+soak: ## all slices of make test, 5,000 random worlds, 10,000 histories and a queue of a million changes: hours
+	TIDEOVER_SLICE=all scripts/test.sh
+	TIDEOVER_SLICE=all TIDEOVER_HISTORIES=10000 go test -timeout 24h -run 'TestHistories|TestLongQueue' -v ./replay
 	TIDEOVER_WORLDS=5000 TIDEOVER_SLICE=all go test -timeout 24h -run TestWorlds ./internal/lab/world
 
 .PHONY: clean

@@ -438,7 +438,7 @@ func sqlRig(t *testing.T) *rig {
 			go func() {
 				defer conn.Close(context.WithoutCancel(ctx))
 				for ctx.Err() == nil {
-					_, _ = conn.Exec(ctx, `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+					_, _ = conn.Exec(ctx, `SELECT pg_catalog.pg_sleep(0.005); SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
 						WHERE application_name = 'tideover/sql' AND datname = current_database() AND wait_event_type = 'Lock'`)
 				}
 			}()

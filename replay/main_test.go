@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/lab/await"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 )
@@ -61,9 +62,11 @@ func waitForLock(t testing.TB, db *postgres.DB) {
 	t.Helper()
 	const sql = `SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
-	for n := 0; n == 0; {
+	await.That(t, "a session waits for a table lock", func() bool {
+		var n int
 		if err := db.Pool().QueryRow(t.Context(), sql).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
-	}
+		return n > 0
+	})
 }

@@ -70,8 +70,8 @@ INSERT INTO oauth_consent_request (challenge, verifier, login_challenge, client_
 	}
 }
 
-// How long the hold waits for the last replay.
-func TestDrainIsFast(t *testing.T) {
+// The last replay: of nothing, and of a few changes. The demo measures it.
+func TestLastDrain(t *testing.T) {
 	p := newSeededPair(t)
 	r := p.replayer(t)
 	if err := r.Prepare(t.Context()); err != nil {
@@ -90,9 +90,6 @@ func TestDrainIsFast(t *testing.T) {
 	a := drain(t, r)
 	ten := time.Since(began)
 	t.Logf("an empty drain took %s, one of %d changes %s", empty, a.Changes, ten)
-	if empty > time.Second || ten > 5*time.Second { // the machine may be busy
-		t.Errorf("too slow for a hold: %s, %s", empty, ten)
-	}
 	p.same(t, r)
 }
 

@@ -25,6 +25,17 @@ var prefixes = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
+// programs is the folder that was given, or the one that is found.
+func (o Options) programs() (string, error) {
+	if o.Programs == "" {
+		return findServer()
+	}
+	if !has(o.Programs, "initdb", "postgres") {
+		return "", hinted{fmt.Errorf("no initdb and postgres in %s", o.Programs), "give the absolute path of a folder that has both"}
+	}
+	return o.Programs, nil
+}
+
 // findServer returns a folder with initdb and postgres: PATH's, else the newest of the usual places.
 func findServer() (string, error) {
 	for _, dir := range candidates() {

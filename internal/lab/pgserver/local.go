@@ -39,7 +39,7 @@ type process struct {
 }
 
 func startLocal(ctx context.Context, o Options) (engine, string, string, error) {
-	binDir, err := findServer()
+	binDir, err := o.programs()
 	if err != nil {
 		return nil, "", "", err
 	}

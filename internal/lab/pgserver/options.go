@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	dsnVariable   = "TIDEOVER_TEST_DSN_" // followed by the server's name in upper case
+	dsnVariable   = "TIDEOVER_TEST_DSN_"     // followed by the server's name in upper case
+	binVariable   = "TIDEOVER_POSTGRES_BIN_" // the same
 	imageVariable = "TIDEOVER_POSTGRES_IMAGE"
 	defaultImage  = "postgres:15"
 )
@@ -27,6 +28,9 @@ func (o Options) withDefaults() Options {
 	if o.DSN == "" {
 		o.DSN = os.Getenv(o.variable())
 	}
+	if o.Programs == "" {
+		o.Programs = os.Getenv(binVariable + o.suffix())
+	}
 	if o.Image == "" {
 		o.Image = os.Getenv(imageVariable)
 	}
@@ -36,8 +40,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// sources lists what is to be tried, in order. A DSN that was given is the only one: falling back from a server
-// that somebody named to another would hide that it is down.
+// sources lists what is to be tried, in order. A DSN or a folder of programs that was given is the only one: falling
+// back from a server that somebody named to another would hide that it is down, or of which version it is.
 func (o Options) sources() ([]Source, error) {
 	switch o.Network {
 	case "", "bridge", "host":
@@ -48,6 +52,9 @@ func (o Options) sources() ([]Source, error) {
 	case Auto:
 		if o.DSN != "" {
 			return []Source{DSN}, nil
+		}
+		if o.Programs != "" {
+			return []Source{Local}, nil
 		}
 		return []Source{Local, Container, Download}, nil
 	case DSN:
@@ -63,9 +70,10 @@ func (o Options) sources() ([]Source, error) {
 }
 
 // variable is the name of the environment variable that can hold this server's DSN.
-func (o Options) variable() string {
-	return dsnVariable + strings.ToUpper(strings.ReplaceAll(o.slug(), "-", "_"))
-}
+func (o Options) variable() string { return dsnVariable + o.suffix() }
+
+// suffix is the name as environment variables have it.
+func (o Options) suffix() string { return strings.ToUpper(strings.ReplaceAll(o.slug(), "-", "_")) }
 
 // slug is the name in letters that directories, containers and variables all allow.
 func (o Options) slug() string {

@@ -47,6 +47,7 @@ const (
 type Options struct {
 	Source   Source            // "" is Auto
 	DSN      string            // a running server; without it TIDEOVER_TEST_DSN_<NAME> is looked at
+	Programs string            // local only: folder of initdb and postgres; without it TIDEOVER_POSTGRES_BIN_<NAME>
 	Name     string            // "blue", "green": part of directory, container and environment names; "" is "postgres"
 	Settings map[string]string // extra postgresql.conf settings; they win over ours
 	Network  string            // containers only: "bridge" ("" too) publishes on 127.0.0.1, "host" listens there

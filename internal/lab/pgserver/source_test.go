@@ -30,6 +30,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{"dsn without one", pgserver.Options{Source: pgserver.DSN, Name: "no-such"}, "TIDEOVER_TEST_DSN_NO_SUCH"},
 		{"line break in a setting", pgserver.Options{Source: pgserver.Local, Settings: map[string]string{"a": "b\nc"}}, "line break"},
 		{"unknown setting", pgserver.Options{Source: pgserver.Local, Settings: map[string]string{"no_such_setting": "1"}}, "no_such_setting"},
+		{"programs that are not there", pgserver.Options{Programs: "/nowhere"}, "/nowhere"},
 		{"nobody listens", pgserver.Options{DSN: "postgres://postgres:s3cret@127.0.0.1:1/postgres"}, "127.0.0.1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

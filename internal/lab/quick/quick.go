@@ -4,7 +4,7 @@ package quick
 import "testing"
 
 // Skip leaves a test that takes long out of go test -short, which is what make check runs. make test and CI never say
-// -short: they skip nothing.
+// -short: what they leave out is only another slice's (internal/lab/slice).
 func Skip(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
