@@ -60,7 +60,7 @@ type rehearsalFlags struct {
 
 func (f *rehearsalFlags) add(c *cobra.Command) {
 	f.runFlags.add(c, false)
-	c.Flags().StringVar(&f.size, "size", "small", "how much data and traffic: small, busy, medium or large")
+	c.Flags().StringVar(&f.size, "size", "small", "how much data and traffic: tiny, small, busy, medium or large")
 	c.Flags().StringVar(&f.postgres, "postgres", "auto", "where throw-away Postgres comes from: auto, dsn, local, container or download")
 	c.Flags().StringVar(&f.network, "container-network", "bridge", "network of containers: bridge or host")
 	c.Flags().BoolVar(&f.keep, "keep", false, "keep the events, the traffic's history, the report, all logs and a dump of both databases in a new folder here")
@@ -155,7 +155,7 @@ func liveTraffic(f *rehearsal.Figures) func() (tui.Traffic, bool) {
 func (f *rehearsalFlags) options(std *IO, title string) (o rehearsal.Options, err error) {
 	size, ok := rehearsal.Sizes()[f.size]
 	if !ok {
-		return o, usageErrorf("--size is %q; it can be small, busy, medium or large", f.size)
+		return o, usageErrorf("--size is %q; it can be tiny, small, busy, medium or large", f.size)
 	}
 	sources := []string{"auto", "dsn", "local", "container", "download"}
 	if !slices.Contains(sources, f.postgres) {

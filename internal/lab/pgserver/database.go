@@ -18,6 +18,12 @@ const maxName = 63
 
 // CreateDatabase creates an empty database and returns a superuser's DSN for it. Any name of 1 to 63 bytes will do.
 func (s *Server) CreateDatabase(ctx context.Context, name string) (string, error) {
+	return s.CopyDatabase(ctx, name, "template0")
+}
+
+// CopyDatabase creates a database that begins as a copy of another one of the server, to which nobody is connected, and
+// returns a superuser's DSN for it.
+func (s *Server) CopyDatabase(ctx context.Context, name, template string) (string, error) {
 	if name == "" || len(name) > maxName || strings.ContainsRune(name, 0) {
 		return "", fmt.Errorf("create database %q: a name has 1 to %d bytes and no zero byte", name, maxName)
 	}
@@ -25,7 +31,7 @@ func (s *Server) CreateDatabase(ctx context.Context, name string) (string, error
 	if err != nil {
 		return "", fmt.Errorf("create database %q: %w", name, err)
 	}
-	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE template0"); err != nil {
+	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE "+pgx.Identifier{template}.Sanitize()); err != nil {
 		return "", fmt.Errorf("create database %q: %w", name, err)
 	}
 	s.mu.Lock()

@@ -53,6 +53,10 @@ type Size struct {
 // Sizes are the named ones.
 func Sizes() map[string]Size {
 	return map[string]Size{
+		"tiny": { // to see whether a runbook goes through, in as little time as its own waits leave
+			Seed:    seed.Options{Clients: 10, Sessions: 300, Offending: true},
+			Clients: 12, Rate: 60, Before: time.Second, After: time.Second,
+		},
 		"small": {
 			Seed:    seed.Options{Clients: 20, Sessions: 2_000, Offending: true},
 			Clients: 24, Rate: 140, Before: 4 * time.Second, After: 3 * time.Second,

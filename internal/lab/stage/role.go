@@ -8,10 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// serverRole is what the servers of an upgrade in place connect as: views stand in front of one role's tables.
-const serverRole = "oauth_server"
-
-// asRole makes the role, with what a server needs on the tables of now and of later.
+// asRole makes the role that the servers of an upgrade in place connect as, with what a server needs on the tables of now
+// and of later: views stand in front of one role's tables.
 func (s *Stage) asRole(ctx context.Context) error {
 	if !s.options.InPlace {
 		return nil
@@ -21,6 +19,7 @@ func (s *Stage) asRole(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	serverRole := s.database + "_server"
 	for _, sql := range []string{
 		"CREATE ROLE " + serverRole + " LOGIN PASSWORD '" + s.SystemSecret[:16] + "'",
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO " + serverRole,

@@ -30,6 +30,7 @@ type Options struct {
 	Postgres   pgserver.Source // default: auto
 	Network    string          // containers: "bridge" or "host"
 	Durable    bool            // keep Postgres' durability settings, for tests that crash it
+	Pair       *Pair           // servers to have databases on; default: two of the stage's own
 	Seed       seed.Options
 	Servers    Servers   // default: Bundled
 	Before     string    // generation of the old bundled server; default "1.1"
@@ -53,6 +54,8 @@ type Stage struct {
 	ServerRole        string // in place: what the servers connect as
 
 	options   Options
+	database  string // what both sides' databases are called
+	furnished bool   // blue has its schema and its old data
 	servers   servers
 	directory string
 	processes map[string]*process
@@ -100,8 +103,10 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 	if err := s.startDatabases(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.servers.migrate(ctx, s); err != nil {
-		return nil, err
+	if !s.furnished {
+		if err := s.servers.migrate(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.asRole(ctx); err != nil {
 		return nil, err
@@ -109,8 +114,10 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 	if err := s.startServers(ctx); err != nil {
 		return nil, err
 	}
-	if s.Seeded, err = s.servers.seed(ctx, s); err != nil {
-		return nil, err
+	if !s.furnished {
+		if s.Seeded, err = s.servers.seed(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -149,14 +156,16 @@ func (o Options) withDefaults() Options {
 }
 
 func (s *Stage) startDatabases(ctx context.Context) error {
+	if s.options.Pair != nil {
+		return s.options.Pair.lend(ctx, s)
+	}
+	s.database = "oauth"
 	start := func(name string) (*pgserver.Server, string, error) {
-		server, err := pgserver.Start(ctx, pgserver.Options{
-			Source: s.options.Postgres, Name: name, Network: s.options.Network, Fsync: s.options.Durable, Log: s.options.Log,
-		})
+		server, err := pgserver.Start(ctx, s.options.postgres(name))
 		if err != nil {
 			return nil, "", err
 		}
-		dsn, err := server.CreateDatabase(ctx, "oauth")
+		dsn, err := server.CreateDatabase(ctx, s.database)
 		return server, dsn, err
 	}
 	var err error
@@ -168,6 +177,11 @@ func (s *Stage) startDatabases(ctx context.Context) error {
 	}
 	s.Green, s.GreenDSN, err = start("green")
 	return err
+}
+
+// postgres are the options of one of the stage's Postgres servers.
+func (o Options) postgres(name string) pgserver.Options {
+	return pgserver.Options{Source: o.Postgres, Name: name, Network: o.Network, Fsync: o.Durable, Log: o.Log}
 }
 
 // startServers starts the three processes on addresses chosen before, since each must know the others': the issuer is
@@ -282,9 +296,13 @@ func (s *Stage) Close() error {
 			delete(s.processes, name)
 		}
 	}
-	for _, server := range []*pgserver.Server{s.Green, s.Blue} {
-		if server != nil {
-			errs = append(errs, server.Close())
+	if s.options.Pair != nil {
+		errs = append(errs, s.options.Pair.takeBack(s))
+	} else {
+		for _, server := range []*pgserver.Server{s.Green, s.Blue} {
+			if server != nil {
+				errs = append(errs, server.Close())
+			}
 		}
 	}
 	if s.directory != "" {
