@@ -9,34 +9,44 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/tideover/tideover/cmd"
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/report"
 )
 
-// binary is the program under test, built once for the package.
+// binary is the program under test: this test binary, which is tideover where playsProgram is set. So it need not be
+// linked a second time, and go test -race looks at the program's goroutines, too.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+// playsProgram is the environment variable that makes the test binary the program. Its children inherit it: the demo
+// starts itself as server and router.
+const playsProgram = "TIDEOVER_E2E_PROGRAM"
 
-func buildAndRun(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "tideover-binary-")
+func TestMain(m *testing.M) {
+	if os.Getenv(playsProgram) != "" {
+		os.Exit(cmd.Main(os.Args[1:]))
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	var err error
+	if binary, err = os.Executable(); err == nil {
+		err = os.Setenv(playsProgram, "1")
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "tideover")
-	build := exec.Command("go", "build", "-o", binary, "github.com/tideover/tideover/cmd/tideover")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build the program:", err)
-		return 1
+	code := m.Run()
+	if err := closePair(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return max(code, 1)
 	}
-	return m.Run()
+	return code
 }
 
 // outcome is what one call of the program did.

@@ -8,11 +8,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tideover/tideover/internal/lab/slice"
 )
 
 // TestDemoInContainers is the main job with blue and green each in a container of its own. Nothing of them is left.
 // The containers share the machine's network and listen on its loopback: a bridge is not for load.
 func TestDemoInContainers(t *testing.T) {
+	slice.In(t, 7)
 	own := t.TempDir() // containers carry the directory of their owner: other tests' can be told apart
 	seen := make(chan bool, 1)
 	stop, done := make(chan struct{}), make(chan struct{})

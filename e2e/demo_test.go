@@ -12,21 +12,24 @@ import (
 
 	"github.com/tideover/tideover/internal/authserver"
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/lab/traffic"
 	"github.com/tideover/tideover/internal/report"
 )
 
-// TestDemo is the main job: the whole upgrade under traffic, with nothing lost.
+// TestDemo is the main job: the whole upgrade under traffic, with nothing lost. It is what the demo does, less its waits for
+// the eye.
 func TestDemo(t *testing.T) {
 	quick.Skip(t)
+	runbook := briskRunbook(t, "demo.yaml")
 	t.Chdir(t.TempDir())
-	o := tideover(t.Context(), t, nil, "demo", "--json", "--size", "small", "--keep")
+	o := tideover(t.Context(), t, nil, "rehearse", runbook, "--json", "--size", "tiny", "--keep")
 	if o.code != 0 {
 		t.Fatalf("exit code %d\n%s", o.code, o.stderr)
 	}
 	r := reportOf(t, o)
 	wantClean(t, r)
-	if r.Requests.Total < 2000 || r.Revocations.Acknowledged < 50 || r.Revocations.InWindow < 5 {
+	if r.Requests.Total == 0 || r.Revocations.Acknowledged == 0 || r.Revocations.InWindow == 0 {
 		t.Errorf("too little was tried to prove anything: %+v %+v", r.Requests, r.Revocations)
 	}
 	if r.Revocations.Captured == 0 || r.Revocations.Captured != r.Revocations.Replayed || r.Revocations.Replayed != r.Revocations.Verified {
@@ -38,11 +41,11 @@ func TestDemo(t *testing.T) {
 	if r.Rows.Repaired == 0 || r.Rows.Quarantined == 0 {
 		t.Errorf("the seeded offending rows were not met: %+v", r.Rows)
 	}
-	keptByDemo(t, o)
+	keptByDemo(t, o, r)
 }
 
 // keptByDemo looks at what --keep has left: the judges come to the same end from it.
-func keptByDemo(t *testing.T, o outcome) {
+func keptByDemo(t *testing.T, o outcome, r report.Report) {
 	t.Helper()
 	dirs, err := filepath.Glob("tideover-demo-*")
 	if err != nil || len(dirs) != 1 || !strings.Contains(o.stderr, dirs[0]) {
@@ -57,9 +60,10 @@ func keptByDemo(t *testing.T, o outcome) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := traffic.Check(h); len(v.Findings) > 0 || v.Requests < 2000 {
+	if v := traffic.Check(h); len(v.Findings) > 0 || v.Requests != r.Requests.Total {
 		t.Errorf("the kept history: %s", v)
 	}
+	busyBetween(t, h, "before", "run", "replay", traffic.MarkHold, traffic.MarkReleased, "after", "end")
 	var kept report.Report
 	data, err := os.ReadFile(filepath.Join(dirs[0], "report.json"))
 	if err == nil {
@@ -146,9 +150,9 @@ func TestFaults(t *testing.T) {
 			return r.Authorizations.Lost > 0 && r.Oracle.Differences > 0 && older
 		}, "lost authorizations, also of sessions that are older than the run, and oracle differences"},
 	}
-	for _, tt := range tests {
+	for _, tt := range slice.Pick(t, 0, tests) {
 		t.Run(tt.fault, func(t *testing.T) {
-			o := tideover(t.Context(), t, nil, "demo", "--json", "--size", "small", "--fault", tt.fault)
+			o := tideover(t.Context(), t, onPair(t), "demo", "--json", "--size", "small", "--fault", tt.fault)
 			if o.code != 5 {
 				t.Fatalf("exit code %d, want 5\n%s", o.code, o.stderr)
 			}

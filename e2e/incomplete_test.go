@@ -8,13 +8,13 @@ import (
 
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
-	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 )
 
 // TestIncompleteCapture breaks the capture under a run whose server comes first: the server's writes go on, the run stops
 // before the switch, does so again, and can be taken back.
 func TestIncompleteCapture(t *testing.T) {
-	quick.Skip(t)
+	slice.In(t, 2)
 	th := newTheatre(t, staysOnBlue)
 	edit(t, th.runbook, "  - step: capture\n", "  - step: capture\n    on_error: mark-incomplete\n")
 	before := pgtest.Schema(t, th.BlueDSN)

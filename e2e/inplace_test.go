@@ -12,6 +12,7 @@ import (
 
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/lab/traffic"
 )
 
@@ -44,6 +45,7 @@ steps:
 // TestInPlace migrates the database of a serving server, under traffic: what is not allowed is refused before the run; the
 // process is killed in a back-fill and in an index build, and resumed; no request fails.
 func TestInPlace(t *testing.T) {
+	slice.In(t, 3)
 	th := newTheatre(t, staysOnBlue)
 	pgtest.Exec(t, th.BlueDSN, `CREATE TABLE audit (id bigint PRIMARY KEY, n integer NOT NULL, spare text)`)
 	pgtest.Exec(t, th.BlueDSN, `INSERT INTO audit SELECT i, 0 FROM generate_series(1, 400000) i`)
@@ -118,14 +120,16 @@ func (th *theatre) judgeInPlace(t *testing.T) {
 	if err := th.traffic.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	v := traffic.Check(th.traffic.History())
+	h := th.traffic.History()
+	v := traffic.Check(h)
 	for _, f := range v.Findings {
 		if f.Class != traffic.NothingProved { // what the sweep itself was given nobody asks for again: there is no switch to end at
 			t.Error(f)
 		}
 	}
-	if v.Failed > 0 || v.Requests < 200 || v.Revocations == 0 {
-		t.Errorf("%s; want many requests and revocations, and none failed", v)
+	if v.Failed > 0 || v.Revocations == 0 {
+		t.Errorf("%s; want revocations, and no request that failed", v)
 	}
+	busyBetween(t, h, "migrate", "validate")
 	t.Log(v)
 }

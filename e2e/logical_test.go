@@ -7,7 +7,7 @@ import (
 
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
-	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 )
 
 // capturedByLog lets a theatre's runbook read changes from blue's log.
@@ -29,7 +29,7 @@ func nothingOfTheLog(t *testing.T, dsn string) {
 // TestLogicalKilled reads changes from blue's log, is killed where the slot is made, read, read for the last time and
 // dropped, and completes. Clients lose nothing, and the slot is gone.
 func TestLogicalKilled(t *testing.T) {
-	quick.Skip(t)
+	slice.In(t, 4)
 	th := newTheatre(t)
 	capturedByLog(t, th)
 	at := map[string]bool{"step.started capture": true, "step.started snapshot": true, "step.progress replay": true, "cutover.replaying cutover": true, "cutover.switched cutover": true}
@@ -58,7 +58,7 @@ func TestLogicalKilled(t *testing.T) {
 
 // TestLogicalTakenBack kills a run in the hold and takes it back: blue is as it was, and keeps its log for nobody.
 func TestLogicalTakenBack(t *testing.T) {
-	quick.Skip(t)
+	slice.In(t, 5)
 	th := newTheatre(t, staysOnBlue)
 	capturedByLog(t, th)
 	before := pgtest.Schema(t, th.BlueDSN)

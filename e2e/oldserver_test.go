@@ -14,8 +14,8 @@ import (
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
-	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/seed"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/lab/stage"
 	"github.com/tideover/tideover/internal/lab/traffic"
 )
@@ -25,7 +25,7 @@ import (
 // back-fill and resumed; then the new server takes over behind the router, and what only the old one needed goes. No request
 // fails from the first to the last.
 func TestOldServerInPlace(t *testing.T) {
-	quick.Skip(t)
+	slice.In(t, 6)
 	dir := t.TempDir()
 	profile, err := os.ReadFile("../plan/profiles/bundled.yaml")
 	if err != nil {

@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/tideover/tideover/internal/journal"
-	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 )
 
 // TestSecondProcess starts a second process on a run that is held, and one with a runbook that has changed since.
 func TestSecondProcess(t *testing.T) {
+	slice.In(t, 9)
 	th := newTheatre(t, staysOnBlue)
 	second := outcome{}
 	code, killed, stderr := th.play(t, func(e journal.Event) bool {
@@ -46,7 +47,7 @@ func TestSecondProcess(t *testing.T) {
 
 // TestInterrupt sends Ctrl-C in several places. The run stops safely, and a resume completes it.
 func TestInterrupt(t *testing.T) {
-	quick.Skip(t)
+	slice.In(t, 0)
 	th := newTheatre(t)
 	command := "run"
 	for _, step := range []string{"snapshot", "replay", "validate"} {

@@ -6,30 +6,23 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 )
 
 // TestRehearse takes a user's runbook through the stage: with sides, participants, jobs and a gate of its own. Nothing of
 // the real run is touched.
 func TestRehearse(t *testing.T) {
-	quick.Skip(t)
+	slice.In(t, 7)
 	dir := t.TempDir()
 	touched := filepath.Join(dir, "touched")
-	runbook := filepath.Join(dir, "upgrade.yaml")
-	source, err := os.ReadFile("../testdata/runbooks/demo.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(runbook, source, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	runbook := briskRunbook(t, "demo.yaml")
 	program := `["touch", "` + touched + `"]`
 	edit(t, runbook,
 		"    jobs: []\n", "    jobs:\n      - {name: janitor, kind: exec, prepare: "+program+", commit: "+program+", abort: "+program+", status: "+program+"}\n",
-		"    drain_logins: 2s\n", "    drain_logins: 2s\n    participants:\n      - {name: gateway, kind: exec, prepare: "+program+", commit: "+program+", abort: "+program+", status: "+program+"}\n",
+		"    drain_logins: 500ms\n", "    drain_logins: 500ms\n    participants:\n      - {name: gateway, kind: exec, prepare: "+program+", commit: "+program+", abort: "+program+", status: "+program+"}\n",
 		"  - step: validate\n", "  - step: validate\n    approve: true\n",
 		"dsn: ${TIDEOVER_BLUE_DSN}", "dsn: postgres://nobody@127.0.0.1:1/production")
-	o := tideover(t.Context(), t, nil, "rehearse", runbook, "--json")
+	o := tideover(t.Context(), t, onPair(t), "rehearse", runbook, "--json", "--size", "tiny")
 	if o.code != 0 {
 		t.Fatalf("exit code %d\n%s", o.code, o.stderr)
 	}

@@ -20,15 +20,15 @@ import (
 	"github.com/tideover/tideover/internal/authserver"
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
-	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/seed"
+	"github.com/tideover/tideover/internal/lab/slice"
 )
 
 // TestNoSecretLeaves takes a run through, in both forms of output, and searches all that it prints, stores, logs and
 // starts for what must not be there: passwords of the databases, the router's token, the servers' secret, client secrets,
 // tokens of before the run and of during it, and what a session holds.
 func TestNoSecretLeaves(t *testing.T) {
-	quick.Skip(t)
+	slice.In(t, 8)
 	th := newTheatre(t)
 	const body = "confidential-session-body-7731"
 	s := &searcher{secrets: map[string]string{"router token": th.RouterToken, "servers' secret": th.SystemSecret, "session body": body},

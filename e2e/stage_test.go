@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func newTheatreOf(t *testing.T, servers stage.Servers, runbook string, change ..
 // newTheatreOn is newTheatre with another stage.
 func newTheatreOn(t *testing.T, o stage.Options, runbook string, change ...func(*traffic.Config)) *theatre {
 	t.Helper()
-	o.Executable = binary
+	o.Executable, o.Pair = binary, sharedPair(t)
 	s, err := stage.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -55,14 +56,7 @@ func newTheatreOn(t *testing.T, o stage.Options, runbook string, change ...func(
 			t.Error(err)
 		}
 	})
-	th := &theatre{Stage: s, runbook: filepath.Join(t.TempDir(), runbook)}
-	data, err := testdata.Runbooks.ReadFile("runbooks/" + runbook)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(th.runbook, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	th := &theatre{Stage: s, runbook: briskRunbook(t, runbook)}
 	config := s.Clients(traffic.Config{
 		Public: s.Router.Public, Admin: s.Router.Admin, BypassPublic: s.BlueServer.Public, BypassAdmin: s.BlueServer.Admin,
 		Issuer: s.Router.Public, Clients: 12, Rate: 60, RetryRefresh: true,
@@ -172,3 +166,21 @@ func (th *theatre) signal(t *testing.T, sig os.Signal, at func(journal.Event) bo
 
 // staysOnBlue says that the traffic will see no switch.
 func staysOnBlue(c *traffic.Config) { c.NoSwitch = true }
+
+// brisk takes out of a runbook the waits that are there for a person's eye. What is waited for still has to happen.
+var brisk = strings.NewReplacer("steady_for: 3s", "steady_for: 500ms", "drain_logins: 2s", "drain_logins: 500ms",
+	"  - step: monitor\n    for: 3s", "  - step: monitor\n    for: 1s")
+
+// briskRunbook puts one of our runbooks, without those waits, into a folder of the test's own.
+func briskRunbook(t *testing.T, name string) (path string) {
+	t.Helper()
+	data, err := testdata.Runbooks.ReadFile("runbooks/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(brisk.Replace(string(data))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

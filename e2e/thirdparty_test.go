@@ -3,14 +3,14 @@ package e2e
 import (
 	"testing"
 
-	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
 
 // TestThirdPartyClients takes OAuth libraries that we did not write through the router: on generation 1.1 before the
 // upgrade, and on 2.0 after it.
 func TestThirdPartyClients(t *testing.T) {
-	quick.Skip(t)
+	slice.In(t, 9)
 	th := newTheatre(t)
 	target := thirdparty.Target{Issuer: th.Router.Public, Public: th.Router.Public, Admin: th.Router.Admin}
 	thirdparty.Exercise(t.Context(), t, target)

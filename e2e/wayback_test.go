@@ -22,10 +22,11 @@ func TestRollbackAfterThePoint(t *testing.T) {
 	quick.Skip(t)
 	th := newTheatre(t)
 	before := pgtest.Schema(t, th.BlueDSN)
-	edit(t, th.runbook, "deadline: 20s", "deadline: 3s", "    for: 3s", "    for: 10m")
+	// Between prepare, when the long write begins, and the fence logins are waited for.
+	edit(t, th.runbook, "deadline: 20s", "deadline: 3s", "drain_logins: 500ms", "drain_logins: 2s", "    for: 1s", "    for: 10m")
 
 	var end func()
-	aborted, watched := 0, 0
+	aborted := 0
 	code, pressed, stderr := th.signal(t, os.Interrupt, func(e journal.Event) bool {
 		switch {
 		case e.Kind == journal.CutoverPreparing && end == nil: // the fence's triggers are there, and logins are let out before it goes up
@@ -33,10 +34,8 @@ func TestRollbackAfterThePoint(t *testing.T) {
 		case e.Kind == journal.CutoverAborted:
 			aborted++
 			end()
-		case e.Kind == journal.StepProgress && e.Step == "monitor":
-			watched++
 		}
-		return watched >= 20 // five seconds
+		return e.Kind == journal.StepProgress && e.Step == "monitor" && th.livedOnGreen()
 	}, "run", th.runbook, "--json")
 	if !pressed {
 		t.Fatalf("ended by itself with %d\n%s", code, stderr)
