@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-
-	"github.com/agnivade/levenshtein"
 )
 
 // nearest is the known word that was probably meant, or "".
@@ -15,7 +13,7 @@ func nearest(word string, known []string) string {
 		return ""
 	}
 	for _, k := range known {
-		if d := levenshtein.ComputeDistance(strings.ToLower(word), k); d < distance {
+		if d := editDistance(strings.ToLower(word), k); d < distance {
 			best, distance = k, d
 		}
 	}
@@ -31,6 +29,26 @@ func suggest(word string, known []string) string {
 		return "nothing can be set here"
 	}
 	return "known here: " + strings.Join(known, ", ")
+}
+
+// editDistance is the Levenshtein distance in bytes.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
 }
 
 var wordLike = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
