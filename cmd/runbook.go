@@ -25,7 +25,7 @@ func loadRunbook(path string, env func(string) (string, bool)) (*plan.Runbook, *
 	if err := plan.Fit(rb, profile); err != nil {
 		return nil, nil, usageError{err}
 	}
-	return rb, profile, nil
+	return rb, profile.ForRunbook(rb), nil
 }
 
 // openJournal connects to the control database of a runbook. The caller closes it.

@@ -54,6 +54,9 @@ func (d *decoder) checkRevocations(p *Profile) {
 	for i, r := range p.Revocations {
 		path := item("revocations", i)
 		d.tableOf(join(path, "blue.table"), r.Blue.Table, p)
+		if n := len(r.Blue.Key); n > 0 && len(r.Green.Key) > 0 && n != len(r.Green.Key) {
+			d.add(join(path, "green.key"), "the columns are compared in pairs", "has %d columns where blue.key has %d", len(r.Green.Key), n)
+		}
 		if r.Blue.Judge != "" {
 			d.add(join(path, "blue.judge"), "on blue the table's own judge says what a change is", "counts on green only")
 		}

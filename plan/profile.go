@@ -41,11 +41,21 @@ type Table struct {
 	// and keep columns (their OLD values) and :op ('I', 'U', 'D'); it returns the change's kind: 'revoked', 'rotated',
 	// 'expired' or 'written'. Empty: every change is 'written'.
 	Judge string `yaml:"judge"`
+	// Green is where the table's rows live on green. Empty: where the migrations take the table and its key columns,
+	// whatever they call them.
+	Green TableHome `yaml:"green"`
 	// OnDelete is the statement that removes what became of a deleted row on green, with :name parameters of key and
-	// keep columns. Empty: DELETE by key from the table of the same name on green.
+	// keep columns. Empty: DELETE by key where the table's rows live on green.
 	OnDelete string `yaml:"on_delete"`
 	// Capture is false for a table that is copied and closed over but whose changes need no capture.
 	Capture *bool `yaml:"capture"`
+}
+
+// TableHome is a table of green with the rows of one of blue's. Key has green's names of blue's key columns, in the order
+// of blue's key; empty: the same names.
+type TableHome struct {
+	Table string   `yaml:"table"`
+	Key   []string `yaml:"key"`
 }
 
 // Follow is a join: when a row of From is in a delta, the rows of To whose ToColumns equal its FromColumns come along.

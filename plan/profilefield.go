@@ -17,9 +17,13 @@ var profileFields = map[string]field{
 	"Table.name":      {Doc: "The table on blue.", Required: true},
 	"Table.key":       {Doc: "Its key. Default: the primary key."},
 	"Table.keep":      {Doc: "Columns that are recorded with each change beside the key. Never secrets."},
-	"Table.judge":     {Doc: "SQL expression, evaluated when the transaction is over: `revoked`, `rotated`, `expired` or `written`. Parameters: key and keep columns (old values) and `:op` (I, U, D). Empty: every change is `written`."},
-	"Table.on_delete": {Doc: "The statement that removes what became of a deleted row on green. Empty: DELETE by key from green's table of the same name."},
+	"Table.judge":     {Doc: "SQL expression, evaluated when the transaction is over: `revoked`, `rotated`, `expired` or `written`. Parameters: key and keep columns (old values) and `:op` (I, U, D). It is asked about inserts where it names `'I'`, as for a deny list, with the new values. Empty: every change is `written`."},
+	"Table.green":     {Doc: "Where the table's rows live on green. Default: where the migrations take the table and its key columns, whatever they call them."},
+	"Table.on_delete": {Doc: "The statement that removes what became of a deleted row on green. Empty: DELETE by key where the table's rows live on green."},
 	"Table.capture":   {Doc: "false: copied and joined, but its changes need no capture. Default: true."},
+
+	"TableHome.table": {Doc: "The table on green.", Required: true},
+	"TableHome.key":   {Doc: "What the key columns are called there, in the order of blue's key. Default: the same."},
 
 	"Follow.from":         {Doc: "When a row of this table is in a delta …", Required: true},
 	"Follow.from_columns": {Doc: "… the rows that match in these columns …", Required: true},
@@ -31,7 +35,7 @@ var profileFields = map[string]field{
 	"Revocation.green": {Doc: "On green."},
 
 	"RevocationSide.table":  {Doc: "A change of this table whose kind is `revoked` is this revocation."},
-	"RevocationSide.key":    {Doc: "The table's key. Default: the primary key."},
+	"RevocationSide.key":    {Doc: "The columns that name what was revoked, in the same order on both sides. Default: the table's key."},
 	"RevocationSide.keep":   {Doc: "Columns that are recorded beside the key."},
 	"RevocationSide.judge":  {Doc: "Green only, as a table's `judge`."},
 	"RevocationSide.apply":  {Doc: "The statement that puts the revocation in force on this side; run again it changes nothing."},

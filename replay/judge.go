@@ -53,8 +53,17 @@ WHERE (` + expr + `
 ) = 'revoked'`, nil
 }
 
-// judges find the revocations among changes: by table of blue, the SQL of [judgeSQL].
-type judges map[string]string
+// asksInserts says whether a judge wants to be asked about inserts: one that names them. Most authority is taken away by a
+// delete or an update; in a deny list or a table of events, the row that comes is what takes it.
+func asksInserts(judge string) bool { return strings.Contains(judge, "'I'") }
+
+// judges find the revocations among changes, by table of blue.
+type judges map[string]judgement
+
+type judgement struct {
+	sql     string // judgeSQL's
+	inserts bool   // it is asked about inserts, too
+}
 
 // judgesOf makes the judges of captured tables.
 func judgesOf(all map[string]*relation, found []source) (judges, error) {
@@ -67,7 +76,7 @@ func judgesOf(all map[string]*relation, found []source) (judges, error) {
 		if err != nil {
 			return nil, err
 		}
-		j[s.table] = sql
+		j[s.table] = judgement{sql: sql, inserts: asksInserts(s.judge)}
 	}
 	return j, nil
 }
@@ -78,7 +87,7 @@ func (j judges) judge(ctx context.Context, tx pgx.Tx, claimed []change) error {
 		var places []int64
 		var ops, keys, kept []string
 		for i, c := range claimed {
-			if c.kind != "" || c.table != table || c.op == "I" { // what is new took nothing away
+			if c.kind != "" || c.table != table || c.op == "I" && !j[table].inserts {
 				continue
 			}
 			key, err := json.Marshal(c.key)
@@ -94,7 +103,7 @@ func (j judges) judge(ctx context.Context, tx pgx.Tx, claimed []change) error {
 		if len(places) == 0 {
 			continue
 		}
-		rows, err := tx.Query(ctx, j[table], places, ops, keys, kept)
+		rows, err := tx.Query(ctx, j[table].sql, places, ops, keys, kept)
 		if err != nil {
 			return fmt.Errorf("profile: table %q: judge: %w", table, err)
 		}

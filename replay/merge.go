@@ -42,10 +42,7 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 		return a, err
 	}
 	for _, s := range stages {
-		if len(gone.keys[s.name]) == 0 {
-			continue
-		}
-		n, err := r.yield(ctx, tx, s, gone.keys[s.name])
+		n, err := r.yield(ctx, tx, s, gone.keys)
 		if err != nil {
 			return a, err
 		}

@@ -17,7 +17,7 @@ import (
 // is gone but whose delete is not among the claimed changes is left to the batch that has it, with all that happened in
 // its transaction.
 type gone struct {
-	keys       map[string][]tuple // by table, of those that are on green under the same key
+	keys       map[string][]tuple // by table of blue, of those whose rows have a home on green
 	statements []*seed            // of those that became something else
 }
 
@@ -29,7 +29,7 @@ func (r *Replayer) gone(d *delta) gone {
 		}
 		if r.onDelete(s.table) != "" {
 			g.statements = append(g.statements, s)
-		} else if r.survives(s.table) {
+		} else if _, ok := r.homes[s.table]; ok {
 			g.keys[s.table] = append(g.keys[s.table], s.key)
 		}
 	}
@@ -38,17 +38,33 @@ func (r *Replayer) gone(d *delta) gone {
 
 // yield deletes rows that are gone and would keep a staged row out by a unique value. It is done before such rows are
 // replaced: what refers to them goes along only now.
-func (r *Replayer) yield(ctx context.Context, tx pgx.Tx, s *stage, keys []tuple) (total int64, err error) {
-	key := r.keys[s.name]
-	for _, u := range s.rivals() {
-		sql := s.conflict(u) + " AND EXISTS (SELECT 1 FROM " + unnest(s.relation, key, "k") + " WHERE " + s.equal("t", key, "k", numbered(len(key))) + ")"
-		tag, err := tx.Exec(ctx, sql, transpose(keys, len(key))...)
-		if err != nil {
-			return total, fmt.Errorf("delete from green: table %q: %w", s.name, err)
+func (r *Replayer) yield(ctx context.Context, tx pgx.Tx, s *stage, gone map[string][]tuple) (total int64, err error) {
+	for _, table := range r.livingIn(s.name) {
+		key, keys := r.homes[table].key, gone[table]
+		if len(keys) == 0 {
+			continue
 		}
-		total += tag.RowsAffected()
+		for _, u := range s.rivals() {
+			sql := s.conflict(u) + " AND EXISTS (SELECT 1 FROM " + unnest(s.relation, key, "k") + " WHERE " + s.equal("t", key, "k", numbered(len(key))) + ")"
+			tag, err := tx.Exec(ctx, sql, transpose(keys, len(key))...)
+			if err != nil {
+				return total, fmt.Errorf("delete from green: table %q: %w", s.name, err)
+			}
+			total += tag.RowsAffected()
+		}
 	}
 	return total, nil
+}
+
+// livingIn are the tables of blue whose rows live in a table of green.
+func (r *Replayer) livingIn(green string) []string {
+	var found []string
+	for _, table := range sortedNames(r.homes) {
+		if r.homes[table].table == green {
+			found = append(found, table)
+		}
+	}
+	return found
 }
 
 // remove deletes from green what is gone, and rows that went into the delta and that no rule let through.
@@ -57,21 +73,20 @@ func (r *Replayer) remove(ctx context.Context, tx pgx.Tx, stages []*stage, d *de
 	children := parentsFirst(r.green)
 	slices.Reverse(children)
 	for _, rel := range children {
-		if !r.survives(rel.name) {
-			continue
+		for _, table := range r.livingIn(rel.name) {
+			keys := gone[table]
+			if set := d.rows[table]; set != nil {
+				keys = slices.Concat(set.keys, keys)
+			}
+			if len(keys) == 0 {
+				continue
+			}
+			n, err := r.removeKeys(ctx, tx, table, keys, stages)
+			if err != nil {
+				return total, err
+			}
+			total += n
 		}
-		keys := gone[rel.name]
-		if set := d.rows[rel.name]; set != nil {
-			keys = slices.Concat(set.keys, keys)
-		}
-		if len(keys) == 0 {
-			continue
-		}
-		n, err := r.removeKeys(ctx, tx, rel, keys, stages)
-		if err != nil {
-			return total, err
-		}
-		total += n
 	}
 	return total, nil
 }
@@ -83,30 +98,18 @@ func (r *Replayer) onDelete(table string) string {
 	return ""
 }
 
-// survives says whether a table of blue is on green under the same key.
-func (r *Replayer) survives(table string) bool {
-	rel := r.green[table]
-	if rel == nil || len(r.keys[table]) == 0 {
-		return false
-	}
-	for _, c := range r.keys[table] {
-		if _, ok := rel.column(c); !ok {
-			return false
-		}
-	}
-	return true
-}
-
-// removeKeys deletes rows by key; where the table is staged, those alone that are not in its stage.
-func (r *Replayer) removeKeys(ctx context.Context, tx pgx.Tx, rel *relation, keys []tuple, stages []*stage) (int64, error) {
-	key := r.keys[rel.name]
-	sql := "DELETE FROM " + rel.rows() + " t USING " + unnest(rel, key, "k") + " WHERE " + rel.equal("t", key, "k", numbered(len(key)))
+// removeKeys deletes the rows of a table of blue where they live on green; where that table is staged, those alone that are
+// not in its stage.
+func (r *Replayer) removeKeys(ctx context.Context, tx pgx.Tx, table string, keys []tuple, stages []*stage) (int64, error) {
+	h := r.homes[table]
+	rel := r.green[h.table]
+	sql := "DELETE FROM " + rel.rows() + " t USING " + unnest(rel, h.key, "k") + " WHERE " + rel.equal("t", h.key, "k", numbered(len(h.key)))
 	for _, s := range stages {
 		if s.name == rel.name {
-			sql += " AND NOT EXISTS (SELECT 1 FROM " + s.temp + " n WHERE " + rel.equal("n", key, "t", key) + ")"
+			sql += " AND NOT EXISTS (SELECT 1 FROM " + s.temp + " n WHERE " + rel.equal("n", h.key, "t", h.key) + ")"
 		}
 	}
-	tag, err := tx.Exec(ctx, sql, transpose(keys, len(key))...)
+	tag, err := tx.Exec(ctx, sql, transpose(keys, len(h.key))...)
 	if err != nil {
 		return 0, fmt.Errorf("delete from green: table %q: %w", rel.name, err)
 	}

@@ -82,6 +82,7 @@ type Replayer struct {
 	blue     map[string]*relation
 	green    map[string]*relation
 	keys     map[string][]string // of blue's tables
+	homes    map[string]home     // by table of blue, where its rows live on green
 	judges   judges
 	edges    map[string][]edge // by the table that they lead from
 	loose    []edge            // of them those that no foreign key keeps
@@ -114,7 +115,7 @@ func NewReplayer(c Config) (*Replayer, error) {
 		if t == nil {
 			return nil, fmt.Errorf("profile: revocation %q: table %q is not in tables", rev.Kind, rev.Blue.Table)
 		}
-		if len(rev.Blue.Key) != len(rev.Green.Key) {
+		if len(rev.Blue.Key) > 0 && len(rev.Green.Key) > 0 && len(rev.Blue.Key) != len(rev.Green.Key) {
 			return nil, fmt.Errorf("profile: revocation %q: blue.key and green.key are compared in pairs", rev.Kind)
 		}
 	}
@@ -173,6 +174,12 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 		return fmt.Errorf("make the ledger on green: %w", err)
 	}
 	if err := r.scratch.prepare(ctx, r.Schema); err != nil {
+		return err
+	}
+	if err := r.findHomes(ctx); err != nil {
+		return err
+	}
+	if err := r.scratch.refresh(ctx); err != nil {
 		return err
 	}
 	r.prepared, r.someParked = true, true

@@ -39,15 +39,26 @@ func revocationsOf(p *plan.Profile, side Side, all []change) []*revocation {
 			if here.Table != c.table {
 				continue
 			}
-			key, ok := c.pick(here.Key)
+			columns := here.Key
+			if len(columns) == 0 { // the table's own key, which every change has
+				columns = sortedNames(c.key)
+			}
+			key, ok := c.pick(columns)
 			if !ok { // without what names it, there is nothing to revoke
 				continue
 			}
 			args := c.args()
 			parts := make([]string, len(key))
 			for k, v := range key {
-				args[here.Key[k]], args[there.Key[k]] = v, v
-				parts[k] = spec.Blue.Key[k] + "=" + v
+				args[columns[k]] = v
+				if k < len(there.Key) {
+					args[there.Key[k]] = v
+				}
+				name := columns[k]
+				if k < len(spec.Blue.Key) {
+					name = spec.Blue.Key[k]
+				}
+				parts[k] = name + "=" + v
 			}
 			// Two kinds that ask the same of the same key are one authority.
 			name := strings.Join(parts, ", ")

@@ -43,7 +43,7 @@ const passed = `(pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_c
 // Blue's are the price of capture, paid by every write of a server that is at work: for starting, since each expression of
 // PL/pgSQL and each statement in it is made ready anew in every transaction, and for what is written. So a function is one
 // statement that asks nothing; RETURN names a row that is there, since RETURN NULL would be an expression; and what can be
-// worked out later (that an insert is no revocation, that an update has changed nothing) is not asked. What we ourselves
+// worked out later (what an insert is, that an update has changed nothing) is not asked. What we ourselves
 // write on blue is recorded too: the replay finds nothing to do.
 //
 // A delete, an update and a truncate come without a kind (judge.go). An update that changes the key is a delete and an
@@ -72,6 +72,9 @@ func triggersOf(side Side, r *relation, s source, shape int) []trigger {
 		deleted = record("D", "OLD") + " WHERE " + passed + " IS NOT TRUE;"
 		updated = "IF " + moves(r, s.key) + " THEN " + deleted + " ELSE " + updated + " END IF;"
 		truncated = "IF " + passed + " THEN RETURN NULL; END IF;\n\t" + emptied(record("D", "t"))
+		if asksInserts(s.judge) {
+			inserted = record("I", "NEW") + " WHERE " + passed + " IS NOT TRUE;"
+		}
 	}
 
 	name := func(op string) string { return functionName("capture_"+op+"_", s.table) }
@@ -81,7 +84,7 @@ func triggersOf(side Side, r *relation, s source, shape int) []trigger {
 		{"tideover_capture_delete", name("delete"), deleted + " RETURN OLD;", form, "AFTER DELETE", "ROW"},
 		{"tideover_capture_truncate", name("truncate"), truncated + " RETURN NULL;", form, "BEFORE TRUNCATE", "STATEMENT"},
 	}
-	if side == Blue {
+	if inserted != "" {
 		all = append(all, trigger{"tideover_capture_insert", name("insert"), inserted + " RETURN NEW;", form, "AFTER INSERT", "ROW"})
 	}
 	return all

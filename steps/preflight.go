@@ -131,5 +131,9 @@ func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]prefli
 	if step := e.Runbook.Step(plan.Snapshot); step != nil {
 		unable("snapshot", paceOf(step.Config.(*plan.SnapshotSpec)).Able(ctx, e.Blue))
 	}
-	return findings, nil
+	if slices.ContainsFunc(findings, func(f preflight.Finding) bool { return f.Level == preflight.Fail }) {
+		return findings, nil // what would stop the run has its name already
+	}
+	proved, err := e.prove(ctx)
+	return append(findings, proved...), err
 }

@@ -1,0 +1,247 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/replay"
+)
+
+// revocations takes authority away on blue and sees green refuse it, and then the other way round.
+func (p *proof) revocations(ctx context.Context) error {
+	for i := range p.Profile.Revocations {
+		if err := p.revoke(ctx, i); err != nil {
+			return err
+		}
+	}
+	if len(p.report.Faults) > 0 {
+		return nil
+	}
+	if err := p.compare(ctx, "revoke"); err != nil || len(p.report.Faults) > 0 {
+		return err
+	}
+	if err := replay.NewCapture(p.new, p.Profile, replay.Green).Install(ctx, postgres.DefaultBudget()); err != nil {
+		p.fault("revoke on green", fmt.Sprintf("green's revocations can't be captured for the way back: %v", err), hintOf(err))
+		return ctx.Err()
+	}
+	for i := range p.Profile.Revocations {
+		if err := p.revokeBack(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revoke applies one kind on blue.
+func (p *proof) revoke(ctx context.Context, i int) error {
+	rev := &p.Profile.Revocations[i]
+	if rev.Blue.Apply == "" || rev.Blue.Living == "" || rev.Green.Living == "" {
+		p.untried("revocation %s: it has no apply or no living to try it by", rev.Kind)
+		return nil
+	}
+	args, err := p.alive(ctx, i, p.old, rev.Blue, p.keepOf(rev.Blue))
+	if err != nil || args == nil {
+		return err
+	}
+	if err := p.apply(ctx, i, "blue", p.old, rev.Blue.Apply, args); err != nil || len(p.report.Faults) > 0 {
+		return err
+	}
+	if left, err := p.living(ctx, i, "blue", p.old, rev.Blue.Living, args); err != nil || left > 0 {
+		if err == nil {
+			p.fault("revoke", fmt.Sprintf("revocation %q: blue.living still counts %d after blue.apply", rev.Kind, left), "the two statements must mean the same authority")
+		}
+		return err
+	}
+	applied, err := p.replayer.Drain(ctx)
+	p.report.Deeds += int(applied.Changes)
+	if err != nil {
+		p.fault("revoke", fmt.Sprintf("revocation %q: replay stops: %v", rev.Kind, err), hintOf(err))
+		return ctx.Err()
+	}
+	if len(applied.Parked) > 0 {
+		p.fault("revoke", fmt.Sprintf("revocation %q: replay could not apply: %s", rev.Kind, strings.Join(applied.Parked, "; ")), "mend green.apply or on_delete")
+		return nil
+	}
+	var known bool
+	const recorded = `SELECT EXISTS (SELECT 1 FROM tideover.change WHERE kind = 'revoked' AND table_name = $1)`
+	if err := p.old.Pool().QueryRow(ctx, recorded, rev.Blue.Table).Scan(&known); err != nil {
+		return err
+	}
+	if !known {
+		p.fault("revoke", fmt.Sprintf("revocation %q: blue.apply takes authority away, and no change of table %q is judged as revoked", rev.Kind, rev.Blue.Table), "mend the judge of the table; one that is to be asked about inserts must name 'I'")
+		return nil
+	}
+	left, err := p.living(ctx, i, "green", p.new, rev.Green.Living, args)
+	if err == nil && left > 0 {
+		p.fault("revoke", fmt.Sprintf("revocation %q: it is in force on blue, and green.living still counts %d on green", rev.Kind, left), "mend revocations: green.apply, green.living or green.key")
+	}
+	return err
+}
+
+// revokeBack applies one kind on green, as a client of green would, and expects it on blue.
+func (p *proof) revokeBack(ctx context.Context, i int) error {
+	rev := &p.Profile.Revocations[i]
+	if rev.Green.Apply == "" || rev.Green.Living == "" || rev.Blue.Living == "" || rev.Green.Table == "" {
+		return nil
+	}
+	args, err := p.alive(ctx, i, p.new, rev.Green, rev.Green.Keep)
+	if err != nil || args == nil {
+		return err
+	}
+	if err := p.apply(ctx, i, "green", p.new, rev.Green.Apply, args); err != nil || len(p.report.Faults) > 0 {
+		return err
+	}
+	if _, err := replay.NewReverse(p.old, p.new, p.Profile).Drain(ctx); err != nil {
+		p.fault("revoke on green", fmt.Sprintf("revocation %q: the way back stops: %v", rev.Kind, err), hintOf(err))
+		return ctx.Err()
+	}
+	left, err := p.living(ctx, i, "blue", p.old, rev.Blue.Living, args)
+	if err == nil && left > 0 {
+		p.fault("revoke on green", fmt.Sprintf("revocation %q: it is in force on green, and after the way back blue.living still counts %d on blue", rev.Kind, left), "mend revocations: green.judge, blue.apply or the keys")
+	}
+	return err
+}
+
+// keepOf are the columns that are recorded with a change of a side's table of blue.
+func (p *proof) keepOf(side plan.RevocationSide) []string {
+	if t := p.Profile.Table(side.Table); t != nil {
+		return slices.Concat(t.Key, t.Keep)
+	}
+	return nil
+}
+
+// alive looks for a row by which both sides accept something, and gives its columns under the names of both sides.
+func (p *proof) alive(ctx context.Context, i int, on *postgres.DB, here plan.RevocationSide, keep []string) (map[string]any, error) {
+	rev := &p.Profile.Revocations[i]
+	there := rev.Green
+	if here.Table == rev.Green.Table && on == p.new {
+		there = rev.Blue
+	}
+	key := here.Key
+	if len(key) == 0 {
+		var err error
+		if key, err = primaryKey(ctx, on, p.qualified(here.Table)); err != nil {
+			return nil, err
+		}
+	}
+	columns := slices.Concat(key, keep)
+	slices.Sort(columns)
+	columns = slices.Compact(columns)
+	texts := make([]string, len(columns))
+	for j, c := range columns {
+		texts[j] = "pg_catalog.to_jsonb(" + list([]string{c}, "t.") + ") #>> '{}'"
+	}
+	sql := fmt.Sprintf("SELECT ARRAY[%s]::pg_catalog.text[] FROM %s t LIMIT 100", strings.Join(texts, ", "), p.qualified(here.Table))
+	rows, err := on.Pool().Query(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[[]*string])
+	if err != nil {
+		p.fault("revoke", fmt.Sprintf("revocation %q: its columns can't be read from table %q of %s: %v", rev.Kind, here.Table, on.Name(), err), "mend key and keep")
+		return nil, ctx.Err()
+	}
+	var onlyHere bool
+	for _, values := range found {
+		args := make(map[string]any, 2*len(columns)+1)
+		for j, c := range columns {
+			if values[j] != nil {
+				args[c] = *values[j]
+			} else {
+				args[c] = nil
+			}
+		}
+		for j, c := range key {
+			if j < len(there.Key) {
+				args[there.Key[j]] = args[c]
+			}
+		}
+		args["op"] = "D"
+		blue, err := p.living(ctx, i, "blue", p.old, rev.Blue.Living, args)
+		if err != nil || len(p.report.Faults) > 0 {
+			return nil, err
+		}
+		green, err := p.living(ctx, i, "green", p.new, rev.Green.Living, args)
+		if err != nil || len(p.report.Faults) > 0 {
+			return nil, err
+		}
+		if blue > 0 && green > 0 {
+			return args, nil
+		}
+		onlyHere = onlyHere || blue > 0
+	}
+	if onlyHere && on == p.old {
+		p.fault("revoke", fmt.Sprintf("revocation %q: blue.living counts what a row gives access to, and green.living nothing of it", rev.Kind), "mend green.living, or the key on either side")
+		return nil, nil
+	}
+	p.untried("revocation %s: no sampled row on %s gives access to anything", rev.Kind, on.Name())
+	return nil, nil
+}
+
+// living asks a side's statement. A mistake in it is a fault.
+func (p *proof) living(ctx context.Context, i int, side string, on *postgres.DB, sql string, args map[string]any) (n int64, err error) {
+	rev := &p.Profile.Revocations[i]
+	err = p.within(ctx, on, func(tx pgx.Tx) error {
+		text, values, err := postgres.Named(sql, args)
+		if err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, text, values...).Scan(&n)
+	})
+	return n, p.mistake(ctx, rev, side+".living", err)
+}
+
+// apply runs a side's statement as the server would.
+func (p *proof) apply(ctx context.Context, i int, side string, on *postgres.DB, sql string, args map[string]any) error {
+	err := p.within(ctx, on, func(tx pgx.Tx) error {
+		text, values, err := postgres.Named(sql, args)
+		if err == nil {
+			_, err = tx.Exec(ctx, text, values...)
+		}
+		return err
+	})
+	return p.mistake(ctx, &p.Profile.Revocations[i], side+".apply", err)
+}
+
+func (p *proof) mistake(ctx context.Context, rev *plan.Revocation, field string, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p.fault("revoke", fmt.Sprintf("revocation %q: %s: %v", rev.Kind, field, err), "mend the statement")
+	return nil
+}
+
+// within runs f in a transaction in which unqualified names mean the server's tables, and whose writes are taken for the
+// server's: those of our own sessions are not captured on green.
+func (p *proof) within(ctx context.Context, on *postgres.DB, f func(tx pgx.Tx) error) error {
+	conn, err := on.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer hang(ctx, conn)
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_catalog.set_config('search_path', $1, true), pg_catalog.set_config('tideover.pass', 'off', true)`, pgx.Identifier{p.schema()}.Sanitize()); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+}
+
+func (p *proof) schema() string {
+	if p.Profile.Schema == "" {
+		return "public"
+	}
+	return p.Profile.Schema
+}
+
+func (p *proof) qualified(table string) string { return pgx.Identifier{p.schema(), table}.Sanitize() }
+
+func asAnswer(err error, into **pgconn.PgError) bool { return errors.As(err, into) }
