@@ -162,8 +162,8 @@ func (w *writers) wait() { w.group.Wait() }
 var (
 	failedWrite = regexp.MustCompile(`(?m)(?:ERROR|FATAL):  ([0-9A-Z]{5}): .*`) // as psql shows it
 	// What the world's own constraints refuse (class 23) is no finding, neither is what the fence refuses (TD001), what
-	// follows in the same transaction (25P02), and what another client was faster with (40001).
-	meantToFail = regexp.MustCompile(`^(TD001|23...|25P02|40001)$`)
+	// follows in the same transaction (25P02, 3B001), and what another client was faster with (40001).
+	meantToFail = regexp.MustCompile(`^(TD001|23...|25P02|3B001|40001)$`)
 )
 
 // write lets a moment's clients begin, once.
