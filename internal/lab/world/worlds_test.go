@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tideover/tideover/internal/lab/slice"
@@ -36,10 +37,19 @@ func TestWorlds(t *testing.T) {
 		}
 		total = n
 	}
-	for _, n := range slice.Of(t, 3, total) {
+	seeds := slice.Of(t, 3, total)
+	var refused atomic.Int64
+	t.Cleanup(func() { // when all of them are over
+		if n := int(refused.Load()); n*10 > max(len(seeds), 10) {
+			t.Errorf("%d of %d worlds were refused, more than a tenth", n, len(seeds))
+		}
+	})
+	for _, n := range seeds {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			t.Parallel()
-			playWorld(t, world.Recipe{Seed: uint64(n), Without: pending})
+			if playWorld(t, world.Recipe{Seed: uint64(n), Without: pending}) == world.Refused {
+				refused.Add(1)
+			}
 		})
 	}
 }
@@ -47,7 +57,7 @@ func TestWorlds(t *testing.T) {
 // shrinking is how many plays go into making a failing world small.
 const shrinking = 30
 
-func playWorld(t *testing.T, r world.Recipe) {
+func playWorld(t *testing.T, r world.Recipe) world.Verdict {
 	t.Helper()
 	w, features := world.Generate(r)
 	r.Features = features
@@ -57,7 +67,7 @@ func playWorld(t *testing.T, r world.Recipe) {
 	}
 	t.Logf("world %d: %s in %.1fs: %s", r.Seed, o.Verdict, o.Took.Seconds(), o.Reason)
 	if o.Verdict != world.Wrong {
-		return
+		return o.Verdict
 	}
 	if os.Getenv("TIDEOVER_WORLD") == "" {
 		t.Logf("before it is made small: %s\n%s", r, strings.Join(o.Findings, "\n"))
@@ -74,4 +84,5 @@ func playWorld(t *testing.T, r world.Recipe) {
 		t.Logf("%s\n%s", w, o.Log)
 	}
 	t.Errorf("%s\nTIDEOVER_WORLD='%s' go test ./internal/lab/world -run TestWorlds -v", strings.Join(o.Findings, "\n"), r)
+	return world.Wrong
 }
