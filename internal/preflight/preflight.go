@@ -83,7 +83,7 @@ func Check(ctx context.Context, o Options) ([]Finding, error) {
 		}
 		defer postgres.HangUp(ctx, c.green)
 		looks = []func(context.Context) error{
-			c.versions, c.locales, c.privileges, c.empty, c.space, c.transactions, c.clocks, c.tables, c.largeObjects, c.statements, c.rules, c.trial,
+			c.versions, c.locales, c.privileges, c.empty, c.space, c.transactions, c.clocks, c.tables, c.limits, c.statements, c.rules, c.trial,
 		}
 	}
 	for _, look := range looks {

@@ -156,7 +156,7 @@ func TestEveryTroubleIsFound(t *testing.T) {
 		{preflight.Fail, "keys", `"named_only" has no key`, 0},
 		{preflight.Fail, "keys", `"partly": the profile's key (b, c) is not unique on blue; unique are (a)`, 0},
 		{preflight.Warn, "tables", `"unnamed"`, 0},
-		{preflight.Warn, "large-objects", "1 large", 1},
+		{preflight.Fail, "large-objects", "1 large objects are on blue", 0},
 		{preflight.Fail, "profile-sql", "typo", 0},
 		{preflight.Fail, "rule gone", "3 rows to quarantine, at most 2", 3},
 		{preflight.Fail, "rule broken", "nothing", 0},

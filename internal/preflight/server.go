@@ -108,7 +108,6 @@ func (c *check) empty(ctx context.Context) error {
 func (c *check) transactions(ctx context.Context) error {
 	const oldest = `SELECT count(*), coalesce(max(EXTRACT(epoch FROM pg_catalog.clock_timestamp() - xact_start)), 0)::float8, coalesce(string_agg(pid::text, ', '), '')
 		FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() AND xact_start < pg_catalog.clock_timestamp() - $1 * interval '1 second'`
-	const prepared = `SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()`
 	var n int64
 	var age float64
 	var pids string
@@ -121,12 +120,6 @@ func (c *check) transactions(ctx context.Context) error {
 			"end them, or find out why they are open: our triggers wait for them, and so does everything behind our triggers", 0)
 	} else {
 		c.add(OK, "transactions", "no long transactions on blue", "", 0)
-	}
-	if err := c.blue.QueryRow(ctx, prepared).Scan(&n); err != nil {
-		return fmt.Errorf("blue: %w", err)
-	}
-	if n > 0 {
-		c.add(Fail, "prepared-transactions", fmt.Sprintf("blue has %d prepared transactions", n), "COMMIT PREPARED or ROLLBACK PREPARED each (pg_prepared_xacts): their locks stay for ever", 0)
 	}
 	return nil
 }
@@ -152,17 +145,6 @@ func (c *check) clocks(ctx context.Context) error {
 		} else {
 			c.add(OK, "clocks", side.name+"'s clock is right", "", 0)
 		}
-	}
-	return nil
-}
-
-func (c *check) largeObjects(ctx context.Context) error {
-	var n int64
-	if err := c.blue.QueryRow(ctx, `SELECT count(*) FROM pg_catalog.pg_largeobject_metadata`).Scan(&n); err != nil {
-		return fmt.Errorf("blue: %w", err)
-	}
-	if n > 0 {
-		c.add(Warn, "large-objects", fmt.Sprintf("blue has %d large objects", n), "they are copied, but no trigger can capture changes to them during the run", n)
 	}
 	return nil
 }
