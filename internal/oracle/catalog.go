@@ -22,6 +22,7 @@ type catalog struct {
 // table is a table's columns that are compared, and a key among them.
 type table struct {
 	name    string
+	whole   bool     // a partitioned table: its rows are its partitions'
 	columns []string // in alphabetical order: a migrated table may have them in another one
 	key     []string // of a primary key or unique index without excluded or null columns; none: whole rows are compared
 }
@@ -30,6 +31,15 @@ func (t table) quoted() string { return quote(t.columns, "") }
 
 // keys is the key's values as text. Numbers and times read the same on both sides, because the server is the same.
 func (t table) keys() string { return quote(t.key, "::text") }
+
+// from names the table in a query: without those that inherit from it, which have rows of their own and are compared by themselves.
+func (t table) from(schema string) string {
+	name := pgx.Identifier{schema, t.name}.Sanitize() + " t"
+	if t.whole {
+		return name
+	}
+	return "ONLY " + name
+}
 
 func quote(names []string, suffix string) string {
 	quoted := make([]string, len(names))
@@ -41,7 +51,7 @@ func quote(names []string, suffix string) string {
 
 // shared leaves the columns that both sides have: a column that one lacks is a difference of the schemas already.
 func (t table) shared(other table) table {
-	s := table{name: t.name}
+	s := table{name: t.name, whole: t.whole}
 	for _, c := range t.columns {
 		if slices.Contains(other.columns, c) {
 			s.columns = append(s.columns, c)
@@ -55,7 +65,7 @@ func (t table) shared(other table) table {
 
 // tablesQuery lists tables, not their partitions: rows are compared through the root.
 const tablesQuery = `
-SELECT c.relname, coalesce((SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_catalog.pg_attribute a
+SELECT c.relname, c.relkind = 'p', coalesce((SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_catalog.pg_attribute a
 	WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname`
@@ -119,9 +129,10 @@ func load(ctx context.Context, conn *pgx.Conn, schema string, p *plan.Profile) (
 	if err != nil {
 		return c, fmt.Errorf("list the tables: %w", err)
 	}
-	_, err = pgx.ForEachRow(rows, []any{&name, &columns}, func() error {
+	var whole bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &whole, &columns}, func() error {
 		if !slices.Contains(left, name) {
-			c.byName[name] = table{name: name, columns: slices.DeleteFunc(slices.Clone(columns), excluded)}
+			c.byName[name] = table{name: name, whole: whole, columns: slices.DeleteFunc(slices.Clone(columns), excluded)}
 		}
 		return nil
 	})

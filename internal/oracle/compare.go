@@ -43,8 +43,8 @@ type Comparison struct {
 const Limit = 1000
 
 // Compare holds actual against expected: two sessions on databases of one server. Each may be in a transaction whose
-// state is to be compared (a [Pin]); in one that is not, a transaction is begun and ended here. The settings of the
-// sessions that change how values read as text are set.
+// state is to be compared (a [Pin]); in one that is not, a transaction is begun and ended here. They are sessions of package
+// postgres: values read as text alike.
 func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) (Comparison, error) {
 	var c Comparison
 	for _, conn := range []*pgx.Conn{expected, actual} {
@@ -86,7 +86,7 @@ func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) (
 	return c, nil
 }
 
-// steady makes a session see one state and write values in one way.
+// steady makes a session of ours see one state, and look no name up.
 func steady(ctx context.Context, conn *pgx.Conn) (end func(), err error) {
 	end = func() {}
 	switch conn.PgConn().TxStatus() {
@@ -98,9 +98,7 @@ func steady(ctx context.Context, conn *pgx.Conn) (end func(), err error) {
 	case 'E':
 		return nil, errBusy
 	}
-	const setup = `SET search_path = ''; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
-		SET TimeZone = 'UTC'; SET bytea_output = 'hex'; SET row_security = off`
-	if _, err := conn.PgConn().Exec(ctx, setup).ReadAll(); err != nil {
+	if _, err := conn.Exec(ctx, `SELECT pg_catalog.set_config('search_path', '', false)`); err != nil {
 		end()
 		return nil, err
 	}
@@ -124,7 +122,7 @@ func (t table) query(schema string) string {
 	if len(t.key) == 0 {
 		key = hash
 	}
-	return fmt.Sprintf(`SELECT %s AS k, %s AS h FROM %s t ORDER BY (%s) COLLATE "C"`, key, hash, pgx.Identifier{schema, t.name}.Sanitize(), key)
+	return fmt.Sprintf(`SELECT %s AS k, %s AS h FROM %s ORDER BY (%s) COLLATE "C"`, key, hash, t.from(schema), key)
 }
 
 func (c *Comparison) table(ctx context.Context, expected, actual *pgx.Conn, t table, schema string) error {
@@ -206,8 +204,8 @@ func (c *Comparison) columns(ctx context.Context, expected, actual *pgx.Conn, t 
 	for _, col := range t.columns {
 		hashes = append(hashes, "coalesce(pg_catalog.md5(t."+pgx.Identifier{col}.Sanitize()+"::text), 'null')")
 	}
-	query := fmt.Sprintf(`SELECT k, h FROM (SELECT pg_catalog.jsonb_build_array(%s)::text AS k, ARRAY[%s]::text[] AS h FROM %s t) q WHERE k = ANY($1)`,
-		t.keys(), strings.Join(hashes, ", "), pgx.Identifier{schema, t.name}.Sanitize())
+	query := fmt.Sprintf(`SELECT k, h FROM (SELECT pg_catalog.jsonb_build_array(%s)::text AS k, ARRAY[%s]::text[] AS h FROM %s) q WHERE k = ANY($1)`,
+		t.keys(), strings.Join(hashes, ", "), t.from(schema))
 	read := func(conn *pgx.Conn) (map[string][]string, error) {
 		rows, err := conn.Query(ctx, query, keys)
 		if err != nil {

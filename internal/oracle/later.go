@@ -65,8 +65,8 @@ func (c *Comparison) SetAside(ctx context.Context, actual *pgx.Conn, p *plan.Pro
 // later are those of the keys whose rows green has written or deleted since mark.
 func (t table) later(ctx context.Context, conn *pgx.Conn, schema string, keys []string, mark uint64) ([]string, error) {
 	// A row's xmin is the low half of a transaction's number; age() compares it rightly across a wrap-around.
-	sql := fmt.Sprintf(`SELECT k FROM (SELECT pg_catalog.jsonb_build_array(%s)::text AS k, pg_catalog.age(t.xmin) AS age FROM %s t) q
-WHERE k = ANY($1) AND age <= pg_catalog.age($2::text::xid8::xid)`, t.keys(), pgx.Identifier{schema, t.name}.Sanitize())
+	sql := fmt.Sprintf(`SELECT k FROM (SELECT pg_catalog.jsonb_build_array(%s)::text AS k, pg_catalog.age(t.xmin) AS age FROM %s) q
+WHERE k = ANY($1) AND age <= pg_catalog.age($2::text::xid8::xid)`, t.keys(), t.from(schema))
 	found, err := strings1(ctx, conn, sql, keys, fmt.Sprint(mark))
 	if err != nil {
 		return nil, err

@@ -73,7 +73,7 @@ func sessionSQL() string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString("(" + quote(s.name) + ", " + quote(s.value) + ")")
+		b.WriteString("(" + Literal(s.name) + ", " + Literal(s.value) + ")")
 	}
 	// A server that does not know a setting has not got what it would change.
 	b.WriteString(") s(name, value) WHERE s.name OPERATOR(pg_catalog.~~) '%.%' OR pg_catalog.current_setting(s.name, true) IS NOT NULL;\n")
@@ -89,9 +89,6 @@ SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog
 SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false)
 WHERE pg_catalog.current_setting('client_connection_check_interval', true) OPERATOR(pg_catalog.=) '0' AND pg_catalog.version() OPERATOR(pg_catalog.!~*) 'windows|visual c|mingw'`
 
-// quote writes a constant of ours, which has no backslash, as an SQL string.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
 // ProgramOptions is the value of "options" in a connection string for Postgres' own programs (pg_dump, psql): what the
 // connection string itself asks for, and then what our sessions have. pg_dump pins by itself how it writes values.
 func ProgramOptions(cfg *pgx.ConnConfig) string {
@@ -101,7 +98,8 @@ func ProgramOptions(cfg *pgx.ConnConfig) string {
 		b.WriteString(" -c " + strings.NewReplacer(`\`, `\\`, " ", `\ `).Replace(name+"="+value))
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.RuntimeParams)) {
-		if name != "options" && name != "application_name" && name != "replication" && name != "client_encoding" {
+		ours := name == "options" || name == "application_name" || name == "replication" || name == "client_encoding"
+		if !ours && !strings.HasPrefix(name, "pool_") { // the pool's settings are no server's
 			add(name, cfg.RuntimeParams[name])
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,7 @@ type archive struct {
 	bin   string
 	leave map[object]bool // what is not to be restored
 	env   []string
+	with  []string // pg_restore's options: whether owners and grants are written out
 }
 
 // object is a catalog row: the oids of the catalog and of the row in it. pg_restore's table of contents names every
@@ -75,6 +77,7 @@ func dump(ctx context.Context, conn *pgx.Conn, dsn, snapshot, binDir string, pri
 		"--no-publications", "--no-subscriptions", "--no-tablespaces", "--file=" + a.path()}
 	if !privileges {
 		args = append(args, "--no-owner", "--no-privileges")
+		a.with = []string{"--no-owner", "--no-privileges"} // in this format pg_dump keeps the owners all the same
 	}
 	if _, err := run(ctx, env, filepath.Join(a.bin, "pg_dump"), args...); err != nil {
 		a.remove()
@@ -125,7 +128,10 @@ func parseEntry(line string) (entry, bool) {
 // describe takes the description off the front of "FK CONSTRAINT public t t_fk owner": the words in capitals. A name in
 // capitals cannot be mistaken for one, because the schema's name or "-" stands between, and what we tell apart is known.
 func describe(s string) string {
-	for _, d := range []string{"FK CONSTRAINT", "CHECK CONSTRAINT", "CONSTRAINT", "INDEX ATTACH", "INDEX", "EVENT TRIGGER", "TRIGGER"} {
+	if strings.HasPrefix(s, "COMMENT - EVENT TRIGGER ") {
+		return "EVENT TRIGGER" // it comes after it
+	}
+	for _, d := range []string{"FK CONSTRAINT", "CHECK CONSTRAINT", "CONSTRAINT", "INDEX ATTACH", "INDEX", "EVENT TRIGGER", "TRIGGER", "COMMENT", "SECURITY LABEL"} {
 		if strings.HasPrefix(s, d+" ") {
 			return d
 		}
@@ -151,7 +157,7 @@ func (a *archive) sql(ctx context.Context, entries []entry) (string, error) {
 	if err := errors.Join(err, list.Close()); err != nil {
 		return "", err
 	}
-	out, err := run(ctx, a.env, filepath.Join(a.bin, "pg_restore"), "--file=-", "--use-list="+list.Name(), a.path())
+	out, err := run(ctx, a.env, filepath.Join(a.bin, "pg_restore"), append(slices.Clone(a.with), "--file=-", "--use-list="+list.Name(), a.path())...)
 	if err != nil {
 		return "", fmt.Errorf("write out the dump: %w", err)
 	}

@@ -244,12 +244,18 @@ func (b *builder) end(ctx context.Context, green *pgx.Conn, t *building) error {
 	return nil
 }
 
-// rest restores what needs all tables: partitions' indexes, rules, policies, triggers, and at last the foreign keys.
+// rest restores what needs all tables: partitions' indexes, rules, policies, triggers, foreign keys, and comments.
 func (b *builder) rest(ctx context.Context, green *pgx.Conn) error {
-	for i := range stages {
-		if i == 0 {
-			continue
-		}
+	return b.stages(ctx, green, 1, len(stages)-1)
+}
+
+// eventTriggers comes after all other definitions: else they would fire for them.
+func (b *builder) eventTriggers(ctx context.Context, green *pgx.Conn) error {
+	return b.stages(ctx, green, len(stages)-1, len(stages))
+}
+
+func (b *builder) stages(ctx context.Context, green *pgx.Conn, from, to int) error {
+	for i := from; i < to; i++ {
 		var todo []entry
 		for _, e := range b.entries {
 			if stageOf(e) == i && !b.c.marks.names[markOf(e)] {
@@ -261,7 +267,7 @@ func (b *builder) rest(ctx context.Context, green *pgx.Conn) error {
 		}
 		b.c.meter.say(stages[i].name)
 		var err error
-		if i == len(stages)-1 {
+		if stages[i].name == foreignKeys {
 			err = b.foreignKeys(ctx, green, todo)
 		} else {
 			for _, e := range todo {
@@ -334,7 +340,7 @@ func (b *builder) restore(ctx context.Context, green *pgx.Conn, e entry) error {
 	if err != nil {
 		return err
 	}
-	return effect(ctx, green, sql, markOf(e))
+	return effect(ctx, green, within(sql, b.c.path), markOf(e))
 }
 
 // effect runs SQL and records it, in one transaction. Two foreign keys that lock the same two tables the other way round
@@ -378,9 +384,13 @@ var stages = []stage{
 	{"indexes", []string{"INDEX", "CONSTRAINT"}},
 	{"partition indexes", []string{"INDEX ATTACH"}},
 	{"rules, policies and views", nil},
-	{"triggers", []string{"TRIGGER", "EVENT TRIGGER"}},
-	{"foreign keys", []string{"FK CONSTRAINT"}},
+	{"triggers", []string{"TRIGGER"}},
+	{foreignKeys, []string{"FK CONSTRAINT"}},
+	{"comments", []string{"COMMENT", "SECURITY LABEL"}},
+	{"event triggers", []string{"EVENT TRIGGER"}},
 }
+
+const foreignKeys = "foreign keys"
 
 func stageOf(e entry) int {
 	if i := slices.IndexFunc(stages, func(s stage) bool { return slices.Contains(s.descs, e.desc) }); i >= 0 {

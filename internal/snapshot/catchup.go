@@ -66,7 +66,7 @@ func captures(p *plan.Profile, r relation) bool {
 
 func forget(ctx context.Context, green *pgx.Conn, r relation) error {
 	return pgx.BeginFunc(ctx, green, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "TRUNCATE "+r.identifier().Sanitize()); err != nil {
+		if _, err := tx.Exec(ctx, r.emptying()); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM tideover.snapshot WHERE relation = $1`, r.String())
@@ -164,7 +164,7 @@ func replace(ctx context.Context, blue, green *session, r relation, parts []mark
 	if _, err := green.Exec(ctx, "ANALYZE "+changed); err != nil {
 		return 0, err
 	}
-	gone, err := green.Exec(ctx, fmt.Sprintf("DELETE FROM %s t USING %s k WHERE %s", table, changed, strings.Join(same, " AND ")))
+	gone, err := green.Exec(ctx, fmt.Sprintf("DELETE FROM %s%s t USING %s k WHERE %s", r.only(), table, changed, strings.Join(same, " AND ")))
 	if err != nil {
 		return 0, err
 	}

@@ -96,6 +96,7 @@ type copying struct {
 	marks    *marks
 	settled  bool // all rows were on green before, and of one moment
 	pace     *pace
+	path     string // where blue's functions look names up
 }
 
 func (c *copying) run(ctx context.Context, green *session) (rows int64, err error) {
@@ -113,6 +114,9 @@ func (c *copying) run(ctx context.Context, green *session) (rows int64, err erro
 		return 0, err
 	}
 	defer a.remove()
+	if c.path, err = pathOf(ctx, blue.Conn, schemaOf(c.Profile)); err != nil {
+		return 0, err
+	}
 	catalogs, err := catalogSum(ctx, blue.Conn)
 	if err != nil {
 		return 0, err
@@ -120,6 +124,9 @@ func (c *copying) run(ctx context.Context, green *session) (rows int64, err erro
 	sum, err := c.preData(ctx, green.Conn, a)
 	if err != nil {
 		return 0, err
+	}
+	if err := script(ctx, green.Conn, setPath(c.path)); err != nil {
+		return 0, fmt.Errorf("set the search path: %w", err)
 	}
 	all, err := relations(ctx, blue.Conn)
 	if err != nil {
@@ -147,6 +154,9 @@ func (c *copying) run(ctx context.Context, green *session) (rows int64, err erro
 		return rows, err
 	}
 	if err := refresh(ctx, blue.Conn, green.Conn); err != nil {
+		return rows, err
+	}
+	if err := build.eventTriggers(ctx, green.Conn); err != nil {
 		return rows, err
 	}
 	if err := c.sameSchema(ctx, sum, catalogs); err != nil {
@@ -270,7 +280,7 @@ func (c *copying) copyPart(ctx context.Context, blue, green *session, p part) (r
 	c.meter.begin(p)
 	err = pgx.BeginFunc(ctx, green.Conn, func(tx pgx.Tx) error {
 		if !p.pieces {
-			if _, err := tx.Exec(ctx, "TRUNCATE "+p.identifier().Sanitize()); err != nil {
+			if _, err := tx.Exec(ctx, p.emptying()); err != nil {
 				return fmt.Errorf("table %s: empty it on green: %w", p, err)
 			}
 		}

@@ -30,11 +30,15 @@ func refresh(ctx context.Context, blue, green *pgx.Conn) error {
 	if err != nil {
 		return fmt.Errorf("list the materialized views: %w", err)
 	}
+	as, err := settingsOf(ctx, blue)
+	if err != nil {
+		return err
+	}
 	for len(todo) > 0 {
 		var later []pgx.Identifier
 		var failed error
 		for _, view := range todo {
-			if _, err := green.Exec(ctx, "REFRESH MATERIALIZED VIEW "+view.Sanitize()); err != nil {
+			if err := refreshOne(ctx, green, view, as); err != nil {
 				if postgres.Code(err) != pgerrcode.ObjectNotInPrerequisiteState { // it has not been filled yet
 					return fmt.Errorf("refresh %s: %w", view.Sanitize(), err)
 				}
@@ -47,6 +51,32 @@ func refresh(ctx context.Context, blue, green *pgx.Conn) error {
 		todo = later
 	}
 	return analyzeRest(ctx, green)
+}
+
+// settingsQuery reads what a session of blue's own has, where that changes what a query of a view gives: a time as text, a search in
+// a text.
+const settingsQuery = `
+SELECT coalesce(pg_catalog.jsonb_object_agg(name, reset_val), '{}')::text FROM pg_catalog.pg_settings
+WHERE name IN ('DateStyle', 'IntervalStyle', 'TimeZone', 'extra_float_digits', 'bytea_output', 'default_text_search_config', 'xmlbinary',
+	'xmloption', 'array_nulls', 'transform_null_equals')`
+
+func settingsOf(ctx context.Context, blue *pgx.Conn) (settings string, err error) {
+	if err := blue.QueryRow(ctx, settingsQuery).Scan(&settings); err != nil {
+		return "", fmt.Errorf("look at blue's settings: %w", err)
+	}
+	return settings, nil
+}
+
+// refreshOne fills a view as a session of blue's would.
+func refreshOne(ctx context.Context, green *pgx.Conn, view pgx.Identifier, settings string) error {
+	const set = `SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::text::jsonb)`
+	return pgx.BeginFunc(ctx, green, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, set, settings); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "REFRESH MATERIALIZED VIEW "+view.Sanitize())
+		return err
+	})
 }
 
 const unanalyzed = `

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
 )
 
 // prefixes are where packagers put Postgres' programs: Debian, the PGDG's RPMs, Homebrew, builds from source.
@@ -124,7 +126,7 @@ func run(ctx context.Context, env []string, program string, args ...string) ([]b
 
 // libpqOptions are the settings of a connection string that libpq knows, that pgx keeps no trace of, and that are not
 // secret. (pgx's own, such as pool_max_conns, would make libpq refuse the string.)
-var libpqOptions = []string{"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslsni", "gssencmode", "krbsrvname",
+var libpqOptions = []string{"service", "passfile", "target_session_attrs", "sslnegotiation", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslsni", "gssencmode", "krbsrvname",
 	"channel_binding", "connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count"}
 
 // libpq turns a DSN into what Postgres' programs take: a connection string without the password, for the command line
@@ -144,23 +146,43 @@ func libpq(dsn string) (conninfo string, env []string, err error) {
 			fmt.Fprintf(&b, "%s='%s' ", name, strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value))
 		}
 	}
-	add("host", config.Host)
-	add("port", strconv.Itoa(int(config.Port)))
+	hosts, ports := hostsOf(config)
+	add("host", hosts)
+	add("port", ports)
 	add("user", config.User)
 	add("dbname", config.Database)
 	for _, name := range libpqOptions {
 		add(name, settings[name])
 	}
-	add("options", "-c tideover.pass=on -c row_security=off")
+	add("options", postgres.ProgramOptions(config))
 	env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		switch name {
-		case "PGPASSWORD", "PGDATABASE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGSERVICE", "PGOPTIONS", "PGAPPNAME", "PGTZ":
+		if name == "PGSERVICEFILE" && settings["servicefile"] != "" {
+			return true
+		}
+		switch name { // what the connection string and the environment together mean is in config already
+		case "PGPASSWORD", "PGDATABASE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGOPTIONS", "PGAPPNAME", "PGTZ", "PGDATESTYLE", "PGCLIENTENCODING":
 			return true
 		}
 		return false
 	})
+	if file := settings["servicefile"]; file != "" { // libpq knows it from the environment alone
+		env = append(env, "PGSERVICEFILE="+file)
+	}
 	return strings.TrimSpace(b.String()), append(env, "PGPASSWORD="+config.Password, "PGAPPNAME=tideover/snapshot"), nil
+}
+
+// hostsOf lists the hosts that a connection string names, in its order, and the port of each. pgx keeps one entry for each way of
+// trying one, with TLS and without.
+func hostsOf(config *pgx.ConnConfig) (hosts, ports string) {
+	h, p := []string{config.Host}, []string{strconv.Itoa(int(config.Port))}
+	for _, f := range config.Fallbacks {
+		port := strconv.Itoa(int(f.Port))
+		if f.Host != h[len(h)-1] || port != p[len(p)-1] {
+			h, p = append(h, f.Host), append(p, port)
+		}
+	}
+	return strings.Join(h, ","), strings.Join(p, ",")
 }
 
 // words reads the settings out of a DSN in URL or keyword form (manual 34.1.1).

@@ -105,16 +105,25 @@ func (r relation) format() string {
 	return "text"
 }
 
+// only leaves out of a statement the tables that inherit from r: they have rows of their own. Of a partitioned table that is
+// copied through its root, all rows are its partitions'.
+func (r relation) only() string {
+	if r.root {
+		return ""
+	}
+	return "ONLY "
+}
+
+// emptying is the statement that takes all of r's own rows away.
+func (r relation) emptying() string { return "TRUNCATE " + r.only() + r.identifier().Sanitize() }
+
 // selection is the SQL of the rows of r that meet a condition ("": all), of which t is the row.
 func (r relation) selection(condition string) string {
-	only, where := "ONLY ", ""
-	if r.root {
-		only = ""
-	}
+	where := ""
 	if condition != "" {
 		where = " WHERE " + condition
 	}
-	return fmt.Sprintf("SELECT %s FROM %s%s t%s", list("t", r.columns), only, r.identifier().Sanitize(), where)
+	return fmt.Sprintf("SELECT %s FROM %s%s t%s", list("t", r.columns), r.only(), r.identifier().Sanitize(), where)
 }
 
 // transfer is the COPY of the rows that meet a condition; "": of all. With freeze green's table was created or emptied in

@@ -45,8 +45,15 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 	if err != nil {
 		return fmt.Errorf("the copy: %w", err)
 	}
-	if err := restoreSection(ctx, into.Conn, a, "pre-data"); err != nil {
+	if err := restoreSection(ctx, into.Conn, a, "pre-data", ""); err != nil {
 		return err
+	}
+	path, err := pathOf(ctx, blue.Conn, schemaOf(o.Profile))
+	if err != nil {
+		return err
+	}
+	if err := script(ctx, into.Conn, setPath(path)); err != nil {
+		return fmt.Errorf("the copy: %w", err)
 	}
 	for _, t := range tables {
 		if o.Profile == nil || t.schema != schemaOf(o.Profile) || !slices.Contains(o.Profile.Bookkeeping, t.name) {
@@ -56,7 +63,7 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 			return err
 		}
 	}
-	if err := restoreSection(ctx, into.Conn, a, "post-data"); err != nil {
+	if err := restoreSection(ctx, into.Conn, a, "post-data", path); err != nil {
 		return err
 	}
 	if err := setSequences(ctx, blue.Conn, into.Conn); err != nil {
@@ -69,7 +76,7 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 }
 
 func schemaOf(p *plan.Profile) string {
-	if p.Schema == "" {
+	if p == nil || p.Schema == "" {
 		return "public"
 	}
 	return p.Schema
@@ -94,7 +101,8 @@ func export(ctx context.Context, dsn string) (*session, string, error) {
 	return conn, snapshot, nil
 }
 
-func restoreSection(ctx context.Context, conn *pgx.Conn, a *archive, section string) error {
+// restoreSection restores a section. What is worked out on the way, an index of an expression, looks names up in path.
+func restoreSection(ctx context.Context, conn *pgx.Conn, a *archive, section, path string) error {
 	entries, err := a.entries(ctx, section)
 	if err != nil {
 		return err
@@ -103,7 +111,7 @@ func restoreSection(ctx context.Context, conn *pgx.Conn, a *archive, section str
 	if err != nil {
 		return err
 	}
-	if err := script(ctx, conn, sql); err != nil {
+	if err := script(ctx, conn, within(sql, path)); err != nil {
 		return fmt.Errorf("restore blue's %s: %w", section, err)
 	}
 	return nil

@@ -16,8 +16,8 @@
 // that cannot be, and such a copy is refused.
 //
 // What is left out: schema tideover, the triggers of its functions on the server's tables, publications, subscriptions,
-// tablespaces, and (unless Options.Privileges) owners and grants. Large objects come along, but no trigger can capture
-// their changes: preflight says so where there are any.
+// tablespaces, and (unless Options.Privileges) owners and grants. Large objects come along, but no trigger can capture their
+// changes: preflight refuses a database with any.
 //
 // For as long as a copy runs it holds back vacuum on blue (its snapshot). An ACCESS SHARE lock, which keeps ALTER, DROP,
 // TRUNCATE and their like waiting, it has only on the tables of the parts under way, and of each for as long as the part takes.
@@ -36,12 +36,8 @@ import (
 // own is the schema that all of our objects live in.
 const own = "tideover"
 
-// settings make COPY's text the same on both sides and let no timeout of the role or database cut a long copy.
-// row_security off means an error rather than rows that a policy hides.
-const settings = `
-SET search_path = ''; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET client_encoding = 'UTF8';
-SET row_security = off; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0;
-SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout');`
+// settings are those of a session that looks no name up, beside what all sessions of ours have.
+const settings = `SELECT pg_catalog.set_config('search_path', '', false)`
 
 func connect(ctx context.Context, side, dsn string) (*session, error) {
 	s, err := dial(ctx, side, dsn)
@@ -78,7 +74,7 @@ func (c *copying) connectGreen(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	memory := strconv.Itoa(min(sortLimit, sortMemory/c.Jobs))
-	if err := script(ctx, s.Conn, strings.ReplaceAll(greenSettings, "$1", memory)); err != nil {
+	if err := script(ctx, s.Conn, strings.ReplaceAll(greenSettings, "$1", memory)+";\n"+setPath(c.path)); err != nil {
 		postgres.HangUp(ctx, s.Conn)
 		return nil, fmt.Errorf("%s: prepare a session: %w", c.Green.Name(), err)
 	}
