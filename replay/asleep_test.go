@@ -1,10 +1,13 @@
 package replay
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
+	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -76,6 +79,16 @@ BEGIN; INSERT INTO husband VALUES (1, NULL); INSERT INTO wife VALUES (1, 1); UPD
 	}
 	w.as(t, `UPDATE token SET v = 't4' WHERE id = 2; INSERT INTO token (id, v) VALUES (10, 'newer')`)
 	equal("asleep")
+	if _, err := snapshot.AdvanceSequences(t.Context(), w.blue, w.green); err != nil {
+		t.Fatal(err)
+	}
+	c, err := oracle.Compare(t.Context(), stranger(t, w.blue), stranger(t, w.green), w.profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range c.Differences {
+		t.Errorf("what sleeps is seen as a difference: %+v", d)
+	}
 	if seen := w.text(t, w.green, `SELECT last_value::text FROM commands`); seen != commands {
 		t.Errorf("an event trigger was called: %s, was %s", seen, commands)
 	}
@@ -119,5 +132,19 @@ CREATE TRIGGER aud AFTER INSERT ON token FOR EACH ROW EXECUTE FUNCTION aud(); AL
 	}
 	if got := w.text(t, w.green, `SELECT count(*)::text FROM audit`); got != "0" {
 		t.Errorf("%s audits", got)
+	}
+}
+
+// A table whose rows nothing tells apart on green is named before anything is brought.
+func TestKeylessTableIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newTwin(t, &plan.Profile{Tables: tables("token", "other")}, `CREATE TABLE token (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)`)
+	const migration = `ALTER TABLE token DROP COLUMN id`
+	exec(t, w.green, migration)
+	w.config.Migrator = script(migration)
+	err := w.replayer(t).Prepare(t.Context())
+	var keyless *keylessError
+	if !errors.As(err, &keyless) || keyless.table != "token" || keyless.Hint() == "" {
+		t.Errorf("got %v, want a refusal that names the table", err)
 	}
 }

@@ -156,6 +156,9 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if err := r.entities(); err != nil {
 		return err
 	}
+	if err := r.identities(); err != nil {
+		return err
+	}
 	found, err := NewCapture(r.Blue, r.Profile, Blue).sources(r.blue)
 	if err != nil {
 		return err

@@ -73,6 +73,20 @@ func (s *stage) identify(declared []string) error {
 	return nil
 }
 
+// identities looks whether rows of the profile's tables can be told apart on green, before any of them is to be brought.
+func (r *Replayer) identities() error {
+	for _, t := range r.Profile.Tables {
+		rel := r.green[t.Name]
+		if rel == nil || !t.Captured() {
+			continue
+		}
+		if err := newStage(rel, r.green, r.Profile.Green.Volatile).identify(r.keys[t.Name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // keylessError is a table of green whose rows can't be told apart.
 type keylessError struct{ table string }
 
