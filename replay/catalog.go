@@ -20,6 +20,7 @@ type relation struct {
 	schema      string
 	name        string
 	partitioned bool
+	ruled       bool     // has rules of its own, sleeping ones too
 	partitions  []string // of a partitioned table, as identifiers: those of partitions too
 	columns     []column
 	primary     []string // columns of the primary key; empty without one
@@ -45,6 +46,7 @@ type unique struct {
 	where     string   // predicate of a partial index
 	nulls     bool     // NULLS NOT DISTINCT
 	exact     bool     // a key of the table: unique, plain columns, no predicate
+	immediate bool     // looked at with each row: not deferrable
 }
 
 // edge leads from the rows of a table to rows of another whose columns have equal values.
@@ -129,7 +131,7 @@ WITH RECURSIVE base AS (
 	WHERE m.amname IN ('btree', 'hash') AND o.opcdefault
 	ORDER BY o.opcintype, m.amname
 )
-SELECT c.relname, c.relkind = 'p', a.attname, pg_catalog.format_type(a.atttypid, -1), coalesce(e.operator, 'OPERATOR(pg_catalog.=)'),
+SELECT c.relname, c.relkind = 'p', c.relhasrules, a.attname, pg_catalog.format_type(a.atttypid, -1), coalesce(e.operator, 'OPERATOR(pg_catalog.=)'),
 	s.typtype = 'e' OR s.typname = 'citext' OR s.typnamespace = 'pg_catalog'::regnamespace AND s.typname = ANY (
 		'{text,varchar,bpchar,name,char,int2,int4,int8,oid,bool,uuid,numeric,inet,cidr,macaddr,macaddr8,bit,varbit,json,jsonb,time,timetz,tid,xid,xid8,pg_lsn}'),
 	a.attgenerated <> '', a.attidentity = 'a', a.attnotnull
@@ -175,7 +177,7 @@ SELECT c.relname, i.indisprimary,
 		WHERE u.k <= i.indnkeyatts ORDER BY u.k),
 	coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), ''),
 	coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
-	i.indisunique AND x.conexclop IS NULL
+	i.indisunique AND x.conexclop IS NULL, i.indimmediate
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -208,11 +210,11 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 		return fail(err)
 	}
 	var name string
-	var partitioned bool
+	var partitioned, ruled bool
 	var c column
-	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &c.name, &c.typ, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &ruled, &c.name, &c.typ, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull}, func() error {
 		if found[name] == nil {
-			found[name] = &relation{schema: schema, name: name, partitioned: partitioned}
+			found[name] = &relation{schema: schema, name: name, partitioned: partitioned, ruled: ruled}
 		}
 		found[name].columns = append(found[name].columns, c)
 		return nil
@@ -236,7 +238,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	}
 	var primary, key bool
 	var u unique
-	if _, err := pgx.ForEachRow(rows, []any{&name, &primary, &u.keys, &u.operators, &u.columns, &u.where, &u.nulls, &key}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &primary, &u.keys, &u.operators, &u.columns, &u.where, &u.nulls, &key, &u.immediate}, func() error {
 		u.exact = key && u.where == "" && len(u.columns) == len(u.keys)
 		if found[name] != nil {
 			found[name].unique = append(found[name].unique, u)

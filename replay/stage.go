@@ -16,6 +16,7 @@ type stage struct {
 	*relation
 	temp     string
 	match    []string // the key by which rows are the same; never a column that a migration fills at random
+	direct   bool     // an index on match can say whether a row is there (ON CONFLICT)
 	groups   bool     // no index says that match is unique: rows with one key are replaced together
 	volatile []string
 	children []edge             // foreign keys that refer to it
@@ -52,7 +53,7 @@ func (s *stage) identify(declared []string) error {
 			continue
 		}
 		if s.match == nil || !slices.ContainsFunc(u.columns, nullable) {
-			s.match = u.columns
+			s.match, s.direct = u.columns, u.immediate && !s.ruled
 		}
 		if !slices.ContainsFunc(s.match, nullable) {
 			return nil
@@ -221,7 +222,11 @@ func differ(a, b string, columns names) string {
 // should be stays untouched.
 func (s *stage) write(ctx context.Context, tx pgx.Tx) (int64, error) {
 	var written int64
-	for _, sql := range []string{s.update(), s.insert()} {
+	statements := []string{s.update(), s.insert()}
+	if s.direct {
+		statements = []string{s.upsert()}
+	}
+	for _, sql := range statements {
 		if sql == "" {
 			continue
 		}
@@ -237,21 +242,37 @@ func (s *stage) write(ctx context.Context, tx pgx.Tx) (int64, error) {
 // update is the statement for rows that are there; empty where they have nothing to change. A key is set too: what is
 // found by it may be written otherwise.
 func (s *stage) update() string {
-	var set []string
-	var columns names
-	for _, c := range s.columns {
-		if c.generated || c.identity || s.random(c.name) {
-			continue
-		}
-		name := pgx.Identifier{c.name}.Sanitize()
-		set = append(set, name+" = n."+name)
-		columns = append(columns, c.name)
-	}
+	set, columns := s.settable("n")
 	if s.groups || len(set) == 0 {
 		return ""
 	}
 	return "UPDATE " + s.rows() + " t SET " + strings.Join(set, ", ") + " FROM " + s.temp + " n WHERE " + s.equal("t", s.match, "n", s.match) +
 		" AND " + differ("t", "n", columns)
+}
+
+// settable are the columns that an UPDATE sets, and how it does.
+func (s *stage) settable(from string) (set []string, columns names) {
+	for _, c := range s.columns {
+		if c.generated || c.identity || s.random(c.name) {
+			continue
+		}
+		name := pgx.Identifier{c.name}.Sanitize()
+		set = append(set, name+" = "+from+"."+name)
+		columns = append(columns, c.name)
+	}
+	return set, columns
+}
+
+// upsert is both in one, which is half the price. Deferrable keys and tables with rules do not allow it.
+func (s *stage) upsert() string {
+	all := names(s.writable())
+	sql := "INSERT INTO " + s.ident() + " AS t (" + all.list() + ") OVERRIDING SYSTEM VALUE SELECT " + all.list() + " FROM " + s.temp +
+		" ON CONFLICT (" + names(s.match).list() + ") DO "
+	set, columns := s.settable("excluded")
+	if len(set) == 0 {
+		return sql + "NOTHING"
+	}
+	return sql + "UPDATE SET " + strings.Join(set, ", ") + " WHERE " + differ("t", "excluded", columns)
 }
 
 func (s *stage) insert() string {
