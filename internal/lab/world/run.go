@@ -91,6 +91,7 @@ func (r *run) process(ctx context.Context, kill int, args ...string) (int, error
 		}
 		failed = errors.Join(failed, r.hear(ctx, e))
 	}
+	failed = errors.Join(failed, lines.Err())
 	err = cmd.Wait()
 	r.said.Write(stderr.Bytes())
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
