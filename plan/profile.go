@@ -7,7 +7,10 @@ type Profile struct {
 	Name   string `yaml:"name"`
 	Schema string `yaml:"schema"` // the Postgres schema of the server's tables; default "public"
 
-	Tables      []Table      `yaml:"tables"`      // blue's tables that are captured and replayed
+	Tables []Table `yaml:"tables"` // blue's tables that are captured and replayed
+	// Others are tables of somebody else in the same database, as "schema.table" or "schema.*": copied, and neither watched nor
+	// fenced. Every other table that is not in Tables stops the run when it is written after the copy.
+	Others      []string     `yaml:"others"`
 	Bookkeeping []string     `yaml:"bookkeeping"` // tables of the migration tool: copied whole, never captured, never compared
 	Follow      []Follow     `yaml:"follow"`      // joins that make a row's entity, beyond its foreign keys
 	Revocations []Revocation `yaml:"revocations"`

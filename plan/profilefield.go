@@ -5,6 +5,7 @@ var profileFields = map[string]field{
 	"Profile.name":        {Doc: "The server's name.", Required: true},
 	"Profile.schema":      {Doc: "The Postgres schema of the server's tables."},
 	"Profile.tables":      {Doc: "Blue's tables that are captured and replayed.", Required: true},
+	"Profile.others":      {Doc: "Tables of somebody else in the same database, as `schema.table` or `schema.*`: copied, and neither watched nor fenced. Any other table that is not in `tables` stops the run when it is written after the copy."},
 	"Profile.bookkeeping": {Doc: "Tables of the migration tool: copied whole, never captured, never compared."},
 	"Profile.follow":      {Doc: "Joins that make a row's entity, beyond its foreign keys."},
 	"Profile.revocations": {Doc: "The ways in which authority is taken away."},

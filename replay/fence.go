@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/postgres"
@@ -31,8 +32,9 @@ const raiseWithin = 10 * time.Second
 // lowerReserve is what Raise keeps of its deadline for lowering the fence again.
 const lowerReserve = 200 * time.Millisecond
 
-// Fence makes a database refuse every write to the server's tables, whichever way the writer comes: any role, COPY,
-// TRUNCATE, cascades, session_replication_role = replica. Only sessions with tideover.pass = on get through.
+// Fence makes a database refuse every write to its tables, in whatever schema and whether or not a profile names them, and
+// whichever way the writer comes: any role, COPY, TRUNCATE, cascades, session_replication_role = replica. Only sessions with
+// tideover.pass = on get through.
 //
 // Its state is the value of a sequence: until when writes are refused, in microseconds since 1970 by the database's
 // clock; 0 is open. A fence that has an end opens by itself where the process that raised it dies, and Keep takes the
@@ -47,15 +49,17 @@ const lowerReserve = 200 * time.Millisecond
 // EXCLUSIVE. So whoever read "open" is waited for, and whoever comes later reads "fenced".
 type Fence struct {
 	db     *postgres.DB
-	schema string
+	schema string   // whose tables go by their bare names
+	others []string // tables of others, which it leaves alone: "schema.table" or "schema.*"
 }
 
-// NewFence is the fence of the tables of one schema; "" is "public".
-func NewFence(db *postgres.DB, schema string) *Fence {
+// NewFence is the fence of a database. The tables of schema, "" is "public", are named without it in errors. others are left
+// alone: "schema.table" or "schema.*".
+func NewFence(db *postgres.DB, schema string, others ...string) *Fence {
 	if schema == "" {
 		schema = "public"
 	}
-	return &Fence{db: db, schema: schema}
+	return &Fence{db: db, schema: schema, others: others}
 }
 
 // fenceSQL makes the fence's state and its trigger function. The function is never planned against a table of the
@@ -77,32 +81,54 @@ BEGIN
 	RETURN NULL;
 END $$`
 
-// fencedTablesSQL lists the tables of a schema, partitions too, and whether both triggers are there and fire always.
-const fencedTablesSQL = `
-SELECT c.relname, count(t.oid) = 2
+// guardedSQL are the tables of a database, partitions too, but for the system's, ours and those of others ($1).
+const guardedSQL = `
+SELECT c.oid, n.nspname, c.relname
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.oid AND t.tgname IN ('tideover_fence', 'tideover_fence_truncate')
-	AND t.tgenabled = 'A' AND t.tgfoid = pg_catalog.to_regprocedure('tideover.refuse_write()')
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
-GROUP BY c.relname ORDER BY c.relname`
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('tideover', 'information_schema', 'pg_catalog', 'pg_toast')
+	AND (n.nspname || '.' || c.relname) <> ALL ($1::pg_catalog.text[]) AND (n.nspname || '.*') <> ALL ($1)`
 
-func (f *Fence) tables(ctx context.Context) (all, missing []string, err error) {
-	rows, err := f.db.Pool().Query(ctx, fencedTablesSQL, f.schema)
-	if err != nil {
-		return nil, nil, fmt.Errorf("list the tables of schema %q on %s: %w", f.schema, f.db.Name(), err)
+// fencedTablesSQL lists the guarded tables, and whether both triggers are there and fire always.
+const fencedTablesSQL = `
+SELECT g.nspname, g.relname, count(t.oid) = 2
+FROM (` + guardedSQL + `) g
+LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = g.oid AND t.tgname IN ('tideover_fence', 'tideover_fence_truncate')
+	AND t.tgenabled = 'A' AND t.tgfoid = pg_catalog.to_regprocedure('tideover.refuse_write()')
+GROUP BY g.nspname, g.relname ORDER BY g.nspname <> $2, g.nspname, g.relname`
+
+// guarded is a table that the fence protects.
+type guarded struct{ schema, name string }
+
+func (g guarded) ident() string { return pgx.Identifier{g.schema, g.name}.Sanitize() }
+
+// shown is how people call the table.
+func (f *Fence) shown(g guarded) string {
+	if g.schema == f.schema {
+		return g.name
 	}
-	var name string
+	return g.schema + "." + g.name
+}
+
+func (f *Fence) tables(ctx context.Context) (all, missing []guarded, err error) {
+	fail := func(err error) ([]guarded, []guarded, error) {
+		return nil, nil, fmt.Errorf("list the tables of %s: %w", f.db.Name(), err)
+	}
+	rows, err := f.db.Pool().Query(ctx, fencedTablesSQL, append([]string{}, f.others...), f.schema)
+	if err != nil {
+		return fail(err)
+	}
+	var g guarded
 	var fenced bool
-	_, err = pgx.ForEachRow(rows, []any{&name, &fenced}, func() error {
-		all = append(all, name)
+	_, err = pgx.ForEachRow(rows, []any{&g.schema, &g.name, &fenced}, func() error {
+		all = append(all, g)
 		if !fenced {
-			missing = append(missing, name)
+			missing = append(missing, g)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("list the tables of schema %q on %s: %w", f.schema, f.db.Name(), err)
+		return fail(err)
 	}
 	return all, missing, nil
 }
@@ -110,7 +136,15 @@ func (f *Fence) tables(ctx context.Context) (all, missing []string, err error) {
 // Missing lists the tables that the fence would not protect, such as one that was created after Install.
 func (f *Fence) Missing(ctx context.Context) ([]string, error) {
 	_, missing, err := f.tables(ctx)
-	return missing, err
+	return f.names(missing), err
+}
+
+func (f *Fence) names(all []guarded) []string {
+	var names []string
+	for _, g := range all {
+		names = append(names, f.shown(g))
+	}
+	return names
 }
 
 // Install puts the triggers on every table that has not got them. The fence stays as it is, open at first. It may be
@@ -126,12 +160,12 @@ func (f *Fence) Install(ctx context.Context, budget postgres.Budget) error {
 	if err != nil {
 		return fmt.Errorf("install the fence on %s: %w", f.db.Name(), err)
 	}
-	missing, err := f.Missing(ctx)
+	_, missing, err := f.tables(ctx)
 	if err != nil {
 		return err
 	}
 	for _, table := range missing {
-		name := pgx.Identifier{f.schema, table}.Sanitize()
+		name := table.ident()
 		// CREATE OR REPLACE keeps the trigger where it is there already but does not fire always.
 		sql := `CREATE OR REPLACE TRIGGER tideover_fence BEFORE INSERT OR UPDATE OR DELETE ON ` + name + `
 	FOR EACH STATEMENT EXECUTE FUNCTION tideover.refuse_write();
@@ -139,7 +173,7 @@ CREATE OR REPLACE TRIGGER tideover_fence_truncate BEFORE TRUNCATE ON ` + name + 
 	FOR EACH STATEMENT EXECUTE FUNCTION tideover.refuse_write();
 ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence, ENABLE ALWAYS TRIGGER tideover_fence_truncate`
 		if err := f.exec(ctx, budget, sql); err != nil {
-			return fmt.Errorf("put the fence on table %q of %s: %w", table, f.db.Name(), err)
+			return notOurs(fmt.Errorf("put the fence on table %q of %s: %w", f.shown(table), f.db.Name(), err), table)
 		}
 	}
 	return nil
@@ -152,10 +186,10 @@ func (f *Fence) Remove(ctx context.Context, budget postgres.Budget) error {
 		return err
 	}
 	for _, table := range all {
-		name := pgx.Identifier{f.schema, table}.Sanitize()
+		name := table.ident()
 		sql := `DROP TRIGGER IF EXISTS tideover_fence ON ` + name + `; DROP TRIGGER IF EXISTS tideover_fence_truncate ON ` + name
 		if err := f.exec(ctx, budget, sql); err != nil {
-			return fmt.Errorf("take the fence off table %q of %s: %w", table, f.db.Name(), err)
+			return fmt.Errorf("take the fence off table %q of %s: %w", f.shown(table), f.db.Name(), err)
 		}
 	}
 	// By its name alone the function would be looked for in a schema that may not be there any more.
@@ -258,7 +292,7 @@ func (f *Fence) Raise(ctx context.Context, d time.Duration) (err error) {
 		return err
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("raise the fence of %s: no trigger on %s: install the fence again", f.db.Name(), strings.Join(missing, ", "))
+		return fmt.Errorf("raise the fence of %s: no trigger on %s: install the fence again", f.db.Name(), strings.Join(f.names(missing), ", "))
 	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -296,12 +330,12 @@ func (f *Fence) Raise(ctx context.Context, d time.Duration) (err error) {
 
 // await waits for the writers of one table, in a transaction of its own: a writer under way may want the next table,
 // and two locks at once would be a deadlock.
-func (f *Fence) await(ctx context.Context, conn *pgx.Conn, table string, within time.Duration) error {
+func (f *Fence) await(ctx context.Context, conn *pgx.Conn, table guarded, within time.Duration) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if err := postgres.WithLockTimeout(ctx, tx, within); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `LOCK TABLE ONLY `+pgx.Identifier{f.schema, table}.Sanitize()+` IN SHARE MODE`)
+		_, err := tx.Exec(ctx, `LOCK TABLE ONLY `+table.ident()+` IN SHARE MODE`)
 		return err
 	})
 	switch {
@@ -312,12 +346,12 @@ func (f *Fence) await(ctx context.Context, conn *pgx.Conn, table string, within 
 	case postgres.Code(err) == "55P03" || ctx.Err() != nil:
 		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		return &WriterError{Side: f.db.Name(), Table: table, Writers: f.writers(look, table), Err: err}
+		return &WriterError{Side: f.db.Name(), Table: f.shown(table), Writers: f.writers(look, table), Err: err}
 	}
-	return fmt.Errorf("raise the fence of %s: table %q: %w", f.db.Name(), table, err)
+	return fmt.Errorf("raise the fence of %s: table %q: %w", f.db.Name(), f.shown(table), err)
 }
 
-func (f *Fence) writers(ctx context.Context, table string) []string {
+func (f *Fence) writers(ctx context.Context, table guarded) []string {
 	const sql = `
 SELECT coalesce('pid ' || l.pid, 'a prepared transaction') || coalesce(' (' || nullif(a.application_name, '') || ')', '')
 	|| coalesce(', ' || a.state, '') || coalesce(', in a transaction since ' || date_trunc('second', a.xact_start)::text, '')
@@ -326,7 +360,7 @@ LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 WHERE l.relation = pg_catalog.to_regclass($1) AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
 	AND l.mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 	AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`
-	rows, err := f.db.Pool().Query(ctx, sql, pgx.Identifier{f.schema, table}.Sanitize())
+	rows, err := f.db.Pool().Query(ctx, sql, table.ident())
 	if err != nil {
 		return nil
 	}
@@ -358,6 +392,25 @@ func (e *WriterError) Unwrap() error { return e.Err }
 // Hint says what a person can do.
 func (e *WriterError) Hint() string {
 	return "the fence is open again and nothing is lost; wait for that transaction or end it (pg_terminate_backend), then try again"
+}
+
+// notOurs puts a hint to an error that says that a table belongs to somebody else.
+func notOurs(err error, table guarded) error {
+	if postgres.Code(err) != pgerrcode.InsufficientPrivilege {
+		return err
+	}
+	return &ownerError{err, table.schema + "." + table.name}
+}
+
+type ownerError struct {
+	error
+	table string
+}
+
+func (e *ownerError) Unwrap() error { return e.error }
+
+func (e *ownerError) Hint() string {
+	return "only a table's owner can guard it: GRANT its owner's role to ours, or, where its writes need not come to green, list " + e.table + " under `others:` in the profile"
 }
 
 // alone lets one installation run at a time: CREATE ... IF NOT EXISTS of two sessions can collide in the catalog.

@@ -66,11 +66,33 @@ func (e *Env) capturedProfile() *plan.Profile {
 	return &p
 }
 
-func (e *Env) blueFence() *replay.Fence  { return replay.NewFence(e.Blue, e.Profile.Schema) }
-func (e *Env) greenFence() *replay.Fence { return replay.NewFence(e.Green, e.Profile.Schema) }
+func (e *Env) blueFence() *replay.Fence {
+	return replay.NewFence(e.Blue, e.Profile.Schema, e.Profile.Others...)
+}
+func (e *Env) greenFence() *replay.Fence {
+	return replay.NewFence(e.Green, e.Profile.Schema, e.Profile.Others...)
+}
+
+// watch notices writes to the tables that the profile does not name.
+func (e *Env) watch() *replay.Watch { return replay.NewWatch(e.Blue, e.Profile) }
+
+// drift compares blue's schema with the copied one.
+func (e *Env) drift() *replay.Drift { return replay.NewDrift(e.Blue, e.Green) }
+
+// unmoved says whether blue is still what was copied, but for what is captured: nobody has changed its schema, or written where
+// nothing looks.
+func (e *Env) unmoved(ctx context.Context) error {
+	if err := e.drift().Check(ctx); err != nil {
+		return err
+	}
+	return e.watch().Check(ctx)
+}
 
 // Done looks whether changes are recorded.
 func (s *captureStep) Done(ctx context.Context) (bool, error) {
+	if watched, err := s.env.watch().Installed(ctx); err != nil || !watched {
+		return false, err
+	}
 	return s.env.source().Installed(ctx)
 }
 
@@ -80,6 +102,9 @@ func (s *captureStep) Run(ctx context.Context, p *Progress) error {
 		if err := s.warnOfSlot(ctx, p); err != nil {
 			return err
 		}
+	}
+	if err := s.env.watch().Install(ctx, s.env.budget()); err != nil {
+		return err
 	}
 	return s.env.source().Install(ctx, s.env.budget())
 }
@@ -104,6 +129,9 @@ func (s *captureStep) Background(ctx context.Context, p *Progress) error {
 // Undo removes everything from blue but the journal, the cutover's fence too.
 func (s *captureStep) Undo(ctx context.Context, p *Progress) error {
 	if err := s.env.blueFence().Remove(ctx, s.env.budget()); err != nil {
+		return err
+	}
+	if err := s.env.watch().Remove(ctx, s.env.budget()); err != nil {
 		return err
 	}
 	return s.env.source().Remove(ctx, s.env.budget())

@@ -295,6 +295,9 @@ func (s *cutoverStep) verify(ctx context.Context, p *Progress) error {
 			return err
 		}
 	}
+	if err := s.env.unmoved(ctx); err != nil { // once more, now that nobody can change anything
+		return err
+	}
 	mark, err := oracle.Mark(ctx, s.env.Green)
 	if err != nil {
 		return err

@@ -83,6 +83,9 @@ func (s *cutoverStep) guard(ctx context.Context, p *Progress, r *replay.Replayer
 	if err := unparked(ctx, r); err != nil {
 		return err // no override: the last replay would meet it again
 	}
+	if err := s.env.unmoved(ctx); err != nil {
+		return err // no override: what blue has and green can't get would be lost
+	}
 	for _, g := range s.guardrails(r, sw) {
 		err := g.look(ctx, p)
 		if err == nil {

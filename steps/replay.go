@@ -33,6 +33,9 @@ func (s *replayStep) Run(ctx context.Context, p *Progress) error {
 	if err != nil {
 		return err
 	}
+	if err := s.env.unmoved(ctx); err != nil {
+		return err
+	}
 	if err := r.Prepare(ctx); err != nil {
 		return err
 	}

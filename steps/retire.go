@@ -50,6 +50,12 @@ func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 	if err := s.env.source().Remove(ctx, s.env.budget()); err != nil {
 		return err
 	}
+	if err := s.env.watch().Remove(ctx, s.env.budget()); err != nil {
+		return err
+	}
+	if err := s.env.drift().Forget(ctx, s.env.budget()); err != nil {
+		return err
+	}
 	if _, err := s.env.finish(ctx, p); err != nil {
 		return err
 	}

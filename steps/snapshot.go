@@ -50,6 +50,9 @@ func (s *snapshotStep) Run(ctx context.Context, p *Progress) error {
 			return err
 		}
 	}
+	if err := s.env.drift().Record(ctx, s.env.budget()); err != nil {
+		return err
+	}
 	result, err := snapshot.Copy(ctx, snapshot.Options{
 		Blue: s.env.Blue, Green: s.env.Green, Profile: s.env.Profile, Jobs: s.spec.Jobs, Privileges: s.spec.Privileges, Triggers: s.triggers(),
 		Pace:     paceOf(s.spec),

@@ -1,0 +1,150 @@
+package replay
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	db := open(t, "blue", newDatabase(t))
+	exec(t, db, `
+CREATE SCHEMA billing; CREATE SCHEMA jobs;
+CREATE TABLE token (id int PRIMARY KEY); CREATE TABLE noted (id int);
+CREATE TABLE part (id int) PARTITION BY LIST (id); CREATE TABLE part_1 PARTITION OF part FOR VALUES IN (1);
+CREATE TABLE billing.invoice (id int); CREATE TABLE billing.token (id int); CREATE TABLE jobs.run (id int);
+CREATE TABLE child (extra int) INHERITS (token)`)
+	p := &plan.Profile{Tables: []plan.Table{{Name: "token"}, {Name: "part"}}, Bookkeeping: []string{"noted"}, Others: []string{"jobs.*"}}
+	w := NewWatch(db, p)
+	budget := postgres.DefaultBudget()
+	if err := w.Check(t.Context()); err != nil {
+		t.Fatalf("before it begins: %v", err)
+	}
+	for range 2 {
+		if err := w.Install(t.Context(), budget); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if there, err := w.Installed(t.Context()); err != nil || !there {
+		t.Fatalf("installed: %v, %v", there, err)
+	}
+	exec(t, db, `INSERT INTO token VALUES (1); INSERT INTO noted VALUES (1); INSERT INTO part_1 VALUES (1); INSERT INTO jobs.run VALUES (1)`)
+	if err := w.Check(t.Context()); err != nil {
+		t.Fatalf("only what is named was written: %v", err)
+	}
+	exec(t, db, `BEGIN; INSERT INTO billing.invoice VALUES (1); ROLLBACK`)
+	if err := w.Check(t.Context()); err != nil {
+		t.Fatalf("a write was taken back: %v", err)
+	}
+	for _, write := range []struct{ sql, table string }{
+		{`INSERT INTO billing.token VALUES (1)`, "billing.token"},
+		{`SET session_replication_role = replica; INSERT INTO billing.invoice VALUES (1); RESET session_replication_role`, "billing.invoice"},
+		{`TRUNCATE child`, "public.child"},
+	} {
+		exec(t, db, write.sql)
+		var written *WrittenError
+		if err := w.Check(t.Context()); !errors.As(err, &written) || !slices.Contains(written.Tables, write.table) {
+			t.Errorf("%s: %v", write.sql, err)
+		}
+	}
+	if err := w.Remove(t.Context(), budget); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Check(t.Context()); err != nil {
+		t.Errorf("after it was removed: %v", err)
+	}
+	var left int
+	if err := db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tideover%'`).Scan(&left); err != nil || left > 0 {
+		t.Errorf("%d triggers are left (%v)", left, err)
+	}
+}
+
+func TestDrift(t *testing.T) {
+	t.Parallel()
+	const schema = `
+CREATE SCHEMA billing;
+CREATE TYPE color AS ENUM ('red');
+CREATE DOMAIN short AS text CHECK (length(VALUE) < 9);
+CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT 2 * n';
+CREATE TABLE token (id int PRIMARY KEY, v text, c color, s short);
+CREATE TABLE billing.invoice (id int PRIMARY KEY);
+CREATE TABLE part (id int) PARTITION BY LIST (id);
+CREATE VIEW seen AS SELECT id FROM token`
+	for _, c := range []struct{ sql, object string }{
+		{`INSERT INTO token VALUES (1); TRUNCATE token; ANALYZE token; COMMENT ON TABLE token IS 'x'`, ""},
+		{`ALTER TABLE token ADD COLUMN extra text`, "column public.token.extra is new"},
+		{`ALTER TABLE token DROP COLUMN v`, "column public.token.v is gone"},
+		{`ALTER TABLE token ALTER COLUMN v SET DEFAULT 'x'`, "column public.token.v is another"},
+		{`ALTER TABLE token ALTER COLUMN v TYPE varchar(9)`, "column public.token.v is another"},
+		{`ALTER TABLE token ADD CHECK (id > 0)`, "constraint public.token.token_id_check is new"},
+		{`CREATE INDEX by_v ON token (v)`, "index public.by_v is new"},
+		{`CREATE TABLE billing.other (id int)`, "table billing.other is new"},
+		{`CREATE TABLE part_1 PARTITION OF part FOR VALUES IN (1)`, "table public.part_1 is new"},
+		{`ALTER TYPE color ADD VALUE 'blue'`, "type public.color is another"},
+		{`ALTER DOMAIN short ADD CHECK (VALUE <> 'x')`, "type public.short is another"},
+		{`CREATE OR REPLACE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT 3 * n'`, "function public.twice(integer) is another"},
+		{`CREATE OR REPLACE VIEW seen AS SELECT id, v FROM token`, "view public.seen is another"},
+		{`ALTER TABLE token ENABLE ROW LEVEL SECURITY`, "table public.token is another"},
+	} {
+		t.Run(c.sql, func(t *testing.T) {
+			t.Parallel()
+			blue, green := open(t, "blue", newDatabase(t)), open(t, "green", newDatabase(t))
+			exec(t, blue, schema)
+			d := NewDrift(blue, green)
+			for range 2 {
+				if err := d.Record(t.Context(), postgres.DefaultBudget()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := &plan.Profile{Tables: []plan.Table{{Name: "token"}}}
+			if err := NewCapture(blue, p, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+				t.Fatal(err)
+			}
+			if err := NewFence(blue, "").Install(t.Context(), postgres.DefaultBudget()); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Check(t.Context()); err != nil {
+				t.Fatalf("only we have changed anything: %v", err)
+			}
+			exec(t, blue, c.sql)
+			err := d.Check(t.Context())
+			switch {
+			case c.object == "" && err != nil:
+				t.Error(err)
+			case c.object != "" && (err == nil || !strings.Contains(err.Error(), c.object)):
+				t.Errorf("%v, want %q", err, c.object)
+			}
+		})
+	}
+}
+
+// The fence is around the whole database, whatever schema a table is in.
+func TestFenceHoldsEverySchema(t *testing.T) {
+	t.Parallel()
+	db := open(t, "blue", newDatabase(t))
+	exec(t, db, `CREATE SCHEMA billing; CREATE SCHEMA jobs; CREATE TABLE billing.invoice (id int); CREATE TABLE token (id int); CREATE TABLE jobs.run (id int)`)
+	f := NewFence(db, "", "jobs.*")
+	if err := f.Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Raise(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	conn := stranger(t, db)
+	for _, table := range []string{"billing.invoice", "token"} {
+		if _, err := conn.Exec(t.Context(), `INSERT INTO `+table+` VALUES (1)`); postgres.Code(err) != FencedCode {
+			t.Errorf("a write to %s: %v", table, err)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), `INSERT INTO jobs.run VALUES (1)`); err != nil {
+		t.Errorf("a write to a table of others: %v", err)
+	}
+	if err := f.Remove(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+}
