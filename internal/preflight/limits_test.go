@@ -43,16 +43,23 @@ func TestLimitsAreDocumented(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | … %s | %s |\n", l.ID, l.Reason, l.Hint)
 	}
 	path := filepath.Join("..", "..", "docs", "limits.md")
-	if *update {
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	is, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(b.String(), string(is)); diff != "" {
+	// What is refused later in a run is behind it, and held by the tests of replay.
+	const later = "\n## Later\n"
+	list, rest, found := strings.Cut(string(is), later)
+	if !found {
+		t.Fatal("docs/limits.md has no section \"Later\"")
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(b.String()+later+rest), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		list = b.String()
+	}
+	if diff := cmp.Diff(b.String(), list); diff != "" {
 		t.Errorf("docs/limits.md is not what the code says (run go test ./internal/preflight -update):\n%s", diff)
 	}
 }
