@@ -17,7 +17,6 @@ import (
 	"github.com/tideover/tideover/internal/lab/rehearsal"
 	"github.com/tideover/tideover/internal/tui"
 	"github.com/tideover/tideover/plan"
-	"github.com/tideover/tideover/steps"
 	"github.com/tideover/tideover/testdata"
 )
 
@@ -64,7 +63,7 @@ func (f *rehearsalFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.postgres, "postgres", "auto", "where throw-away Postgres comes from: auto, dsn, local, container or download")
 	c.Flags().StringVar(&f.network, "container-network", "bridge", "network of containers: bridge or host")
 	c.Flags().BoolVar(&f.keep, "keep", false, "keep the events, the traffic's history, the report, all logs and a dump of both databases in a new folder here")
-	c.Flags().StringSliceVar(&f.faults, "fault", nil, "switch a safeguard off, to see the judges say so: "+strings.Join(steps.FaultNames, ", "))
+	c.Flags().StringSliceVar(&f.faults, "fault", nil, "switch a safeguard off, to see the judges say so: "+strings.Join(rehearsal.FaultNames(), ", "))
 	c.Flags().Lookup("fault").Hidden = true
 }
 
@@ -164,7 +163,7 @@ func (f *rehearsalFlags) options(std *IO, title string) (o rehearsal.Options, er
 	if f.network != "bridge" && f.network != "host" {
 		return o, usageErrorf("--container-network is %q; it can be bridge or host", f.network)
 	}
-	faults, err := steps.ParseFaults(f.faults)
+	faults, err := rehearsal.ParseFaults(f.faults)
 	if err != nil {
 		return o, usageError{err}
 	}

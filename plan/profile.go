@@ -122,7 +122,7 @@ type Rule struct {
 	Quarantine bool `yaml:"quarantine"`
 	// ExpectAtMost is the number of rows above which a person must approve; nil: no limit.
 	ExpectAtMost *int64 `yaml:"expect_at_most"`
-	// Repair marks a rule that mends what the vendor's migrations corrupt (a test hook can switch these off).
+	// Repair marks a rule that mends what the vendor's migrations corrupt.
 	Repair bool `yaml:"repair"`
 }
 

@@ -33,7 +33,7 @@ type captureStep struct {
 // source is what brings blue's changes: the run has one.
 func (e *Env) source() replay.Source {
 	e.sourceOnce.Do(func() {
-		p := e.capturedProfile()
+		p := e.Profile
 		triggers := replay.NewCapture(e.Blue, p, replay.Blue)
 		e.captured = triggers
 		if step := e.Runbook.Step(plan.Capture); step != nil {
@@ -50,20 +50,6 @@ func (e *Env) source() replay.Source {
 		}
 	})
 	return e.captured
-}
-
-// capturedProfile is the profile, or under the no-capture fault one that captures nothing.
-func (e *Env) capturedProfile() *plan.Profile {
-	if !e.Faults.NoCapture {
-		return e.Profile
-	}
-	off := false
-	p := *e.Profile
-	p.Tables = append([]plan.Table(nil), e.Profile.Tables...)
-	for i := range p.Tables {
-		p.Tables[i].Capture = &off
-	}
-	return &p
 }
 
 func (e *Env) blueFence() *replay.Fence {

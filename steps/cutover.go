@@ -45,11 +45,6 @@ func (s *cutoverStep) Run(ctx context.Context, p *Progress) error {
 	if err != nil {
 		return err
 	}
-	if s.env.Faults.NoLastReplay {
-		if err := p.StopBackground(); err != nil {
-			return err
-		}
-	}
 	r, err := s.env.Replayer()
 	if err != nil {
 		return err
@@ -138,7 +133,7 @@ const catchingUp = time.Minute
 
 // caughtUp waits for the backlog to come down to max_lag.
 func (s *cutoverStep) caughtUp(ctx context.Context, p *Progress, r *replay.Replayer) error {
-	if s.spec.MaxLag <= 0 || s.env.Faults.NoLastReplay {
+	if s.spec.MaxLag <= 0 {
 		return nil
 	}
 	var left int64
@@ -189,7 +184,7 @@ func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
 	sw := &cutover.Switch{
 		Ticket: cutover.Ticket{Run: s.env.Run, Term: s.env.Term}, Try: p.State().Cutover.Tries, Calls: &s.env.calls, Participants: participants, Router: cutover.Routers(s.env.routers()),
 		Fence: s.env.blueFence(), Green: s.env.greenFence(), Pin: s.env.Pin,
-		Deadline: s.spec.Deadline, DrainLogins: s.spec.DrainLogins,
+		Deadline: s.spec.Deadline, DrainLogins: s.spec.DrainLogins, GiveBack: 30 * time.Second, Forward: time.Minute,
 		Record:  func(ctx context.Context, kind journal.Kind, data any) error { return p.Event(ctx, kind, data) },
 		Settle:  func(ctx context.Context) error { return s.settle(ctx, p) },
 		Replay:  func(ctx context.Context) error { return s.lastReplay(ctx, p) },
@@ -197,19 +192,8 @@ func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
 		Wake:    func(ctx context.Context) error { return replay.Wake(ctx, s.env.Green, s.env.budget()) },
 		Reverse: func(ctx context.Context) error { return s.reverse(ctx, p) },
 	}
-	if s.env.Faults.NoFence {
-		sw.Fence = noFence{}
-	}
 	return sw, nil
 }
-
-// noFence stands for blue's fence under the no-fence fault.
-type noFence struct{}
-
-func (noFence) Raise(context.Context, time.Duration) error { return nil }
-func (noFence) Keep(context.Context) error                 { return nil }
-func (noFence) Lower(context.Context) error                { return nil }
-func (noFence) Raised(context.Context) (bool, error)       { return true, nil }
 
 // near is a backlog that costs the hold no more than an empty one.
 const near = 50
@@ -217,7 +201,7 @@ const near = 50
 // settle takes the replay over from the background, and brings the backlog down while writes still go on: else the hold
 // would begin with a wait for the batch that is under way, and for what has come since.
 func (s *cutoverStep) settle(ctx context.Context, p *Progress) error {
-	if err := p.StopBackground(); err != nil || s.env.Faults.NoLastReplay {
+	if err := p.StopBackground(); err != nil {
 		return err
 	}
 	r, err := s.env.Replayer()
@@ -238,18 +222,11 @@ func (s *cutoverStep) lastReplay(ctx context.Context, p *Progress) error {
 	if err := p.StopBackground(); err != nil {
 		return err
 	}
-	if s.env.Faults.NoLastReplay {
-		return nil
-	}
 	r, err := s.env.Replayer()
 	if err != nil {
 		return err
 	}
-	drain := r.Drain
-	if s.env.Faults.NoFence { // writers go on: there may always be one change more
-		drain = r.Batch
-	}
-	applied, err := drain(ctx)
+	applied, err := r.Drain(ctx)
 	if err != nil {
 		return err
 	}
@@ -308,11 +285,7 @@ func (s *cutoverStep) verify(ctx context.Context, p *Progress) error {
 	if len(v.Differences) == 0 {
 		return nil
 	}
-	failure := &verifyError{v.Differences}
-	if s.env.Faults.Any() {
-		return p.Note(ctx, "warn", "not stopped, since a fault is on: %s", failure)
-	}
-	return failure
+	return &verifyError{v.Differences}
 }
 
 type verifyError struct{ differences []string }

@@ -15,12 +15,11 @@ import (
 // Env is what the steps of one run work with: what is to be done, and what this run is.
 type Env struct {
 	Upgrade
-	Run    string
-	Term   int64
-	Blue   *postgres.DB         // nil until connect
-	Green  *postgres.DB         // nil in an upgrade in place
-	State  func() journal.State // the run as it is now; outside of a run, the zero value or what the journal says
-	Faults Faults
+	Run   string
+	Term  int64
+	Blue  *postgres.DB         // nil until connect
+	Green *postgres.DB         // nil in an upgrade in place
+	State func() journal.State // the run as it is now; outside of a run, the zero value or what the journal says
 	// Override names guardrails of the cutover that a person goes past.
 	Override []string
 	// Pin is called in the hold, when green is complete and nothing has been served by it yet. A rehearsal keeps a
@@ -76,7 +75,7 @@ func (e *Env) rules(collect bool) *cleanup.Runner {
 	for rule, rows := range e.ApprovedRows {
 		approved[rule] = max(approved[rule], rows)
 	}
-	return cleanup.New(e.Profile.Rules, cleanup.Options{Schema: e.Profile.Schema, Approved: approved, Collect: collect, SkipRepair: e.Faults.NoRepair})
+	return cleanup.New(e.Profile.Rules, cleanup.Options{Schema: e.Profile.Schema, Approved: approved, Collect: collect})
 }
 
 // Replayer is the run's one replayer; it is made when first asked for.

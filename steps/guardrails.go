@@ -108,7 +108,7 @@ func (s *cutoverStep) guard(ctx context.Context, p *Progress, r *replay.Replayer
 	}
 	if missing, err := s.env.blueFence().Missing(ctx); err != nil {
 		return err
-	} else if len(missing) > 0 && !s.env.Faults.NoFence {
+	} else if len(missing) > 0 {
 		return s.env.blueFence().Install(ctx, s.env.budget())
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/user"
+	"time"
 
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/internal/journal"
@@ -17,7 +18,6 @@ type Options struct {
 	Sink     journal.Sink
 	Gate     Gate // besides tideover approve, which always opens a gate
 	Version  string
-	Faults   Faults
 	Override []string                                            // guardrails of the cutover that a person goes past (Guardrails)
 	Pin      func(ctx context.Context, green *postgres.DB) error // Env.Pin
 }
@@ -56,7 +56,7 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 			s.Close()
 		}
 	}()
-	s.env = &Env{Upgrade: o.Upgrade, Faults: o.Faults, Override: o.Override}
+	s.env = &Env{Upgrade: o.Upgrade, Override: o.Override}
 	if err := s.env.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 	if s.env.ApprovedRows, err = j.ApprovedRows(ctx, s.lease.Run()); err != nil {
 		return nil, err
 	}
-	gates := Any{Poll{Approved: func(ctx context.Context, step string) (string, error) { return j.Approved(ctx, s.lease.Run(), step) }}}
+	gates := Any{Poll{Every: time.Second, Approved: func(ctx context.Context, step string) (string, error) { return j.Approved(ctx, s.lease.Run(), step) }}}
 	if o.Gate != nil {
 		gates = append(gates, o.Gate)
 	}

@@ -75,7 +75,7 @@ func (s *snapshotStep) Run(ctx context.Context, p *Progress) error {
 // triggers says whether triggers record the changes of the profile's tables.
 func (s *snapshotStep) triggers() bool {
 	_, ok := s.env.source().(*replay.Capture)
-	return ok && s.env.Runbook.Step(plan.Capture) != nil && !s.env.Faults.NoCapture
+	return ok && s.env.Runbook.Step(plan.Capture) != nil
 }
 
 // copyProgress is how far a copy is, as events say it.

@@ -71,11 +71,7 @@ func (s *validateStep) Run(ctx context.Context, p *Progress) error {
 	if len(differences) == 0 {
 		return p.Note(ctx, "info", "%d invariants hold", len(asked))
 	}
-	failure := &DifferError{Differences: differences}
-	if s.env.Faults.Any() {
-		return p.Note(ctx, "warn", "not stopped, since a fault is on: %s", failure)
-	}
-	return failure
+	return &DifferError{Differences: differences}
 }
 
 // asked are the invariants that mean something now. Once green has served, the two sides go different ways: only what is
@@ -119,7 +115,7 @@ func (s *validateStep) settle(ctx context.Context, again []invariant.Difference)
 	if err != nil {
 		return err
 	}
-	if s.spec.Repair && !s.env.Faults.Any() {
+	if s.spec.Repair {
 		byTable := map[string][]string{}
 		for _, d := range again {
 			if d.RepairTable != "" {

@@ -32,9 +32,6 @@ type Options struct {
 	// Collect is for scratch databases: quarantined rows come back in Result.Moved rather than into the scratch's own
 	// tideover.quarantine. The caller puts them into green's by Store, in the transaction that applies the delta.
 	Collect bool
-	// SkipRepair leaves out the rules that mend what the vendor's migrations corrupt. It is for tests and for
-	// the demo, which show that validation finds what is then wrong.
-	SkipRepair bool
 	// Timeout is how long one statement may take; 0: as long as it wants, whatever the role's own timeout is.
 	Timeout time.Duration
 }
@@ -122,7 +119,7 @@ func (r *Runner) Count(ctx context.Context, conn *pgx.Conn, phase string) ([]Res
 func (r *Runner) phase(phase string) []plan.Rule {
 	var rules []plan.Rule
 	for _, rule := range r.rules {
-		if rule.Phase == phase && (!rule.Repair || !r.options.SkipRepair) {
+		if rule.Phase == phase {
 			rules = append(rules, rule)
 		}
 	}

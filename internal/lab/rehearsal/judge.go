@@ -109,7 +109,7 @@ func (p *performance) consult(ctx context.Context) (oracle.Comparison, error) {
 		return oracle.Comparison{}, err
 	}
 	defer green.Close()
-	migrator, err := steps.Migrator(p.due())
+	migrator, err := steps.Migrator(p.due(p.profile))
 	if err != nil {
 		return oracle.Comparison{}, err
 	}

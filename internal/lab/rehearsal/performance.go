@@ -97,7 +97,7 @@ func (p *performance) upgrade(ctx context.Context) error {
 		return err
 	}
 	p.generator.Mark(markRun)
-	runErr := p.run(ctx)
+	runErr := p.run(ctx, blue)
 	p.generator.Mark(markAfter)
 	longest, probeErr := probe.stop()
 	if runErr != nil {
@@ -128,20 +128,21 @@ const (
 	markEnd    = "end"
 )
 
-// due is what the runbook says is to be done.
-func (p *performance) due() steps.Upgrade {
-	return steps.Upgrade{Runbook: p.runbook, Profile: p.profile, Bundled: schema.Files()}
+// due is what the runbook says is to be done, with a profile.
+func (p *performance) due(profile *plan.Profile) steps.Upgrade {
+	return steps.Upgrade{Runbook: p.runbook, Profile: profile, Bundled: schema.Files()}
 }
 
 // run takes the runbook through, as tideover run does.
-func (p *performance) run(ctx context.Context) error {
+func (p *performance) run(ctx context.Context, blue *postgres.DB) error {
 	gate := p.options.Gate
 	if gate == nil {
 		gate = steps.Open{By: "rehearsal"}
 	}
+	broken := saboteur{faults: p.options.Faults, blue: blue, kindOf: p.kindOf}
 	session, err := steps.Start(ctx, steps.Options{
-		Upgrade: p.due(), Version: p.options.Version, Faults: p.options.Faults, Gate: gate,
-		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), p.options.Sink, p.keep.sink),
+		Upgrade: p.due(broken.profile(p.profile)), Version: p.options.Version, Gate: gate,
+		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), broken.sink(ctx), p.options.Sink, p.keep.sink),
 		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
 			if p.pin != nil { // of a try that was called off
 				p.pin.Close(ctx)
@@ -154,7 +155,7 @@ func (p *performance) run(ctx context.Context) error {
 		return err
 	}
 	defer session.Close()
-	err = session.Run(ctx)
+	err = errors.Join(session.Run(ctx), broken.failed())
 	p.state = session.State()
 	collected := report.Collect(p.state)
 	*p.report = collected

@@ -30,7 +30,7 @@ type Options struct {
 	Network    string
 	// Participants calls the runbook's own participants and jobs; else files of the stage play them.
 	Participants bool
-	Faults       steps.Faults
+	Faults       []Fault    // safeguards of the run to break
 	Gate         steps.Gate // opens approve gates; default: they open by themselves
 	Sink         journal.Sink
 	Log          io.Writer

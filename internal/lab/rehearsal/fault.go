@@ -1,0 +1,118 @@
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+// Fault breaks one safeguard of a run, to see whether the judges (the checker and the oracle) tell the loss that follows:
+// judges that can't say no make every other rehearsal worthless. It is made from outside, where anybody could make it: in
+// the profile that the run is given, or in blue's database while the run is on. The run itself knows of none.
+type Fault struct {
+	name    string
+	profile func(*plan.Profile) // changes the run's own copy; the judges go by the whole one
+	blue    map[moment]string   // SQL for blue
+}
+
+// moment is an event of a kind of step.
+type moment struct {
+	step  plan.StepKind
+	event journal.Kind
+}
+
+var faults = []Fault{
+	// Changes on blue are not recorded.
+	{name: "no-capture", profile: askNothing, blue: map[moment]string{{plan.Capture, journal.StepFinished}: fmt.Sprintf(forgetSQL, "captured")}},
+	// Replay ends when the cutover begins; nothing is brought over in the hold.
+	{name: "no-last-replay", blue: map[moment]string{{plan.Cutover, journal.StepStarted}: fmt.Sprintf(forgetSQL, "change")}},
+	// Blue's database goes on accepting writes, from those who come past the router. What they write after the last replay
+	// has begun is not recorded either: it would always find one change more.
+	{name: "no-fence", blue: map[moment]string{
+		{plan.Cutover, journal.CutoverFencing}: `
+CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$`,
+		{plan.Cutover, journal.CutoverReplaying}: fmt.Sprintf(forgetSQL, "captured"),
+	}},
+	// Rows that the vendor's migrations corrupt are left so.
+	{name: "no-repair", profile: func(p *plan.Profile) {
+		p.Rules = slices.DeleteFunc(slices.Clone(p.Rules), func(r plan.Rule) bool { return r.Repair })
+		askNothing(p)
+	}},
+}
+
+// forgetSQL lets nothing more into a table of ours.
+const forgetSQL = `
+CREATE OR REPLACE FUNCTION tideover.forget() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE OR REPLACE TRIGGER forget BEFORE INSERT ON tideover.%[1]s FOR EACH ROW EXECUTE FUNCTION tideover.forget();
+ALTER TABLE tideover.%[1]s ENABLE ALWAYS TRIGGER forget`
+
+// askNothing takes the run's own questions away: it would stop before the switch, and leave the judges nothing to find.
+func askNothing(p *plan.Profile) { p.Invariants = nil }
+
+// FaultNames are the names that [ParseFaults] knows.
+func FaultNames() []string {
+	names := make([]string, len(faults))
+	for i, f := range faults {
+		names[i] = f.name
+	}
+	return names
+}
+
+// ParseFaults gives the faults of these names.
+func ParseFaults(names []string) ([]Fault, error) {
+	var found []Fault
+	for _, name := range names {
+		i := slices.IndexFunc(faults, func(f Fault) bool { return f.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("fault %q is unknown; there are %s", name, strings.Join(FaultNames(), ", "))
+		}
+		found = append(found, faults[i])
+	}
+	return found, nil
+}
+
+// saboteur makes faults while a run is on.
+type saboteur struct {
+	faults []Fault
+	blue   *postgres.DB
+	kindOf func(step string) string
+	errs   []error // of what could not be broken
+}
+
+// profile is what the run is given in place of the true one.
+func (s *saboteur) profile(whole *plan.Profile) *plan.Profile {
+	given := *whole
+	for _, f := range s.faults {
+		if f.profile != nil {
+			f.profile(&given)
+		}
+	}
+	return &given
+}
+
+// sink breaks what is to be broken while the run is on. It is done when the run goes on: an event is shown before what it
+// announces begins.
+func (s *saboteur) sink(ctx context.Context) journal.Sink {
+	return func(e journal.Event) {
+		for _, f := range s.faults {
+			sql := f.blue[moment{plan.StepKind(s.kindOf(e.Step)), e.Kind}]
+			if sql == "" {
+				continue
+			}
+			if _, err := s.blue.Pool().Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+				s.errs = append(s.errs, fmt.Errorf("make the fault %s: %w", f.name, err))
+			}
+		}
+	}
+}
+
+// failed is why the faults are none.
+func (s *saboteur) failed() error { return errors.Join(s.errs...) }
