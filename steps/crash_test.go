@@ -35,7 +35,7 @@ func TestCrashAtEveryAppend(t *testing.T) {
 		if _, err := s.db.Pool().Exec(t.Context(), `TRUNCATE public.effect`); err != nil {
 			t.Fatal(err)
 		}
-		p := begin(t, s, "", steps, func(c *Config) { c.crash = crashAt(n) })
+		p := begin(t, s, "", steps, crashAt(n))
 		err := p.Run(t.Context())
 		if err == nil {
 			moments = n - 1
@@ -78,7 +78,7 @@ func TestCrashAtEveryAppendOfUndo(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		p.lease.Release()
-		back := begin(t, s, p.lease.Run(), steps, func(c *Config) { c.crash = crashAt(n) })
+		back := begin(t, s, p.lease.Run(), steps, crashAt(n))
 		err = back.Undo(t.Context(), "test")
 		crashed := err != nil
 		if crashed {

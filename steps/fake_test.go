@@ -237,12 +237,70 @@ var errCrash = errors.New("kill -9")
 
 // crashAt stands for a kill -9 at the n-th moment before or after an event is stored: from then on the process can do
 // nothing more in the journal.
-func crashAt(n int) func(bool, journal.Event) error {
-	moment := 0
-	return func(bool, journal.Event) error {
-		if moment++; moment >= n {
-			return fmt.Errorf("at moment %d: %w", n, errCrash)
-		}
-		return nil
+func crashAt(n int) func(*Config) {
+	return func(c *Config) {
+		l := &mortal{storedLease: c.Lease.(storedLease), last: n, inTx: make(map[int64]bool)}
+		c.Lease = l
+		c.Sinks = append(c.Sinks, l.committed)
 	}
+}
+
+// storedLease is what a lease of the database's store can do.
+type storedLease interface {
+	journal.Lease
+	loader
+	txAppender
+}
+
+// mortal is the lease of a process that dies at a moment.
+type mortal struct {
+	storedLease
+	moment, last int
+	inTx         map[int64]bool // events that are stored with the transaction of their effect
+}
+
+var (
+	_ loader     = (*mortal)(nil)
+	_ txAppender = (*mortal)(nil)
+)
+
+func (l *mortal) live() error {
+	if l.moment++; l.moment >= l.last {
+		return fmt.Errorf("at moment %d: %w", l.last, errCrash)
+	}
+	return nil
+}
+
+func (l *mortal) Append(ctx context.Context, e journal.Event) (journal.Event, error) {
+	if err := l.live(); err != nil {
+		return e, err
+	}
+	stored, err := l.storedLease.Append(ctx, e)
+	if err != nil {
+		return e, err
+	}
+	return stored, l.live()
+}
+
+func (l *mortal) AppendTx(ctx context.Context, tx pgx.Tx, e journal.Event) (journal.Event, error) {
+	if err := l.live(); err != nil {
+		return e, err
+	}
+	stored, err := l.storedLease.AppendTx(ctx, tx, e)
+	l.inTx[stored.Seq] = err == nil
+	return stored, err
+}
+
+// committed is told of an event at once after its transaction. The process dies in what it does next.
+func (l *mortal) committed(e journal.Event) {
+	if l.inTx[e.Seq] {
+		_ = l.live()
+	}
+}
+
+func (l *mortal) Load(ctx context.Context, after int64) ([]journal.Event, error) {
+	if l.moment >= l.last {
+		return nil, errCrash
+	}
+	return l.storedLease.Load(ctx, after)
 }

@@ -19,16 +19,12 @@ func (g Open) Wait(context.Context, string) (string, error) { return g.By, nil }
 // Poll is a gate that is opened from another process, by "tideover approve": it asks Approved every so often.
 type Poll struct {
 	Approved func(ctx context.Context, step string) (by string, err error) // "" while nobody has
-	Every    time.Duration                                                 // 0: a second
+	Every    time.Duration
 }
 
 // Wait asks until somebody has approved.
 func (g Poll) Wait(ctx context.Context, step string) (string, error) {
-	every := g.Every
-	if every <= 0 {
-		every = time.Second
-	}
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(g.Every)
 	defer ticker.Stop()
 	for {
 		by, err := g.Approved(ctx, step)

@@ -36,12 +36,12 @@ func TestGates(t *testing.T) {
 		t.Error("Any has returned before its doors")
 	}
 	broken := errors.New("the journal is down")
-	if _, err := (Any{Poll{Approved: func(context.Context, string) (string, error) { return "", broken }}}).Wait(t.Context(), "x"); !errors.Is(err, broken) {
+	if _, err := (Any{Poll{Every: time.Second, Approved: func(context.Context, string) (string, error) { return "", broken }}}).Wait(t.Context(), "x"); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, g := range []Gate{Any{}, Any{shut{make(chan struct{})}}, Poll{Approved: func(context.Context, string) (string, error) { return "", nil }}} {
+	for _, g := range []Gate{Any{}, Any{shut{make(chan struct{})}}, Poll{Every: time.Second, Approved: func(context.Context, string) (string, error) { return "", nil }}} {
 		if by, err := g.Wait(ctx, "x"); by != "" || !errors.Is(err, context.Canceled) {
 			t.Errorf("%T: %q, %v", g, by, err)
 		}

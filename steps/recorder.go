@@ -24,8 +24,6 @@ type recorder struct {
 	// behind is set when an append ended in an error: it may have been stored nevertheless, when only the answer was
 	// lost. Before the next one the journal is asked.
 	behind bool
-	// crash stands for kill -9 in tests: it is called before and after each event is stored.
-	crash func(stored bool, e journal.Event) error
 }
 
 // loader is a lease that can read its run's events.
@@ -61,7 +59,7 @@ func (r *recorder) append(ctx context.Context, step string, kind journal.Kind, d
 		r.behind = true
 		return err
 	}
-	return r.after(stored)
+	return r.show(stored)
 }
 
 // appendIn does f and stores an event in one transaction of the control database.
@@ -87,16 +85,11 @@ func (r *recorder) appendIn(ctx context.Context, db *postgres.DB, lease txAppend
 		r.behind = true
 		return err
 	}
-	return r.after(stored)
+	return r.show(stored)
 }
 
 // before looks whether an event may be stored now. It needs the lock.
 func (r *recorder) before(ctx context.Context, e journal.Event) error {
-	if r.crash != nil {
-		if err := r.crash(false, e); err != nil {
-			return err
-		}
-	}
 	if err := r.catchUp(ctx); err != nil {
 		return err
 	}
@@ -128,16 +121,7 @@ func (r *recorder) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// after needs the lock.
-func (r *recorder) after(e journal.Event) error {
-	if r.crash != nil {
-		if err := r.crash(true, e); err != nil {
-			return err
-		}
-	}
-	return r.show(e)
-}
-
+// show needs the lock.
 func (r *recorder) show(e journal.Event) error {
 	if err := r.state.Apply(e); err != nil {
 		return err

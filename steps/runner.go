@@ -23,9 +23,6 @@ type Config struct {
 	Gate   Gate            // nil: gates wait until the run is stopped
 	Sinks  []journal.Sink  // each gets the events from this process's run.taken on, and progress
 	Undo   time.Duration   // one step's Undo at most; 0: an hour
-
-	// crash is called before and after each event is stored; an error stands for the process's death there.
-	crash func(stored bool, e journal.Event) error
 }
 
 // Runner takes a run through its steps: forward with Run, back with Undo or Rollback. It goes on wherever the journal
@@ -65,7 +62,7 @@ func NewRunner(cfg Config) (*Runner, error) {
 	if cfg.Undo <= 0 {
 		cfg.Undo = undoTimeout
 	}
-	return &Runner{cfg: cfg, rec: &recorder{lease: cfg.Lease, sinks: cfg.Sinks, state: state, crash: cfg.crash}}, nil
+	return &Runner{cfg: cfg, rec: &recorder{lease: cfg.Lease, sinks: cfg.Sinks, state: state}}, nil
 }
 
 // State is what the journal says of the run now.

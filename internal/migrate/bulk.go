@@ -32,8 +32,8 @@ type Timing struct {
 // database that is small, and of files that run as they are, it tells nothing: see [Applied].
 func Timed(f func(Timing)) Option { return func(g *Goose) { g.timed = f } }
 
-// smallDatabase is the size up to which arranging statements would cost more than it saves.
-const smallDatabase = 8 << 20
+// largeDatabase is the size from which arranging statements saves more than it costs.
+const largeDatabase = 8 << 20
 
 // migrateOffline runs the pending files on a database that nobody uses: together where they can be, otherwise each as it
 // is. conn holds the lock that keeps other migrations away.
@@ -173,7 +173,7 @@ func (g *Goose) together(ctx context.Context, conn *pgx.Conn, dsn string, files 
 	if err != nil {
 		return err
 	}
-	if small && !begun && !g.alwaysArrange {
+	if small && !begun {
 		took, err := g.inOne(ctx, conn, files, list, applied != nil)
 		if err == nil {
 			tellAll(applied, files, func(i int) time.Duration { return took[i] })
@@ -211,7 +211,7 @@ func (g *Goose) small(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	if err := conn.QueryRow(ctx, sql, g.schema).Scan(&size); err != nil {
 		return false, fmt.Errorf("ask for the size of schema %q: %w", g.schema, err)
 	}
-	return size < smallDatabase, nil
+	return size < g.large, nil
 }
 
 // inOne runs the scripts in one transaction: one by one where somebody wants to know how long each takes, else in one go, since

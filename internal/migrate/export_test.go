@@ -1,4 +1,4 @@
 package migrate
 
 // Arranged arranges the statements however small the database is.
-func Arranged() Option { return func(g *Goose) { g.alwaysArrange = true } }
+func Arranged() Option { return func(g *Goose) { g.large = 0 } }

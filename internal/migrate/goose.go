@@ -32,9 +32,9 @@ type Goose struct {
 	scripts *sqlrewrite.Source
 	readErr error
 	// What an offline migration needs besides.
-	asWritten     bool
-	alwaysArrange bool
-	timed         func(Timing)
+	asWritten bool
+	large     int64 // bytes of data from which statements are arranged
+	timed     func(Timing)
 }
 
 // Option changes how a Goose works.
@@ -49,7 +49,7 @@ func Live(budget postgres.Budget) Option { return func(g *Goose) { g.budget = &b
 
 // NewGoose runs the migrations in fsys's top folder up to version to; 0 is the newest.
 func NewGoose(fsys fs.FS, to int64, options ...Option) *Goose {
-	g := &Goose{fsys: fsys, to: to, schema: "public"}
+	g := &Goose{fsys: fsys, to: to, schema: "public", large: largeDatabase}
 	for _, o := range options {
 		o(g)
 	}
