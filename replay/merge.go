@@ -38,9 +38,6 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 		return a, fmt.Errorf("merge into green: %w", err)
 	}
 	gone := r.gone(d)
-	if a.Deleted, err = r.removeByStatement(ctx, tx, gone.statements); err != nil {
-		return a, err
-	}
 	for _, s := range stages {
 		n, err := r.yield(ctx, tx, s, gone.keys)
 		if err != nil {
@@ -51,6 +48,12 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 	if err := replace(ctx, tx, stages); err != nil {
 		return a, err
 	}
+	// Not before: a statement may look for the very row that is only replaced, and take its children along.
+	n, err := r.removeByStatement(ctx, tx, gone.statements)
+	if err != nil {
+		return a, err
+	}
+	a.Deleted += n
 	for _, s := range stages {
 		n, err := s.write(ctx, tx)
 		if err != nil {
@@ -58,8 +61,7 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 		}
 		a.Upserted += n
 	}
-	n, err := r.remove(ctx, tx, stages, d, gone.keys)
-	if err != nil {
+	if n, err = r.remove(ctx, tx, stages, d, gone.keys); err != nil {
 		return a, err
 	}
 	a.Deleted += n

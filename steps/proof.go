@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay/proof"
@@ -24,7 +23,7 @@ func (e *Env) prove(ctx context.Context) ([]preflight.Finding, error) {
 	}
 	report, err := proof.Run(ctx, proof.Options{
 		Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: migrator,
-		Rules: func() *cleanup.Runner { return e.rules(true) },
+		Rules: e.rules,
 	})
 	if ctx.Err() != nil {
 		return nil, err

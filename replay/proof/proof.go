@@ -3,7 +3,7 @@
 //
 // Some rows of blue, each with its entity, go into a database of blue's schema. That is migrated at one go into a second
 // one, as the bulk will be. Then rows of the first are changed, deleted, written again and revoked, replay brings that over,
-// and after each deed the second is held against the first, migrated anew. Whatever a profile, a migration or a shape of
+// and twice the second is held against the first, migrated anew. Whatever a profile, a migration or a shape of
 // a table would make replay lose or distort is a difference there, and has a name before anything is at stake: a table that
 // is renamed, a column whose name is given to another, a trigger that fires twice, a key that a migration changes.
 //
@@ -32,9 +32,9 @@ type Options struct {
 	Blue, Green *postgres.DB // blue is only read; databases are made on green's server
 	Profile     *plan.Profile
 	Migrator    replay.Migrator
-	Rules       func() *cleanup.Runner // collects what it quarantines, as replay's does
-	Rows        int                    // sampled of each table; 0: 3
-	BinDir      string                 // of pg_dump and pg_restore; "": found
+	Rules       func(collect bool) *cleanup.Runner // collect: what is quarantined comes back, as replay wants it
+	Rows        int                                // sampled of each table; 0: 3
+	BinDir      string                             // of pg_dump and pg_restore; "": found
 }
 
 // Report is what the proof saw. Faults stop an upgrade; Untried is what it could not look at.
@@ -47,7 +47,7 @@ type Report struct {
 
 // Fault is one thing that the upgrade would get wrong.
 type Fault struct {
-	Deed string // what was done on blue: "update", "delete", "insert", "revoke", "revoke on green"
+	Deed string // what was done: of "update", "delete", "insert" and "revoke" those since the last comparison, or "revoke on green"
 	Text string // what came of it, with the table
 	Way  string
 }
@@ -62,19 +62,23 @@ func Run(ctx context.Context, o Options) (_ Report, err error) {
 	if err := p.open(ctx); err != nil {
 		return p.report, err
 	}
-	for _, deed := range []struct {
-		name string
-		do   func(context.Context, *pgx.Conn) error
-	}{
-		{"update", p.update},
-		{"delete", p.delete},
-		{"insert", p.insert},
-	} {
-		if err := p.try(ctx, deed.name, deed.do); err != nil || len(p.report.Faults) > 0 {
+	for _, deeds := range [][]deed{{{"update", p.update}, {"delete", p.delete}}, {{"insert", p.insert}, {"revoke", p.revocations}}} {
+		for _, d := range deeds {
+			if err := p.try(ctx, d); err != nil || len(p.report.Faults) > 0 {
+				return p.report, err
+			}
+		}
+		if err := p.compare(ctx, deeds); err != nil || len(p.report.Faults) > 0 {
 			return p.report, err
 		}
 	}
-	return p.report, p.revocations(ctx)
+	return p.report, p.revocationsBack(ctx)
+}
+
+// deed is something that is done on old.
+type deed struct {
+	name string
+	do   func(context.Context, *pgx.Conn) error
 }
 
 // proof is one in the making.
@@ -113,7 +117,7 @@ func (p *proof) open(ctx context.Context) error {
 		return err
 	}
 	p.replayer, err = replay.NewReplayer(replay.Config{
-		Blue: p.old, Green: p.new, Profile: p.Profile, Migrator: p.Migrator, Rules: p.Rules(),
+		Blue: p.old, Green: p.new, Profile: p.Profile, Migrator: p.Migrator, Rules: p.Rules(true),
 	})
 	if err != nil {
 		return err
@@ -161,7 +165,7 @@ func (p *proof) migrated(ctx context.Context, into *postgres.DB) error {
 		return err
 	}
 	defer hang(ctx, conn)
-	rules := p.Rules()
+	rules := p.Rules(false)
 	if _, err := rules.Apply(ctx, conn, "before"); err != nil {
 		return fmt.Errorf("clean the sample up: %w", err)
 	}
@@ -174,31 +178,39 @@ func (p *proof) migrated(ctx context.Context, into *postgres.DB) error {
 	return nil
 }
 
-// try does something on old, has it replayed, and compares.
-func (p *proof) try(ctx context.Context, deed string, do func(context.Context, *pgx.Conn) error) error {
+// try does something on old and has it replayed.
+func (p *proof) try(ctx context.Context, d deed) error {
 	conn, err := p.old.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer hang(ctx, conn)
-	if err := do(ctx, conn); err != nil {
-		return fmt.Errorf("%s on the sample: %w", deed, err)
+	if err := d.do(ctx, conn); err != nil {
+		return fmt.Errorf("%s on the sample: %w", d.name, err)
 	}
-	applied, err := p.replayer.Drain(ctx)
-	p.report.Deeds += int(applied.Changes)
-	if err != nil {
-		p.fault(deed, fmt.Sprintf("replay stops: %v", err), hintOf(err))
-		return ctx.Err()
-	}
-	if len(applied.Parked) > 0 {
-		p.fault(deed, "replay could not apply: "+strings.Join(applied.Parked, "; "), "mend the profile, or what the rows break on green")
+	if len(p.report.Faults) > 0 {
 		return nil
 	}
-	return p.compare(ctx, deed)
+	return p.drain(ctx, d.name, "")
 }
 
-// compare holds new against what old is now, migrated at one go.
-func (p *proof) compare(ctx context.Context, deed string) error {
+// drain has what was done replayed. about goes before what is said of a fault.
+func (p *proof) drain(ctx context.Context, deed, about string) error {
+	applied, err := p.replayer.Drain(ctx)
+	p.report.Deeds += int(applied.Changes)
+	switch {
+	case err != nil:
+		p.fault(deed, fmt.Sprintf("%sreplay stops: %v", about, err), hintOf(err))
+		return ctx.Err()
+	case len(applied.Parked) > 0:
+		p.fault(deed, about+"replay could not apply: "+strings.Join(applied.Parked, "; "), "mend the profile, or what the rows break on green")
+	}
+	return nil
+}
+
+// compare holds new against what old is now, migrated at one go. To do so after each deed would name the deed, and take twice
+// as long.
+func (p *proof) compare(ctx context.Context, deeds []deed) error {
 	want, err := p.database(ctx, "expected")
 	if err != nil {
 		return err
@@ -221,11 +233,16 @@ func (p *proof) compare(ctx context.Context, deed string) error {
 	if err != nil {
 		return err
 	}
+	names := make([]string, len(deeds))
+	for i, d := range deeds {
+		names[i] = d.name
+	}
+	done := strings.Join(names, ", ")
 	for _, d := range found.Differences {
 		if d.Kind == oracle.Schema && slices.Equal(d.Columns, []string{"behind"}) {
 			continue // sequences are set in the switch
 		}
-		p.fault(deed, said(deed, d), "if the table's rows live elsewhere on green, say so in the profile (tables: green, on_delete, follow); if a column is filled at random there, name it in green.volatile")
+		p.fault(done, said(done, d), "if the table's rows live elsewhere on green, say so in the profile (tables: green, on_delete, follow); if a column is filled at random there, name it in green.volatile")
 		if len(p.report.Faults) == mostFaults {
 			break
 		}
@@ -241,11 +258,8 @@ func (p *proof) fault(deed, text, way string) {
 }
 
 // said puts a difference into words.
-func said(deed string, d oracle.Difference) string {
-	after := map[string]string{
-		"update": "after rows were updated on blue", "delete": "after rows were deleted on blue",
-		"insert": "after rows were written again on blue", "revoke": "after revocations on blue",
-	}[deed]
+func said(done string, d oracle.Difference) string {
+	after := "after " + done + " of rows on blue"
 	switch d.Kind {
 	case oracle.Missing:
 		return fmt.Sprintf("%s table %q of green lacks a row (%s) that the migrations make of blue", after, d.Table, d.Key)

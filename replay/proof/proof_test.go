@@ -47,8 +47,8 @@ func run(t *testing.T, blue, green *postgres.DB, p *plan.Profile, m replay.Migra
 	t.Helper()
 	report, err := proof.Run(t.Context(), proof.Options{
 		Blue: blue, Green: green, Profile: p, Migrator: m,
-		Rules: func() *cleanup.Runner {
-			return cleanup.New(p.Rules, cleanup.Options{Schema: p.Schema, Collect: true})
+		Rules: func(collect bool) *cleanup.Runner {
+			return cleanup.New(p.Rules, cleanup.Options{Schema: p.Schema, Collect: collect})
 		},
 	})
 	if err != nil {

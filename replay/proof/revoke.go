@@ -15,19 +15,18 @@ import (
 	"github.com/tideover/tideover/replay"
 )
 
-// revocations takes authority away on blue and sees green refuse it, and then the other way round.
-func (p *proof) revocations(ctx context.Context) error {
+// revocations takes authority away on blue and sees green refuse it.
+func (p *proof) revocations(ctx context.Context, _ *pgx.Conn) error {
 	for i := range p.Profile.Revocations {
-		if err := p.revoke(ctx, i); err != nil {
+		if err := p.revoke(ctx, i); err != nil || len(p.report.Faults) > 0 {
 			return err
 		}
 	}
-	if len(p.report.Faults) > 0 {
-		return nil
-	}
-	if err := p.compare(ctx, "revoke"); err != nil || len(p.report.Faults) > 0 {
-		return err
-	}
+	return nil
+}
+
+// revocationsBack takes authority away on green and sees blue refuse it after a way back.
+func (p *proof) revocationsBack(ctx context.Context) error {
 	if err := replay.NewCapture(p.new, p.Profile, replay.Green).Install(ctx, postgres.DefaultBudget()); err != nil {
 		p.fault("revoke on green", fmt.Sprintf("green's revocations can't be captured for the way back: %v", err), hintOf(err))
 		return ctx.Err()
@@ -60,15 +59,8 @@ func (p *proof) revoke(ctx context.Context, i int) error {
 		}
 		return err
 	}
-	applied, err := p.replayer.Drain(ctx)
-	p.report.Deeds += int(applied.Changes)
-	if err != nil {
-		p.fault("revoke", fmt.Sprintf("revocation %q: replay stops: %v", rev.Kind, err), hintOf(err))
-		return ctx.Err()
-	}
-	if len(applied.Parked) > 0 {
-		p.fault("revoke", fmt.Sprintf("revocation %q: replay could not apply: %s", rev.Kind, strings.Join(applied.Parked, "; ")), "mend green.apply or on_delete")
-		return nil
+	if err := p.drain(ctx, "revoke", fmt.Sprintf("revocation %q: ", rev.Kind)); err != nil || len(p.report.Faults) > 0 {
+		return err
 	}
 	var known bool
 	const recorded = `SELECT EXISTS (SELECT 1 FROM tideover.change WHERE kind = 'revoked' AND table_name = $1)`
