@@ -32,10 +32,10 @@ func (e *Env) prove(ctx context.Context) ([]preflight.Finding, error) {
 	if err != nil {
 		found = append(found, preflight.Finding{Level: preflight.Fail, Check: check, Text: fmt.Sprintf("the upgrade in miniature stops: %v", err), Hint: hintOf(err)})
 	}
-	for _, f := range report.Faults {
+	for _, f := range report.Objections {
 		found = append(found, preflight.Finding{Level: preflight.Fail, Check: check, Text: "in miniature, " + f.Text, Hint: f.Way})
 	}
-	if err == nil && len(report.Faults) == 0 {
+	if err == nil && len(report.Objections) == 0 {
 		found = append(found, preflight.Finding{Level: preflight.OK, Check: check,
 			Text: fmt.Sprintf("in miniature, with %d rows of blue and %d changes, green ends as the migrations make it", report.Rows, report.Deeds)})
 	}

@@ -37,16 +37,16 @@ type Options struct {
 	BinDir      string                             // of pg_dump and pg_restore; "": found
 }
 
-// Report is what the proof saw. Faults stop an upgrade; Untried is what it could not look at.
+// Report is what the proof saw. Objections stop an upgrade; Untried is what it could not look at.
 type Report struct {
 	Rows    int // sampled, of all tables
 	Deeds   int // changes that were brought over and compared
-	Faults  []Fault
+	Objections  []Objection
 	Untried []string // each as "table access: it has no rows"
 }
 
-// Fault is one thing that the upgrade would get wrong.
-type Fault struct {
+// Objection is one thing that the upgrade would get wrong.
+type Objection struct {
 	Deed string // what was done: of "update", "delete", "insert" and "revoke" those since the last comparison, or "revoke on green"
 	Text string // what came of it, with the table
 	Way  string
@@ -64,11 +64,11 @@ func Run(ctx context.Context, o Options) (_ Report, err error) {
 	}
 	for _, deeds := range [][]deed{{{"update", p.update}, {"delete", p.delete}}, {{"insert", p.insert}, {"revoke", p.revocations}}} {
 		for _, d := range deeds {
-			if err := p.try(ctx, d); err != nil || len(p.report.Faults) > 0 {
+			if err := p.try(ctx, d); err != nil || len(p.report.Objections) > 0 {
 				return p.report, err
 			}
 		}
-		if err := p.compare(ctx, deeds); err != nil || len(p.report.Faults) > 0 {
+		if err := p.compare(ctx, deeds); err != nil || len(p.report.Objections) > 0 {
 			return p.report, err
 		}
 	}
@@ -188,22 +188,22 @@ func (p *proof) try(ctx context.Context, d deed) error {
 	if err := d.do(ctx, conn); err != nil {
 		return fmt.Errorf("%s on the sample: %w", d.name, err)
 	}
-	if len(p.report.Faults) > 0 {
+	if len(p.report.Objections) > 0 {
 		return nil
 	}
 	return p.drain(ctx, d.name, "")
 }
 
-// drain has what was done replayed. about goes before what is said of a fault.
+// drain has what was done replayed. about goes before what is said of an objection.
 func (p *proof) drain(ctx context.Context, deed, about string) error {
 	applied, err := p.replayer.Drain(ctx)
 	p.report.Deeds += int(applied.Changes)
 	switch {
 	case err != nil:
-		p.fault(deed, fmt.Sprintf("%sreplay stops: %v", about, err), hintOf(err))
+		p.object(deed, fmt.Sprintf("%sreplay stops: %v", about, err), hintOf(err))
 		return ctx.Err()
 	case len(applied.Parked) > 0:
-		p.fault(deed, about+"replay could not apply: "+strings.Join(applied.Parked, "; "), "mend the profile, or what the rows break on green")
+		p.object(deed, about+"replay could not apply: "+strings.Join(applied.Parked, "; "), "mend the profile, or what the rows break on green")
 	}
 	return nil
 }
@@ -242,19 +242,19 @@ func (p *proof) compare(ctx context.Context, deeds []deed) error {
 		if d.Kind == oracle.Schema && slices.Equal(d.Columns, []string{"behind"}) {
 			continue // sequences are set in the switch
 		}
-		p.fault(done, said(done, d), "if the table's rows live elsewhere on green, say so in the profile (tables: green, on_delete, follow); if a column is filled at random there, name it in green.volatile")
-		if len(p.report.Faults) == mostFaults {
+		p.object(done, said(done, d), "if the table's rows live elsewhere on green, say so in the profile (tables: green, on_delete, follow); if a column is filled at random there, name it in green.volatile")
+		if len(p.report.Objections) == mostObjections {
 			break
 		}
 	}
 	return nil
 }
 
-// mostFaults is how many are named: the first ones are what a person mends, the others follow from them.
-const mostFaults = 5
+// mostObjections is how many are named: the first ones are what a person mends, the others follow from them.
+const mostObjections = 5
 
-func (p *proof) fault(deed, text, way string) {
-	p.report.Faults = append(p.report.Faults, Fault{Deed: deed, Text: text, Way: way})
+func (p *proof) object(deed, text, way string) {
+	p.report.Objections = append(p.report.Objections, Objection{Deed: deed, Text: text, Way: way})
 }
 
 // said puts a difference into words.

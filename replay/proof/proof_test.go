@@ -124,10 +124,10 @@ revocations:
 			}
 			r := run(t, blue, green, p, statements(c.migrate))
 			switch {
-			case c.fault == "" && len(r.Faults) > 0:
-				t.Errorf("faults: %v", r.Faults)
-			case c.fault != "" && (len(r.Faults) == 0 || !strings.Contains(r.Faults[0].Text, c.fault)):
-				t.Errorf("faults %v, want %q", r.Faults, c.fault)
+			case c.fault == "" && len(r.Objections) > 0:
+				t.Errorf("faults: %v", r.Objections)
+			case c.fault != "" && (len(r.Objections) == 0 || !strings.Contains(r.Objections[0].Text, c.fault)):
+				t.Errorf("faults %v, want %q", r.Objections, c.fault)
 			}
 			if c.untried != "" && !strings.Contains(strings.Join(r.Untried, "\n"), c.untried) {
 				t.Errorf("untried %q, want %q", r.Untried, c.untried)
@@ -151,7 +151,7 @@ func TestBundledProfileIsProved(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := run(t, blue, green, p, migrate.NewGoose(schema.Files(), 20006))
-	if len(r.Faults) > 0 {
-		t.Errorf("faults: %v", r.Faults)
+	if len(r.Objections) > 0 {
+		t.Errorf("faults: %v", r.Objections)
 	}
 }

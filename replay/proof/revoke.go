@@ -18,7 +18,7 @@ import (
 // revocations takes authority away on blue and sees green refuse it.
 func (p *proof) revocations(ctx context.Context, _ *pgx.Conn) error {
 	for i := range p.Profile.Revocations {
-		if err := p.revoke(ctx, i); err != nil || len(p.report.Faults) > 0 {
+		if err := p.revoke(ctx, i); err != nil || len(p.report.Objections) > 0 {
 			return err
 		}
 	}
@@ -28,7 +28,7 @@ func (p *proof) revocations(ctx context.Context, _ *pgx.Conn) error {
 // revocationsBack takes authority away on green and sees blue refuse it after a way back.
 func (p *proof) revocationsBack(ctx context.Context) error {
 	if err := replay.NewCapture(p.new, p.Profile, replay.Green).Install(ctx, postgres.DefaultBudget()); err != nil {
-		p.fault("revoke on green", fmt.Sprintf("green's revocations can't be captured for the way back: %v", err), hintOf(err))
+		p.object("revoke on green", fmt.Sprintf("green's revocations can't be captured for the way back: %v", err), hintOf(err))
 		return ctx.Err()
 	}
 	for i := range p.Profile.Revocations {
@@ -50,16 +50,16 @@ func (p *proof) revoke(ctx context.Context, i int) error {
 	if err != nil || args == nil {
 		return err
 	}
-	if err := p.apply(ctx, i, "blue", p.old, rev.Blue.Apply, args); err != nil || len(p.report.Faults) > 0 {
+	if err := p.apply(ctx, i, "blue", p.old, rev.Blue.Apply, args); err != nil || len(p.report.Objections) > 0 {
 		return err
 	}
 	if left, err := p.living(ctx, i, "blue", p.old, rev.Blue.Living, args); err != nil || left > 0 {
 		if err == nil {
-			p.fault("revoke", fmt.Sprintf("revocation %q: blue.living still counts %d after blue.apply", rev.Kind, left), "the two statements must mean the same authority")
+			p.object("revoke", fmt.Sprintf("revocation %q: blue.living still counts %d after blue.apply", rev.Kind, left), "the two statements must mean the same authority")
 		}
 		return err
 	}
-	if err := p.drain(ctx, "revoke", fmt.Sprintf("revocation %q: ", rev.Kind)); err != nil || len(p.report.Faults) > 0 {
+	if err := p.drain(ctx, "revoke", fmt.Sprintf("revocation %q: ", rev.Kind)); err != nil || len(p.report.Objections) > 0 {
 		return err
 	}
 	var known bool
@@ -68,12 +68,12 @@ func (p *proof) revoke(ctx context.Context, i int) error {
 		return err
 	}
 	if !known {
-		p.fault("revoke", fmt.Sprintf("revocation %q: blue.apply takes authority away, and no change of table %q is judged as revoked", rev.Kind, rev.Blue.Table), "mend the judge of the table; one that is to be asked about inserts must name 'I'")
+		p.object("revoke", fmt.Sprintf("revocation %q: blue.apply takes authority away, and no change of table %q is judged as revoked", rev.Kind, rev.Blue.Table), "mend the judge of the table; one that is to be asked about inserts must name 'I'")
 		return nil
 	}
 	left, err := p.living(ctx, i, "green", p.new, rev.Green.Living, args)
 	if err == nil && left > 0 {
-		p.fault("revoke", fmt.Sprintf("revocation %q: it is in force on blue, and green.living still counts %d on green", rev.Kind, left), "mend revocations: green.apply, green.living or green.key")
+		p.object("revoke", fmt.Sprintf("revocation %q: it is in force on blue, and green.living still counts %d on green", rev.Kind, left), "mend revocations: green.apply, green.living or green.key")
 	}
 	return err
 }
@@ -88,16 +88,16 @@ func (p *proof) revokeBack(ctx context.Context, i int) error {
 	if err != nil || args == nil {
 		return err
 	}
-	if err := p.apply(ctx, i, "green", p.new, rev.Green.Apply, args); err != nil || len(p.report.Faults) > 0 {
+	if err := p.apply(ctx, i, "green", p.new, rev.Green.Apply, args); err != nil || len(p.report.Objections) > 0 {
 		return err
 	}
 	if _, err := replay.NewReverse(p.old, p.new, p.Profile).Drain(ctx); err != nil {
-		p.fault("revoke on green", fmt.Sprintf("revocation %q: the way back stops: %v", rev.Kind, err), hintOf(err))
+		p.object("revoke on green", fmt.Sprintf("revocation %q: the way back stops: %v", rev.Kind, err), hintOf(err))
 		return ctx.Err()
 	}
 	left, err := p.living(ctx, i, "blue", p.old, rev.Blue.Living, args)
 	if err == nil && left > 0 {
-		p.fault("revoke on green", fmt.Sprintf("revocation %q: it is in force on green, and after the way back blue.living still counts %d on blue", rev.Kind, left), "mend revocations: green.judge, blue.apply or the keys")
+		p.object("revoke on green", fmt.Sprintf("revocation %q: it is in force on green, and after the way back blue.living still counts %d on blue", rev.Kind, left), "mend revocations: green.judge, blue.apply or the keys")
 	}
 	return err
 }
@@ -138,7 +138,7 @@ func (p *proof) alive(ctx context.Context, i int, on *postgres.DB, here plan.Rev
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowTo[[]*string])
 	if err != nil {
-		p.fault("revoke", fmt.Sprintf("revocation %q: its columns can't be read from table %q of %s: %v", rev.Kind, here.Table, on.Name(), err), "mend key and keep")
+		p.object("revoke", fmt.Sprintf("revocation %q: its columns can't be read from table %q of %s: %v", rev.Kind, here.Table, on.Name(), err), "mend key and keep")
 		return nil, ctx.Err()
 	}
 	var onlyHere bool
@@ -158,11 +158,11 @@ func (p *proof) alive(ctx context.Context, i int, on *postgres.DB, here plan.Rev
 		}
 		args["op"] = "D"
 		blue, err := p.living(ctx, i, "blue", p.old, rev.Blue.Living, args)
-		if err != nil || len(p.report.Faults) > 0 {
+		if err != nil || len(p.report.Objections) > 0 {
 			return nil, err
 		}
 		green, err := p.living(ctx, i, "green", p.new, rev.Green.Living, args)
-		if err != nil || len(p.report.Faults) > 0 {
+		if err != nil || len(p.report.Objections) > 0 {
 			return nil, err
 		}
 		if blue > 0 && green > 0 {
@@ -171,14 +171,14 @@ func (p *proof) alive(ctx context.Context, i int, on *postgres.DB, here plan.Rev
 		onlyHere = onlyHere || blue > 0
 	}
 	if onlyHere && on == p.old {
-		p.fault("revoke", fmt.Sprintf("revocation %q: blue.living counts what a row gives access to, and green.living nothing of it", rev.Kind), "mend green.living, or the key on either side")
+		p.object("revoke", fmt.Sprintf("revocation %q: blue.living counts what a row gives access to, and green.living nothing of it", rev.Kind), "mend green.living, or the key on either side")
 		return nil, nil
 	}
 	p.untried("revocation %s: no sampled row on %s gives access to anything", rev.Kind, on.Name())
 	return nil, nil
 }
 
-// living asks a side's statement. A mistake in it is a fault.
+// living asks a side's statement. A mistake in it is an objection.
 func (p *proof) living(ctx context.Context, i int, side string, on *postgres.DB, sql string, args map[string]any) (n int64, err error) {
 	rev := &p.Profile.Revocations[i]
 	err = p.within(ctx, on, func(tx pgx.Tx) error {
@@ -207,7 +207,7 @@ func (p *proof) mistake(ctx context.Context, rev *plan.Revocation, field string,
 	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	p.fault("revoke", fmt.Sprintf("revocation %q: %s: %v", rev.Kind, field, err), "mend the statement")
+	p.object("revoke", fmt.Sprintf("revocation %q: %s: %v", rev.Kind, field, err), "mend the statement")
 	return nil
 }
 
