@@ -39,10 +39,10 @@ type Options struct {
 
 // Report is what the proof saw. Objections stop an upgrade; Untried is what it could not look at.
 type Report struct {
-	Rows    int // sampled, of all tables
-	Deeds   int // changes that were brought over and compared
-	Objections  []Objection
-	Untried []string // each as "table access: it has no rows"
+	Rows       int // sampled, of all tables
+	Deeds      int // changes that were brought over and compared
+	Objections []Objection
+	Untried    []string // each as "table access: it has no rows"
 }
 
 // Objection is one thing that the upgrade would get wrong.

@@ -3,6 +3,7 @@ package planted
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,8 +36,8 @@ type listed struct {
 }
 
 // Load reads the packages of the module in dir with their tests, as they are built with tags.
-func Load(dir, tags string) ([]*Package, error) {
-	cmd := exec.Command("go", "list", "-export", "-deps", "-test", "-tags", tags, "-json=ImportPath,ForTest,Dir,Export,DepOnly,GoFiles,ImportMap", "./...")
+func Load(ctx context.Context, dir, tags string) ([]*Package, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-export", "-deps", "-test", "-tags", tags, "-json=ImportPath,ForTest,Dir,Export,DepOnly,GoFiles,ImportMap", "./...")
 	cmd.Dir = dir
 	output, err := cmd.Output()
 	if err != nil {

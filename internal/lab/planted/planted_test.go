@@ -25,7 +25,7 @@ func production(pkg string) bool {
 func TestNothingIsPlanted(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
-	all, err := Load("../../..", "container,hydra")
+	all, err := Load(t.Context(), "../../..", "container,hydra")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func Run() { var r runner = engine{}; r.run() }`,
 					t.Fatal(err)
 				}
 			}
-			all, err := Load(dir, "")
+			all, err := Load(t.Context(), dir, "")
 			if err != nil {
 				t.Fatal(err)
 			}
