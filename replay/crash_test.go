@@ -28,13 +28,11 @@ var crashPoints = mutant.Mutant{Name: "crash points", Edits: []mutant.Edit{
 	{File: "reverse.go", Old: "		return enter(ctx, tx, epoch, ids(claimed))", New: "		err := enter(ctx, tx, epoch, ids(claimed))\n" + unlessFailed("merged") + "		return err"},
 	before("committed", "Applied{}, err", "reverse.go", "	a.Changes = int64(len(claimed))"),
 
-	{File: "replay.go", Old: "	if err := r.scratch.prepare(ctx, r.Schema)", New: "	if ScratchOf(ctx) != nil {\n	} else if err := r.scratch.prepare(ctx, r.Schema)"},
-	{File: "batch.go", Old: "		if r.more {", New: "		if r.more && ScratchOf(ctx) == nil {"},
-	{File: "batch.go", Old: "	if dsn, err = r.scratch.take(ctx); err != nil", New: `	take := r.scratch.take
-	if given := ScratchOf(ctx); given != nil {
-		take = given
-	}
-	if dsn, err = take(ctx); err != nil`},
+	{File: "scratch.go", Old: "	s.template = s.name()\n", New: "	if ScratchOf(ctx) != nil {\n		return nil\n	}\n	s.template = s.name()\n"},
+	{File: "scratch.go", Old: "	if s.ready == \"\" {\n		if err := s.create(ctx); err != nil {\n			return err\n",
+		New: "	if s.ready == \"\" && ScratchOf(ctx) == nil {\n		if err := s.create(ctx); err != nil {\n			return err\n"},
+	{File: "scratch.go", Old: "	if s.ready == \"\" {\n		if err := s.create(ctx); err != nil {\n			return \"\", err\n",
+		New: "	if given := ScratchOf(ctx); given != nil {\n		return given(ctx)\n	}\n	if s.ready == \"\" {\n		if err := s.create(ctx); err != nil {\n			return \"\", err\n"},
 }}
 
 // before puts a point in front of a line, in a function that gives results where it fails.

@@ -46,7 +46,8 @@ func (v *Tests) In(t *testing.T, m Mutant) bool {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	args := []string{"-test.run=" + pattern(t.Name(), flag.Lookup("test.run").Value.String()), "-test.v"}
+	// One test at a time: this process runs several at once, and they share a server's connections.
+	args := []string{"-test.run=" + pattern(t.Name(), flag.Lookup("test.run").Value.String()), "-test.v", "-test.parallel=1"}
 	if deadline, ok := t.Deadline(); ok {
 		args = append(args, "-test.timeout="+time.Until(deadline).String())
 	}
