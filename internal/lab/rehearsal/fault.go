@@ -19,7 +19,7 @@ import (
 // the profile that the run is given, or in blue's database while the run is on. The run itself knows of none.
 type Fault struct {
 	name    string
-	profile func(*plan.Profile) // changes the run's own copy; the judges go by the whole one
+	profile func(*plan.Profile) // changes the run's own copy after the preflight; the judges go by the whole one
 	blue    map[moment]string   // SQL for blue
 }
 
@@ -86,33 +86,43 @@ func ParseFaults(names []string) ([]Fault, error) {
 // saboteur makes faults while a run is on.
 type saboteur struct {
 	faults []Fault
+	given  *plan.Profile // the run's copy
 	blue   *postgres.DB
 	kindOf func(step string) string
 	errs   []error // of what could not be broken
 }
 
-// profile is what the run is given in place of the true one.
-func (s *saboteur) profile(whole *plan.Profile) *plan.Profile {
-	given := *whole
+// newSaboteur is one for a run on blue that is to be given a copy of the profile.
+func newSaboteur(faults []Fault, runbook *plan.Runbook, profile *plan.Profile, blue *postgres.DB, kindOf func(step string) string) *saboteur {
+	given := *profile
+	s := &saboteur{faults: faults, given: &given, blue: blue, kindOf: kindOf}
+	if runbook.Step(plan.Preflight) == nil {
+		s.breakProfile()
+	}
+	return s
+}
+
+func (s *saboteur) breakProfile() {
 	for _, f := range s.faults {
 		if f.profile != nil {
-			f.profile(&given)
+			f.profile(s.given)
 		}
 	}
-	return &given
 }
 
 // sink breaks what is to be broken while the run is on. It is done when the run goes on: an event is shown before what it
-// announces begins.
+// announces begins. A profile is broken when the preflight is over, which would find out.
 func (s *saboteur) sink(ctx context.Context) journal.Sink {
 	return func(e journal.Event) {
+		now := moment{plan.StepKind(s.kindOf(e.Step)), e.Kind}
+		if now == (moment{plan.Preflight, journal.StepFinished}) {
+			s.breakProfile()
+		}
 		for _, f := range s.faults {
-			sql := f.blue[moment{plan.StepKind(s.kindOf(e.Step)), e.Kind}]
-			if sql == "" {
-				continue
-			}
-			if _, err := s.blue.Pool().Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-				s.errs = append(s.errs, fmt.Errorf("make the fault %s: %w", f.name, err))
+			if sql := f.blue[now]; sql != "" {
+				if _, err := s.blue.Pool().Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+					s.errs = append(s.errs, fmt.Errorf("make the fault %s: %w", f.name, err))
+				}
 			}
 		}
 	}

@@ -139,9 +139,9 @@ func (p *performance) run(ctx context.Context, blue *postgres.DB) error {
 	if gate == nil {
 		gate = steps.Open{By: "rehearsal"}
 	}
-	broken := saboteur{faults: p.options.Faults, blue: blue, kindOf: p.kindOf}
+	broken := newSaboteur(p.options.Faults, p.runbook, p.profile, blue, p.kindOf)
 	session, err := steps.Start(ctx, steps.Options{
-		Upgrade: p.due(broken.profile(p.profile)), Version: p.options.Version, Gate: gate,
+		Upgrade: p.due(broken.given), Version: p.options.Version, Gate: gate,
 		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), broken.sink(ctx), p.options.Sink, p.keep.sink),
 		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
 			if p.pin != nil { // of a try that was called off
