@@ -157,8 +157,9 @@ func TestVerify(t *testing.T) {
 	if text, err := json.Marshal(&v); err != nil || strings.Contains(string(text), "somebody") {
 		t.Errorf("a value is in the verdict: %s, %v", text, err)
 	}
-	var left int
-	if err := e.Green.Pool().QueryRow(t.Context(), `SELECT count(*) FROM pg_database WHERE datname LIKE 'tideover_expected%'`).Scan(&left); err != nil || left > 0 {
+	var left int // beside this green: other tests have theirs on the same server
+	if err := e.Green.Pool().QueryRow(t.Context(), `SELECT count(*) FROM pg_database d JOIN pg_database green ON green.datname = current_database()
+		WHERE d.datname LIKE 'tideover\_expected\_' || green.oid || '\_%'`).Scan(&left); err != nil || left > 0 {
 		t.Errorf("%d databases are left, %v", left, err)
 	}
 }
