@@ -87,7 +87,8 @@ type proof struct {
 	made     []*postgres.Throwaway
 	old, new *postgres.DB // blue and green in miniature
 	replayer *replay.Replayer
-	tables   []table // of old that are captured, parents first
+	rows     map[string]int // sampled of each captured table
+	tables   []table        // of old that are captured, parents first
 	report   Report
 }
 
@@ -132,13 +133,12 @@ func (p *proof) fill(ctx context.Context) error {
 		return err
 	}
 	defer hang(ctx, into)
-	taken, err := replay.CopySample(ctx, p.Blue, p.Profile, into, p.Rows)
-	if err != nil {
+	if p.rows, err = replay.CopySample(ctx, p.Blue, p.Profile, into, p.Options.Rows); err != nil {
 		return err
 	}
 	for _, t := range p.Profile.Tables {
-		p.report.Rows += taken[t.Name]
-		if n, asked := taken[t.Name]; asked && n == 0 {
+		p.report.Rows += p.rows[t.Name]
+		if n, asked := p.rows[t.Name]; asked && n == 0 {
 			p.report.Untried = append(p.report.Untried, fmt.Sprintf("table %s: it has no rows", t.Name))
 		}
 	}

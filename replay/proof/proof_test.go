@@ -111,6 +111,20 @@ revocations:
     blue: {table: denied, apply: "INSERT INTO denied (id) VALUES (:id) ON CONFLICT DO NOTHING", living: "SELECT 1 - count(*) FROM denied WHERE id = :id"}
     green: {table: denied, judge: "CASE WHEN :op = 'I' THEN 'revoked' ELSE 'expired' END", apply: "INSERT INTO denied (id) VALUES (:id) ON CONFLICT DO NOTHING", living: "SELECT 1 - count(*) FROM denied WHERE id = :id"}`,
 			untried: "revocation denied"},
+		{name: "rows that blue itself can't revoke", blue: `CREATE TABLE client (id text PRIMARY KEY); CREATE TABLE login (id text PRIMARY KEY);
+				CREATE TABLE request (id text PRIMARY KEY, login text REFERENCES login ON DELETE CASCADE);
+				CREATE TABLE consent (id text PRIMARY KEY, client text, login text REFERENCES login ON DELETE SET NULL, request text REFERENCES request ON DELETE SET NULL);
+				INSERT INTO login VALUES ('1'), ('2'); INSERT INTO request VALUES ('1', '1'), ('2', '2'); INSERT INTO client VALUES ('c');
+				INSERT INTO consent VALUES ('1', 'nobody', '1', '1'), ('2', 'nobody', '2', '2');
+				ALTER TABLE consent ADD FOREIGN KEY (client) REFERENCES client NOT VALID;`,
+			migrate: `ALTER TABLE login ADD COLUMN note text NOT NULL DEFAULT ''`,
+			profile: `name: x
+tables: [{name: client}, {name: request}, {name: consent}, {name: login, judge: "CASE WHEN :op = 'D' THEN 'revoked' ELSE 'written' END"}]
+revocations:
+  - kind: login
+    blue: {table: login, apply: "DELETE FROM login WHERE id = :id", living: "SELECT count(*) FROM login WHERE id = :id"}
+    green: {table: login, judge: "CASE WHEN :op = 'D' THEN 'revoked' ELSE 'written' END", apply: "DELETE FROM login WHERE id = :id", living: "SELECT count(*) FROM login WHERE id = :id"}`,
+			untried: "table consent: blue takes no insert of a sampled row"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

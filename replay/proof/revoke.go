@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -46,11 +47,10 @@ func (p *proof) revoke(ctx context.Context, i int) error {
 		p.untried("revocation %s: it has no apply or no living to try it by", rev.Kind)
 		return nil
 	}
-	args, err := p.alive(ctx, i, p.old, rev.Blue, p.keepOf(rev.Blue))
-	if err != nil || args == nil {
-		return err
-	}
-	if err := p.apply(ctx, i, "blue", p.old, rev.Blue.Apply, args); err != nil || len(p.report.Objections) > 0 {
+	args, err := p.alive(ctx, i, p.old, rev.Blue, p.keepOf(rev.Blue), func(args map[string]any) (bool, error) {
+		return p.apply(ctx, i, "blue", p.old, rev.Blue.Apply, args)
+	})
+	if err != nil || args == nil || len(p.report.Objections) > 0 {
 		return err
 	}
 	if left, err := p.living(ctx, i, "blue", p.old, rev.Blue.Living, args); err != nil || left > 0 {
@@ -84,11 +84,13 @@ func (p *proof) revokeBack(ctx context.Context, i int) error {
 	if rev.Green.Apply == "" || rev.Green.Living == "" || rev.Blue.Living == "" || rev.Green.Table == "" {
 		return nil
 	}
-	args, err := p.alive(ctx, i, p.new, rev.Green, rev.Green.Keep)
-	if err != nil || args == nil {
-		return err
-	}
-	if err := p.apply(ctx, i, "green", p.new, rev.Green.Apply, args); err != nil || len(p.report.Objections) > 0 {
+	args, err := p.alive(ctx, i, p.new, rev.Green, rev.Green.Keep, func(args map[string]any) (bool, error) {
+		if ok, err := p.wouldApply(ctx, i, "blue", p.old, rev.Blue.Apply, args); err != nil || !ok {
+			return false, err
+		}
+		return p.apply(ctx, i, "green", p.new, rev.Green.Apply, args)
+	})
+	if err != nil || args == nil || len(p.report.Objections) > 0 {
 		return err
 	}
 	if _, err := replay.NewReverse(p.old, p.new, p.Profile).Drain(ctx); err != nil {
@@ -110,8 +112,9 @@ func (p *proof) keepOf(side plan.RevocationSide) []string {
 	return nil
 }
 
-// alive looks for a row by which both sides accept something, and gives its columns under the names of both sides.
-func (p *proof) alive(ctx context.Context, i int, on *postgres.DB, here plan.RevocationSide, keep []string) (map[string]any, error) {
+// alive looks for a row by which both sides accept something and which take revokes, and gives its columns under the names
+// of both sides. Rows that take can't revoke are passed over.
+func (p *proof) alive(ctx context.Context, i int, on *postgres.DB, here plan.RevocationSide, keep []string, take func(args map[string]any) (bool, error)) (map[string]any, error) {
 	rev := &p.Profile.Revocations[i]
 	there := rev.Green
 	if here.Table == rev.Green.Table && on == p.new {
@@ -141,7 +144,7 @@ func (p *proof) alive(ctx context.Context, i int, on *postgres.DB, here plan.Rev
 		p.object("revoke", fmt.Sprintf("revocation %q: its columns can't be read from table %q of %s: %v", rev.Kind, here.Table, on.Name(), err), "mend key and keep")
 		return nil, ctx.Err()
 	}
-	var onlyHere bool
+	var onlyHere, refused bool
 	for _, values := range found {
 		args := make(map[string]any, 2*len(columns)+1)
 		for j, c := range columns {
@@ -166,9 +169,17 @@ func (p *proof) alive(ctx context.Context, i int, on *postgres.DB, here plan.Rev
 			return nil, err
 		}
 		if blue > 0 && green > 0 {
-			return args, nil
+			if ok, err := take(args); ok || err != nil || len(p.report.Objections) > 0 {
+				return args, err
+			}
+			refused = true
+			continue
 		}
 		onlyHere = onlyHere || blue > 0
+	}
+	if refused {
+		p.untried("revocation %s: constraints of %s refuse it for the sampled rows, as they would refuse it to a client", rev.Kind, on.Name())
+		return nil, nil
 	}
 	if onlyHere && on == p.old {
 		aside, err := p.setAside(ctx)
@@ -208,16 +219,39 @@ func (p *proof) living(ctx context.Context, i int, side string, on *postgres.DB,
 	return n, p.mistake(ctx, rev, side+".living", err)
 }
 
-// apply runs a side's statement as the server would.
-func (p *proof) apply(ctx context.Context, i int, side string, on *postgres.DB, sql string, args map[string]any) error {
+// apply runs a side's statement as the server would. It says no where the rows break a constraint once they are touched, as
+// those do that were there before the constraint or came past it: the server could not revoke them either.
+func (p *proof) apply(ctx context.Context, i int, side string, on *postgres.DB, sql string, args map[string]any) (bool, error) {
+	return p.applied(ctx, i, side, on, sql, args, nil)
+}
+
+// wouldApply is apply, undone.
+func (p *proof) wouldApply(ctx context.Context, i int, side string, on *postgres.DB, sql string, args map[string]any) (bool, error) {
+	return p.applied(ctx, i, side, on, sql, args, errUndo)
+}
+
+var errUndo = errors.New("undo")
+
+func (p *proof) applied(ctx context.Context, i int, side string, on *postgres.DB, sql string, args map[string]any, end error) (bool, error) {
 	err := p.within(ctx, on, func(tx pgx.Tx) error {
 		text, values, err := postgres.Named(sql, args)
-		if err == nil {
-			_, err = tx.Exec(ctx, text, values...)
+		if err != nil {
+			return err
 		}
-		return err
+		if _, err = tx.Exec(ctx, text, values...); err != nil {
+			return err
+		}
+		return end
 	})
-	return p.mistake(ctx, &p.Profile.Revocations[i], side+".apply", err)
+	var answer *pgconn.PgError
+	switch {
+	case end != nil && errors.Is(err, end):
+		return true, nil
+	case asAnswer(err, &answer) && pgerrcode.IsIntegrityConstraintViolation(answer.Code):
+		return false, ctx.Err()
+	}
+	err = p.mistake(ctx, &p.Profile.Revocations[i], side+".apply", err)
+	return err == nil && len(p.report.Objections) == 0, err
 }
 
 func (p *proof) mistake(ctx context.Context, rev *plan.Revocation, field string, err error) error {
