@@ -133,7 +133,7 @@ func (p *proof) fill(ctx context.Context) error {
 		return err
 	}
 	defer hang(ctx, into)
-	if p.rows, err = replay.CopySample(ctx, p.Blue, p.Profile, into, p.Options.Rows); err != nil {
+	if p.rows, err = replay.CopySample(ctx, p.Blue, p.Profile, into, p.Rows); err != nil {
 		return err
 	}
 	for _, t := range p.Profile.Tables {
