@@ -113,7 +113,9 @@ func (e *allowError) Hint() string {
 func rewriteAll(scripts []*sqlrewrite.Script, live bool, allowed []string) (list []sqlrewrite.Rewritten, hazards []sqlrewrite.Hazard, err error) {
 	turn := sqlrewrite.Offline
 	if live {
-		turn = func(s *sqlrewrite.Script) (sqlrewrite.Rewritten, error) { return sqlrewrite.LiveWith(s, allowed) }
+		turn = func(s *sqlrewrite.Script) (sqlrewrite.Rewritten, error) {
+			return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed})
+		}
 	}
 	for _, s := range scripts {
 		r, err := turn(s)

@@ -147,6 +147,7 @@ var liveHazards = []liveHazard{
 	{"breaks-old-server", NoFailedRequest, true},
 	{"loses-data", AuthorizationsKept, true},
 	{"fails-on-rows", "", false},
+	{"needs-value", NoFailedRequest, true},
 	{"opaque", TrafficUnblocked, false},
 	{"unknown", TrafficUnblocked, false},
 	{"not-split", TrafficUnblocked, false},

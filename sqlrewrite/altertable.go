@@ -26,6 +26,7 @@ func (r *reader) alterTable(a *pg.AlterTableStmt) {
 		inUse := r.touch(a.Relation, kind, l)
 		r.because("ALTER TABLE takes the strongest lock that one of its parts needs", "sql-altertable")
 		r.subcommand(a.Relation, cmd, inUse)
+		r.needsValue(a.Relation, cmd)
 	}
 }
 

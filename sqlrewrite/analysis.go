@@ -76,6 +76,9 @@ func (r *reader) creates(v *pg.RangeVar, kind string) {
 }
 
 func (r *reader) hazard(name, text, hint string) {
+	if r.st.whole != "" && (name == WritesTable || name == RewritesTable || name == MovesData) {
+		text += "; it isn't done in batches: " + r.st.whole
+	}
 	if slices.ContainsFunc(r.a.Hazards, func(h Hazard) bool { return h.Name == name && h.Text == text }) {
 		return
 	}

@@ -38,26 +38,22 @@ const placeholder = "tideover_keys_go_here"
 
 // batch is a statement made ready for batches.
 type batch struct {
-	job      string
-	table    name
-	alias    string
-	head     string   // the statement up to the condition on keys
-	tail     string   // and behind it
-	assigned []string // the columns that it writes: no key
+	job   string
+	table name
+	alias string
+	head  string // the statement up to the condition on keys
+	tail  string // and behind it
+	ask   Ask    // but for its place
 }
 
 func (b batch) sql() string {
-	list := "ARRAY[]::pg_catalog.name[]"
-	if len(b.assigned) > 0 {
-		var q []string
-		for _, c := range b.assigned {
-			q = append(q, quoted(c))
-		}
-		list = "ARRAY[" + strings.Join(q, ", ") + "]::pg_catalog.name[]"
-	}
+	// The longer names first: a replacer takes the first that fits.
 	return block(strings.NewReplacer("@job", quoted(b.job), "@table", quoted(ident(b.table)), "@alias", quoted(ident(name{name: b.alias})),
-		"@head", quoted(b.head), "@tail", quoted(b.tail), "@assigned", list).Replace(strings.TrimSpace(batchSQL)))
+		"@head", quoted(b.head), "@tail", quoted(b.tail), "@kind", quoted(b.ask.Kind), "@moment", quoted(momentPlaceholder),
+		"@why", indented(b.ask.SQL()), "@key", indented(b.ask.KeySQL())).Replace(strings.TrimSpace(batchSQL)))
 }
+
+func indented(sql string) string { return strings.ReplaceAll(sql, "\n", "\n        ") }
 
 func (b batch) doneSQL() string { return block(fmt.Sprintf(batchDoneSQL, quoted(b.job))) }
 
@@ -76,21 +72,29 @@ func (l *live) backfill(st *Statement, sc *scope) []unit {
 	if !st.copied && !slices.ContainsFunc(a.Hazards, func(h Hazard) bool { return h.Name == WritesTable || h.Name == MovesData }) {
 		return nil
 	}
-	b, ok := inBatches(st.node)
-	if !ok {
-		return nil
+	b, why := inBatches(st)
+	if why == "" {
+		b.job = fmt.Sprintf("%s:%d:%d", l.script, st.Line, st.Column)
+		if b.ask.Kind == Fill { // one statement may add several columns
+			b.job += ":" + strings.Join(b.ask.Assigned, ",")
+		}
+		if st.copied {
+			b.job += copySuffix
+		}
+		why = l.unproved[b.job]
 	}
-	l.jobs++
-	b.job = fmt.Sprintf("%s:%d:%d", l.script, st.Line, l.jobs)
-	if st.copied {
-		b.job += copySuffix
+	if why != "" {
+		st.whole = why
+		return nil
 	}
 	return []unit{{[]*Statement{l.text(st, b.sql())}, outside}, {[]*Statement{l.text(st, b.doneSQL())}, alone}}
 }
 
-// inBatches: a statement whose effect on a row depends on no other row of the table, and so may be done in stretches.
-func inBatches(n *pg.Node) (b batch, ok bool) {
-	n = clone(n)
+// inBatches: a statement whose effect on a row depends on nothing that its effect on another row changes, and so may be done in
+// stretches; else why not. What only the catalog can say of it is left in the batch's [Ask].
+func inBatches(st *Statement) (b batch, why string) {
+	n := clone(st.node)
+	pinned(n)
 	here := pg.MakeColumnRefNode([]*pg.Node{pg.MakeStrNode(placeholder)}, 0)
 	narrow := func(where *pg.Node) *pg.Node {
 		if where == nil {
@@ -98,49 +102,74 @@ func inBatches(n *pg.Node) (b batch, ok bool) {
 		}
 		return pg.MakeBoolExprNode(pg.BoolExprType_AND_EXPR, []*pg.Node{where, here}, 0)
 	}
-	var table *pg.RangeVar
 	switch v := n.GetNode().(type) {
 	case *pg.Node_UpdateStmt:
 		u := v.UpdateStmt
 		if u.WithClause != nil || len(u.ReturningList) > 0 {
-			return b, false
+			return b, "it has WITH or RETURNING"
 		}
-		for _, t := range u.TargetList {
-			b.assigned = append(b.assigned, t.GetResTarget().GetName())
-		}
-		table, u.WhereClause = u.Relation, narrow(u.WhereClause)
+		u.WhereClause = narrow(u.WhereClause)
 	case *pg.Node_DeleteStmt:
 		d := v.DeleteStmt
 		if d.WithClause != nil || len(d.ReturningList) > 0 {
-			return b, false
+			return b, "it has WITH or RETURNING"
 		}
-		table, d.WhereClause = d.Relation, narrow(d.WhereClause)
+		d.WhereClause = narrow(d.WhereClause)
 	case *pg.Node_InsertStmt:
 		i := v.InsertStmt
 		q := i.GetSelectStmt().GetSelectStmt()
-		if i.WithClause != nil || len(i.ReturningList) > 0 || !rowByRow(unlocked(i)) || len(q.FromClause) != 1 {
-			return b, false
-		}
-		if table = leftmost(q.FromClause[0]); table == nil || nameOf(table) == nameOf(i.Relation) {
-			return b, false
+		switch {
+		case i.WithClause != nil || len(i.ReturningList) > 0:
+			return b, "it has WITH or RETURNING"
+		case i.OnConflictClause != nil && !st.copied:
+			return b, "it has ON CONFLICT: which of two rows is kept depends on their order"
+		case i.Override != pg.OverridingKind_OVERRIDING_NOT_SET && i.Override != pg.OverridingKind_OVERRIDING_KIND_UNDEFINED:
+			return b, "it overrides an identity"
+		case !rowByRow(unlocked(i)) || len(q.FromClause) != 1:
+			return b, "its query joins, groups, sorts or limits rows of the table"
 		}
 		q.WhereClause = narrow(q.WhereClause)
 	default:
-		return b, false
+		return b, "a statement of its kind is not done in batches"
 	}
-	if !table.GetInh() || mentions(n, nameOf(table)) > 1 || currentOf(n) {
-		return b, false
+	b, ok := readBatch(n)
+	if !ok {
+		return b, "the table whose rows it goes along can't be told"
 	}
-	b.table, b.alias = nameOf(table), table.GetRelname()
-	if a := table.GetAlias().GetAliasname(); a != "" {
-		b.alias = a
+	if why := b.unfit(n, st.copied); why != "" {
+		return b, why
+	}
+	if why := st.known.made().against(b.ask); why != "" {
+		return b, why
+	}
+	if b.ask.Kind == Insert {
+		if why := st.known.made().unlike(b.ask); why != "" {
+			return b, why
+		}
 	}
 	sql, err := pg.Deparse(&pg.ParseResult{Version: 170007, Stmts: []*pg.RawStmt{{Stmt: n}}})
 	if err != nil || strings.Count(sql, placeholder) != 1 {
-		return b, false
+		return b, "it can't be written with a condition on keys"
 	}
 	b.head, b.tail, _ = strings.Cut(sql, placeholder)
-	return b, true
+	return b, ""
+}
+
+// unfit says why a statement, with its condition on keys, is not cut, and fills in what is asked of the catalog.
+func (b *batch) unfit(n *pg.Node, copied bool) string {
+	ours := copied || b.ask.Kind == Fill
+	switch {
+	case currentOf(n):
+		return "it is about the row of a cursor"
+	case mentions(n, b.table) > 1:
+		return "it reads the table that it goes along once more"
+	}
+	u, why := rowLocal(n, ours)
+	if why != "" {
+		return why
+	}
+	b.ask.Functions, b.ask.Operators, b.ask.Columns = u.functions, u.operators, u.columns
+	return ""
 }
 
 // unlocked is an INSERT's query without the locks that our copies take.
@@ -175,13 +204,7 @@ func rowByRow(q *pg.SelectStmt) bool {
 // perRow: a function that is known not to be an aggregate.
 func perRow(c *pg.FuncCall) bool {
 	last := c.Funcname[len(c.Funcname)-1].GetString_().GetSval()
-	switch last {
-	case "count", "max", "min", "sum":
-		return false
-	case "gen_random_uuid", "uuid_generate_v4", "random", "clock_timestamp", "nextval", "substr", "substring", "replace", "trim", "btrim", "concat_ws":
-		return true
-	}
-	return stable[last]
+	return localFunctions[last] || last == "nextval"
 }
 
 // leftmost is the first table of a FROM item whose rows all come through: joins to its right may drop or add some.
@@ -236,33 +259,51 @@ func batched(st *Statement) (_ batch, original *pg.Node, ok bool) {
 		return batch{}, nil, false
 	}
 	b, ok := readBatch(tree.Stmts[0].Stmt)
+	if !ok || b.unfit(tree.Stmts[0].Stmt, strings.HasSuffix(job, copySuffix)) != "" {
+		return batch{}, nil, false
+	}
 	b.job, b.head, b.tail = job, head, tail
-	return b, whole.Stmts[0].Stmt, ok && b.sql() == st.SQL
+	return b, whole.Stmts[0].Stmt, b.sql() == st.SQL
 }
 
-// readBatch finds table, alias and columns of a statement that has the placeholder in it.
+// readBatch finds out what a statement with the placeholder in it is about.
 func readBatch(n *pg.Node) (b batch, ok bool) {
-	var table *pg.RangeVar
+	var table, into *pg.RangeVar
+	var written []*pg.Node
 	switch v := n.GetNode().(type) {
 	case *pg.Node_UpdateStmt:
-		table = v.UpdateStmt.Relation
-		for _, t := range v.UpdateStmt.TargetList {
-			b.assigned = append(b.assigned, t.GetResTarget().GetName())
+		table, written, b.ask.Kind = v.UpdateStmt.Relation, v.UpdateStmt.TargetList, Update
+		if len(written) == 1 {
+			t := written[0].GetResTarget()
+			if t.GetVal().GetSetToDefault() != nil && v.UpdateStmt.WhereClause != nil || isShadow(t.GetName()) {
+				b.ask.Kind = Fill
+			}
 		}
 	case *pg.Node_DeleteStmt:
-		table = v.DeleteStmt.Relation
+		table, b.ask.Kind = v.DeleteStmt.Relation, Delete
 	case *pg.Node_InsertStmt:
+		into, written, b.ask.Kind = v.InsertStmt.Relation, v.InsertStmt.Cols, Insert
 		if q := v.InsertStmt.GetSelectStmt().GetSelectStmt(); q != nil && len(q.FromClause) == 1 {
 			table = leftmost(q.FromClause[0])
 		}
+		b.ask.Into = ident(nameOf(into))
 	}
-	if table == nil {
+	if table == nil || !table.GetInh() || into != nil && nameOf(into).name == nameOf(table).name {
 		return b, false
+	}
+	for _, t := range written {
+		b.ask.Assigned = append(b.ask.Assigned, t.GetResTarget().GetName())
 	}
 	b.table, b.alias = nameOf(table), table.GetRelname()
 	if a := table.GetAlias().GetAliasname(); a != "" {
 		b.alias = a
 	}
+	b.ask.Table = ident(b.table)
+	walk(n, func(m any) {
+		if r, is := m.(*pg.RangeVar); is && r != table && r != into && !slices.Contains(b.ask.Reads, ident(nameOf(r))) {
+			b.ask.Reads = append(b.ask.Reads, ident(nameOf(r)))
+		}
+	})
 	return b, true
 }
 

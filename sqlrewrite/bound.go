@@ -38,8 +38,8 @@ func (s *Script) bound() *Hazard {
 			return slices.ContainsFunc(a.Hazards, func(h Hazard) bool { return h.Name == name })
 		}
 		if names(MovesData) {
-			if _, ok := inBatches(st.node); !ok {
-				return whole(st, "it copies rows, and may rely on the locks taken before", "split it by hand")
+			if _, why := inBatches(st); why != "" {
+				return whole(st, "it copies rows in a way that batches can't ("+why+"), and may rely on the locks taken before", "split it by hand")
 			}
 		}
 		if written != nil && (names(BreaksOldServer) || names(LosesData)) && !keepsData(st) {
@@ -135,7 +135,7 @@ func (p part) hazards() []Hazard {
 		}
 		a := Analyze(st)
 		for _, h := range a.Hazards {
-			if h.Name == BlocksReads && isNotNull(st, next) {
+			if (h.Name == BlocksReads || h.Name == NeedsValue) && isNotNull(st, next) {
 				continue // a valid CHECK says it already (manual, ALTER TABLE, SET NOT NULL)
 			}
 			all = append(all, h)

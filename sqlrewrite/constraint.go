@@ -79,6 +79,7 @@ func (r *reader) addColumn(t *pg.RangeVar, c *pg.ColumnDef, inUse bool) {
 	if inUse && notNull && !filled {
 		r.long(AccessExclusive, false, "every row of "+t.GetRelname()+" is read for NULL in "+c.GetColname(), fill)
 		r.hazard(FailsOnRows, column+" is NOT NULL and has no default", "give it a default")
+		r.hazard(NeedsValue, column+" is NOT NULL and has no default: an INSERT of the server in use, which doesn't know it, fails from then on", "give it a default")
 	}
 }
 

@@ -14,6 +14,7 @@ const (
 	BreaksOldServer = "breaks-old-server"  // the server in use needs what is removed or renamed
 	LosesData       = "loses-data"
 	FailsOnRows     = "fails-on-rows" // it can only succeed on an empty table
+	NeedsValue      = "needs-value"   // a column gets NOT NULL without a default: the server in use must give it a value
 	Opaque          = "opaque"        // what it does can't be seen
 	Unknown         = "unknown"       // its locks aren't known to us
 	NotSplit        = "not-split"     // parts of the script depend on each other, so that it stays whole
@@ -22,7 +23,7 @@ const (
 // HazardNames lists them. The runbook's table of what each of them gives up is in plan/migrate.go; a test compares the two.
 func HazardNames() []string {
 	return []string{BlocksWrites, BlocksReads, ColumnOrder, RewritesTable, HoldsLock, WritesTable, MovesData, BreaksOldServer, LosesData, FailsOnRows,
-		Opaque, Unknown, NotSplit}
+		NeedsValue, Opaque, Unknown, NotSplit}
 }
 
 func hazardNames(list []Hazard) []string {

@@ -13,15 +13,29 @@ import (
 type known struct {
 	types   map[name]map[string]*pg.TypeName
 	leading map[name][]string
+	marks   *marks
+}
+
+// made is what the scripts have made that lets rows depend on each other; nil: nothing is known.
+func (k *known) made() *marks {
+	if k == nil {
+		return nil
+	}
+	return k.marks
 }
 
 // learn tells each statement what was made before it.
 func learn(scripts []*Script) {
-	k := &known{types: map[name]map[string]*pg.TypeName{}, leading: map[name][]string{}}
+	k := &known{types: map[name]map[string]*pg.TypeName{}, leading: map[name][]string{}, marks: newMarks()}
 	for _, s := range scripts {
 		for _, st := range s.Up {
 			st.known = k
-			k = k.after(st.node)
+			next := k.after(st.node)
+			if next == k {
+				next = k.clone()
+			}
+			next.marks = k.marks.after(st.node)
+			k = next
 		}
 	}
 }
@@ -73,7 +87,7 @@ func (k *known) after(n *pg.Node) *known {
 }
 
 func (k *known) clone() *known {
-	return &known{types: maps.Clone(k.types), leading: maps.Clone(k.leading)}
+	return &known{types: maps.Clone(k.types), leading: maps.Clone(k.leading), marks: k.marks}
 }
 
 func (k *known) leads(t name, column string) {

@@ -20,7 +20,7 @@ func Lint(scripts []*Script, allowed []string) ([]Finding, error) {
 		if s.keep {
 			continue
 		}
-		r, err := LiveWith(s, allowed)
+		r, err := LiveWith(s, Given{Allowed: allowed})
 		if err != nil {
 			return nil, err
 		}

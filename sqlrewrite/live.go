@@ -2,6 +2,7 @@ package sqlrewrite
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -13,6 +14,31 @@ type Rewritten struct {
 	Files   []File   // to be run in this order
 	Hazards []Hazard // what must be allowed by name, in the order of the script
 	Changed bool     // false: Files is the one file that was given, byte by byte
+	asks    []Ask
+	// notNulls are columns that are made NOT NULL, of which the scripts don't tell whether they have a default.
+	notNulls []Column
+}
+
+// NotNulls are the columns in use that get NOT NULL, if it takes a catalog to say whether they have a default.
+func (r Rewritten) NotNulls() []Column { return r.notNulls }
+
+// Asks are the statements that have become batches, in their order, with what is to be asked of a catalog before they are run.
+func (r Rewritten) Asks() []Ask { return r.asks }
+
+// asks are those of the batches among the statements of parts.
+func asks(parts []part, file string) []Ask {
+	var list []Ask
+	for _, p := range parts {
+		for _, st := range p.list {
+			if b, _, ok := batched(st); ok {
+				a := b.ask
+				a.Job, a.File, a.Line = b.job, file, st.Line
+				a.Functions, a.Operators = slices.Concat(a.Functions, st.uses.functions), slices.Concat(a.Operators, st.uses.operators)
+				list = append(list, a)
+			}
+		}
+	}
+	return list
 }
 
 // Offline is for a database that nobody uses: nothing is changed, and there are no hazards. A script of another format
@@ -35,37 +61,50 @@ func (s *Script) asGiven() Rewritten {
 //
 // A script whose parts depend on one transaction stays whole: one that sets parameters, begins or ends transactions, or
 // copies rows and drops what it copied from.
-func Live(s *Script) (Rewritten, error) { return LiveWith(s, nil) }
+func Live(s *Script) (Rewritten, error) { return LiveWith(s, Given{}) }
 
-// LiveWith is Live for a person who has allowed some hazards, by their names. With [ColumnOrder], a column gets another type by
-// way of a second column.
-func LiveWith(s *Script, allowed []string) (Rewritten, error) {
+// Given is what is known beside a script when it is rewritten.
+type Given struct {
+	// Allowed names hazards that a person accepts. With [ColumnOrder], a column gets another type by way of a second column.
+	Allowed []string
+	// Unproved are jobs that a database's catalog says can't be done in batches, and why: answers to [Rewritten.Asks].
+	Unproved map[string]string
+	// NoDefault are columns that have none in a database, and how that is known: answers to [Rewritten.NotNulls].
+	NoDefault map[Column]string
+}
+
+// LiveWith is Live with what else is known.
+func LiveWith(s *Script, given Given) (Rewritten, error) {
 	if s.keep || s.isPopInit() {
 		return Offline(s)
 	}
 	list := make([]*Statement, len(s.Up))
+	bare, asked := notNulls(s.Up)
+	maps.Copy(bare, given.NoDefault)
 	for i, st := range s.Up {
 		own := *st
+		own.bare = bare
 		list[i] = &own
 	}
-	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(allowed, ColumnOrder)}
+	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved}
+	asGiven := part{slices.Clone(list), s.NoTransaction}
 	list = indexFirst(list)
 	if !s.NoTransaction {
 		list = l.withCopies(list)
 	}
-	given := part{s.Up, s.NoTransaction}
 	parts := l.settle(part{list, s.NoTransaction}, 0)
 	if l.err != nil {
-		return s.whole(given, l.err)
+		return s.whole(asGiven, l.err)
 	}
-	changed := len(parts) > 1 || len(parts) == 1 && !parts[0].same(given)
+	changed := len(parts) > 1 || len(parts) == 1 && !parts[0].same(asGiven)
 	cause := s.bound()
 	if changed && cause == nil {
-		r := Rewritten{Changed: true}
+		r := Rewritten{Changed: true, notNulls: asked}
 		var err error
 		if r.Files, err = s.render(parts); err != nil {
-			return s.whole(given, err)
+			return s.whole(asGiven, err)
 		}
+		r.asks = asks(parts, s.Name)
 		for i, p := range parts {
 			hazards := p.hazards()
 			r.Files[i].Hazards = hazardNames(hazards)
@@ -77,7 +116,7 @@ func LiveWith(s *Script, allowed []string) (Rewritten, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Hazards = given.hazards()
+	r.Hazards, r.notNulls = asGiven.hazards(), asked
 	if changed {
 		r.Hazards = append([]Hazard{*cause}, r.Hazards...)
 	}
@@ -119,10 +158,10 @@ func (p part) same(q part) bool {
 // live rewrites one script.
 type live struct {
 	script string
-	jobs   int             // back-fills so far
 	names  map[string]bool // the constraints and indexes that we have named
 	// byShadow: a type may change by way of a second column.
 	byShadow bool
+	unproved map[string]string // [Given.Unproved]
 	err      error
 }
 
@@ -284,7 +323,7 @@ func (l *live) made(from *Statement, n *pg.Node) *Statement {
 	if err != nil && l.err == nil {
 		l.err = fmt.Errorf("line %d can't be written in another way: %w", from.Line, err)
 	}
-	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: n, scope: from.scope, known: from.known}
+	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: n, scope: from.scope, known: from.known, bare: from.bare}
 }
 
 // text is a statement of ours that is written as text.
@@ -297,7 +336,7 @@ func (l *live) text(from *Statement, sql string) *Statement {
 		l.err = fmt.Errorf("line %d: %w", from.Line, err)
 		return from
 	}
-	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: tree.Stmts[0].Stmt, scope: from.scope, known: from.known}
+	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: tree.Stmts[0].Stmt, scope: from.scope, known: from.known, bare: from.bare}
 }
 
 func clone[T proto.Message](m T) T { return proto.Clone(m).(T) }

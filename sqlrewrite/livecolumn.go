@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
 )
 
 // fill takes a default that would be worked out for every row off a new column: the column comes empty, gets its default
@@ -19,26 +20,69 @@ func (x *alteration) fill(d *pg.ColumnDef) bool {
 	}):
 		return false
 	case i >= 0 && !pureCalls(d.Constraints[i].GetConstraint().GetRawExpr()):
-		value = d.Constraints[i].GetConstraint().RawExpr
-		d.Constraints = slices.Delete(slices.Clone(d.Constraints), i, i+1)
+		value = clone(d.Constraints[i].GetConstraint().RawExpr)
 	case i < 0 && serial(d.TypeName) && len(d.TypeName.ArrayBounds) == 0:
-		value = x.sequence(d)
 	default:
 		return false
 	}
+	units, why := x.filling(d.Colname, value)
+	if why != "" {
+		x.st.whole = why
+		return false
+	}
+	if value == nil {
+		value = x.sequence(d)
+	} else {
+		d.Constraints = slices.Delete(slices.Clone(d.Constraints), i, i+1)
+	}
 	x.defaults = append(x.defaults, command(pg.AlterTableType_AT_ColumnDefault, d.Colname, value))
+	x.fills = append(x.fills, units...)
+	return true
+}
+
+// filling is the back-fill of a new column; why: it can't be done in batches. A nil value is a number of the column's sequence.
+func (x *alteration) filling(column string, value *pg.Node) (_ []unit, why string) {
+	var uses used
+	if value != nil {
+		if uses, why = rowLocal(unnumbered(value), false); why != "" {
+			return nil, "its default: " + why
+		}
+		pinless := clone(value)
+		if pinned(pinless); !proto.Equal(pinless, value) {
+			return nil, "its default asks for the time, which would differ between batches"
+		}
+		if m := x.st.known.made(); m != nil {
+			if why = m.against(Ask{Kind: Fill, Functions: uses.functions, Operators: uses.operators}); why != "" {
+				return nil, why
+			}
+		}
+	}
 	null := &pg.Node{Node: &pg.Node_NullTest{NullTest: &pg.NullTest{Nulltesttype: pg.NullTestType_IS_NULL,
-		Arg: pg.MakeColumnRefNode([]*pg.Node{pg.MakeStrNode(d.Colname)}, 0)}}}
+		Arg: pg.MakeColumnRefNode([]*pg.Node{pg.MakeStrNode(column)}, 0)}}}
 	update := &pg.Node{Node: &pg.Node_UpdateStmt{UpdateStmt: &pg.UpdateStmt{Relation: clone(x.table), WhereClause: null,
-		TargetList: []*pg.Node{{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Name: d.Colname,
+		TargetList: []*pg.Node{{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Name: column,
 			Val: &pg.Node{Node: &pg.Node_SetToDefault{SetToDefault: &pg.SetToDefault{}}}}}}}}}}
 	st := x.made(x.st, update)
 	units := x.backfill(st, newScope())
 	if units == nil {
-		units = []unit{{[]*Statement{st}, alone}}
+		return nil, st.whole
 	}
-	x.fills = append(x.fills, units...)
-	return true
+	units[0].list[0].uses = uses
+	return units, ""
+}
+
+// unnumbered is a default without its calls of nextval: which row gets which number is not said by Postgres either.
+func unnumbered(value *pg.Node) *pg.Node {
+	n := clone(value)
+	walk(n, func(m any) {
+		if node, ok := m.(*pg.Node); ok {
+			if f := node.GetFuncCall().GetFuncname(); len(f) > 0 && f[len(f)-1].GetString_().GetSval() == "nextval" &&
+				(len(f) == 1 || f[0].GetString_().GetSval() == "pg_catalog") {
+				node.Node = pg.MakeAConstIntNode(1, 0).Node
+			}
+		}
+	})
+	return n
 }
 
 // serialTypes are what the serial types stand for. Source: manual 8.1.4.

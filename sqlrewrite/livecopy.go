@@ -56,7 +56,8 @@ func copies(list []*Statement) map[*Statement]rowCopy {
 		if ok && taken[c.name()] {
 			return nil // rows of two tables in one: whose row it is can't be told
 		}
-		if ok && slices.ContainsFunc(list[i+1:], c.endsWith) {
+		end := slices.IndexFunc(list[i+1:], c.endsWith)
+		if ok && end >= 0 && !slices.ContainsFunc(list[i+1:][:end], c.meets) {
 			found[st], taken[c.name()] = c, true
 		}
 	}
@@ -69,7 +70,7 @@ func copyOf(st *Statement, before []*Statement) (c rowCopy, ok bool) {
 	if i == nil || q == nil || i.OnConflictClause != nil || len(q.FromClause) != 1 || q.WhereClause != nil || !st.scope.fresh(i.Relation) || !pureCalls(st.node) {
 		return c, false
 	}
-	if _, ok := inBatches(st.node); !ok {
+	if _, why := inBatches(st); why != "" {
 		return c, false
 	}
 	c = rowCopy{insert: i, source: q.FromClause[0].GetRangeVar(), key: primaryKey(before, nameOf(i.Relation))}
@@ -118,6 +119,37 @@ func (c rowCopy) endsWith(st *Statement) bool {
 	}
 	key, _ := c.from()
 	return len(gone) > 0 && !slices.ContainsFunc(c.reads(), func(column string) bool { return !slices.Contains(key, column) && !slices.Contains(gone, column) })
+}
+
+// meets: the statement writes rows of one of the two places, or it can't be seen whether it does. What it does to the old one must
+// not reach the new one, and the other way round.
+func (c rowCopy) meets(st *Statement) bool {
+	found := false
+	walk(st.node, func(m any) {
+		var t *pg.RangeVar
+		switch v := m.(type) {
+		case *pg.UpdateStmt:
+			t = v.Relation
+		case *pg.DeleteStmt:
+			t = v.Relation
+		case *pg.InsertStmt:
+			t = v.Relation
+		case *pg.MergeStmt:
+			t = v.Relation
+		case *pg.CopyStmt:
+			t = v.Relation
+		case *pg.CreateTrigStmt:
+			t = v.Relation
+		case *pg.RuleStmt:
+			t = v.Relation
+		case *pg.TruncateStmt, *pg.DoStmt, *pg.CallStmt:
+			found = true
+		case *pg.SelectStmt:
+			found = found || !pureCalls(st.node)
+		}
+		found = found || t != nil && (t.Relname == c.source.GetRelname() || t.Relname == c.insert.GetRelation().GetRelname())
+	})
+	return found
 }
 
 // from are the source's columns that the key is made of; false: it is made of something else.

@@ -40,8 +40,10 @@ func (l *live) retype(st *Statement, a *pg.AlterTableStmt, sc *scope) []unit {
 	x := &alteration{live: l, st: st, table: a.Relation}
 	add := x.statement(command(pg.AlterTableType_AT_AddColumn, "", &pg.Node{Node: &pg.Node_ColumnDef{ColumnDef: &pg.ColumnDef{
 		Colname: r.shadow(), TypeName: clone(d.TypeName), IsLocal: true}}}))
-	fill := l.backfill(l.text(st, fmt.Sprintf("UPDATE %s SET %s = %s", ident(nameOf(r.table)), ident(name{name: r.shadow()}), text)), newScope())
+	update := l.text(st, fmt.Sprintf("UPDATE %s SET %s = %s", ident(nameOf(r.table)), ident(name{name: r.shadow()}), text))
+	fill := l.backfill(update, newScope())
 	if fill == nil {
+		st.whole = update.whole
 		return nil
 	}
 	units := append([]unit{{[]*Statement{add, l.text(st, r.beginSQL())}, alone}}, fill...)
@@ -57,6 +59,11 @@ func expression(n *pg.Node) (string, bool) {
 }
 
 func (r retyping) shadow() string { return objectName("tideover", r.column, "new") }
+
+// isShadow: the column is one that retyping has added.
+func isShadow(column string) bool {
+	return strings.HasPrefix(column, "tideover_") && strings.HasSuffix(column, "_new")
+}
 
 // trigger sorts behind letters: it fires after every other trigger that may change the row.
 func (r retyping) trigger() string {

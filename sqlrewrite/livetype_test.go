@@ -25,7 +25,7 @@ func byShadow(t *testing.T, sql string) sqlrewrite.Rewritten {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := sqlrewrite.LiveWith(s, []string{sqlrewrite.ColumnOrder})
+	r, err := sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: []string{sqlrewrite.ColumnOrder}})
 	if err != nil {
 		t.Fatal(err)
 	}

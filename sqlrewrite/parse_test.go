@@ -161,7 +161,7 @@ func FuzzRewrite(f *testing.F) {
 			t.Fatalf("%q: %v", sql, err)
 		}
 		for _, allowed := range [][]string{nil, {sqlrewrite.ColumnOrder}} {
-			r, err := sqlrewrite.LiveWith(s, allowed)
+			r, err := sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed})
 			if err != nil {
 				t.Fatalf("%q: %v", sql, err)
 			}

@@ -122,6 +122,20 @@ func CheckMigrations(u Upgrade) error {
 	return nil
 }
 
+// checkMigrationsAt is CheckMigrations in the light of blue's catalog: of the files that blue doesn't have.
+func checkMigrationsAt(ctx context.Context, u Upgrade, blue string) error {
+	for _, spec := range u.Runbook.Steps {
+		m, ok := spec.Config.(*plan.MigrateSpec)
+		if !ok || m.Target != "live" || len(m.Command) > 0 {
+			continue
+		}
+		if err := u.gooseOf(m, nil).LiveHazardsAt(ctx, blue); err != nil {
+			return fmt.Errorf("step %q: %w", spec.ID, err)
+		}
+	}
+	return nil
+}
+
 // liveMigrateStep is migrate with target: live. It can't be taken back: blue's own schema has changed, and is served so.
 type liveMigrateStep struct {
 	migrateStep

@@ -100,6 +100,9 @@ func Look(ctx context.Context, u Upgrade) ([]preflight.Finding, error) {
 	if err := env.connect(ctx); err != nil {
 		return nil, err
 	}
+	if err := checkMigrationsAt(ctx, u, env.Blue.DSN()); err != nil {
+		return nil, err
+	}
 	spec := plan.NewConfig(plan.Preflight).(*plan.PreflightSpec)
 	if step := u.Runbook.Step(plan.Preflight); step != nil {
 		spec = step.Config.(*plan.PreflightSpec)

@@ -35,6 +35,9 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 		return nil, err
 	}
 	return open(ctx, o, func(j *postgres.Journal, s *Session, built []Step) (*postgres.Lease, error) {
+		if err := checkMigrationsAt(ctx, o.Upgrade, s.env.Blue.DSN()); err != nil {
+			return nil, err
+		}
 		return j.Create(ctx, journal.RunStartedData{
 			Name: o.Runbook.Name, Runbook: o.Runbook.Path, Hash: o.Runbook.Hash, Version: o.Version,
 			Steps: references(o.Runbook, built),

@@ -63,6 +63,29 @@ func openLedger(ctx context.Context, conn *pgx.Conn) (*ledger, error) {
 	return l, nil
 }
 
+// begunVersions are the migrations that are under way.
+func begunVersions(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
+	const exists = `SELECT pg_catalog.to_regclass('` + LedgerTable + `') IS NOT NULL`
+	const versions = `SELECT version FROM ` + LedgerTable
+	var there bool
+	if err := conn.QueryRow(ctx, exists).Scan(&there); err != nil || !there {
+		return nil, err
+	}
+	rows, err := conn.Query(ctx, versions)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", LedgerTable, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", LedgerTable, err)
+	}
+	begun := map[int64]bool{}
+	for _, v := range list {
+		begun[v] = true
+	}
+	return begun, nil
+}
+
 // entry is where a migration goes on; a new one is stored before it begins.
 func (l *ledger) entry(ctx context.Context, f file, files []sqlrewrite.File) (*entry, error) {
 	const begin = `INSERT INTO ` + LedgerTable + ` (version, name, files) VALUES ($1, $2, $3)`

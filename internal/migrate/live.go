@@ -76,8 +76,9 @@ func Refused(hazards []sqlrewrite.Hazard, allowed []string) error {
 }
 
 // LiveHazards are the hazards of the folder's migrations above version from, up to the wanted one, that are not allowed: an
-// error of [HazardError] where there are any. It opens no connection.
+// error of [HazardError] where there are any. It opens no connection; [Goose.LiveHazardsAt] knows more.
 func (g *Goose) LiveHazards(from int64) error {
+	ctx := context.Background() // no connection, no wait
 	files, err := g.wanted()
 	if err != nil {
 		return err
@@ -88,7 +89,7 @@ func (g *Goose) LiveHazards(from int64) error {
 			pending = append(pending, f)
 		}
 	}
-	rewritten, hazards, scripts, err := g.rewrite(pending)
+	rewritten, hazards, scripts, err := g.rewrite(ctx, nil, pending)
 	if err != nil {
 		return err
 	}
@@ -98,11 +99,46 @@ func (g *Goose) LiveHazards(from int64) error {
 	return g.checkLate(pending, rewritten, scripts)
 }
 
+// LiveHazardsAt is LiveHazards of the files that Migrate would run in a database, in the light of its catalog: of triggers, rules,
+// keys, children and functions, which make that rows depend on each other. It changes nothing.
+func (g *Goose) LiveHazardsAt(ctx context.Context, dsn string) error {
+	files, err := g.wanted()
+	if err != nil {
+		return err
+	}
+	conn, err := g.connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer postgres.HangUp(ctx, conn)
+	done, err := g.recorded(ctx, conn)
+	if err != nil {
+		return err
+	}
+	begun, err := begunVersions(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if files, err = g.pending(files, done); err != nil {
+		return err
+	}
+	files = slices.DeleteFunc(files, func(f file) bool { return begun[f.version] }) // those were allowed when they began
+	rewritten, hazards, scripts, err := g.rewrite(ctx, conn, files)
+	if err != nil {
+		return err
+	}
+	if err := Refused(hazards, g.accepted()); err != nil {
+		return err
+	}
+	return g.checkLate(files, rewritten, scripts)
+}
+
 // accepted are the hazards that a person has allowed now or for later.
 func (g *Goose) accepted() []string { return slices.Concat(g.allow, g.deferred) }
 
-// rewrite makes the files lock-safe. The scripts before them are read too: they say what types columns have.
-func (g *Goose) rewrite(pending []file) (_ map[int64]sqlrewrite.Rewritten, _ []sqlrewrite.Hazard, scripts map[int64]*sqlrewrite.Script, _ error) {
+// rewrite makes the files lock-safe. The scripts before them are read too: they say what types columns have. With a connection,
+// the catalog decides what is done in batches.
+func (g *Goose) rewrite(ctx context.Context, conn *pgx.Conn, pending []file) (_ map[int64]sqlrewrite.Rewritten, _ []sqlrewrite.Hazard, scripts map[int64]*sqlrewrite.Script, _ error) {
 	s := g.scripts
 	if s == nil {
 		var err error
@@ -120,7 +156,10 @@ func (g *Goose) rewrite(pending []file) (_ map[int64]sqlrewrite.Rewritten, _ []s
 		if !slices.ContainsFunc(pending, func(f file) bool { return f.version == v }) {
 			continue
 		}
-		r, err := sqlrewrite.LiveWith(script, g.accepted())
+		r, err := sqlrewrite.LiveWith(script, sqlrewrite.Given{Allowed: g.accepted()})
+		if conn != nil {
+			r, err = LiveOn(ctx, conn, script, g.accepted())
+		}
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -150,7 +189,7 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 		return err
 	}
 	files = slices.DeleteFunc(slices.Clone(files), func(f file) bool { return done[f.version] })
-	rewritten, _, scripts, err := g.rewrite(files)
+	rewritten, _, scripts, err := g.rewrite(ctx, e.Conn, files)
 	if err != nil {
 		return err
 	}

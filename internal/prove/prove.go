@@ -228,7 +228,9 @@ func (p *proof) seed(ctx context.Context, s *side) error {
 func (p *proof) script(ctx context.Context, s *side, script *sqlrewrite.Script, measured bool, w *Waits) error {
 	turn := sqlrewrite.Offline
 	if s.live && measured {
-		turn = func(s *sqlrewrite.Script) (sqlrewrite.Rewritten, error) { return sqlrewrite.LiveWith(s, p.Allow) }
+		turn = func(script *sqlrewrite.Script) (sqlrewrite.Rewritten, error) {
+			return migrate.LiveOn(ctx, s.conn, script, p.Allow)
+		}
 	}
 	r, err := turn(script)
 	if err != nil {
