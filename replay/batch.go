@@ -103,6 +103,9 @@ func (r *Replayer) attempt(ctx context.Context, limit int) (a Applied, truncated
 	if err := r.mark(ctx, claimed); err != nil {
 		return Applied{}, truncated, err
 	}
+	if err := r.tell(claimed); err != nil {
+		return Applied{}, truncated, err
+	}
 	return a, truncated, nil
 }
 

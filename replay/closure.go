@@ -256,14 +256,7 @@ func tuples(ctx context.Context, tx pgx.Tx, sql string, values []tuple, width in
 	if err != nil {
 		return nil, fmt.Errorf("find the rows of a delta: %w", err)
 	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (tuple, error) {
-		t := make(tuple, width)
-		into := make([]any, width)
-		for i := range t {
-			into[i] = &t[i]
-		}
-		return t, row.Scan(into...)
-	})
+	found, err := collectTuples(rows, width)
 	if err != nil {
 		return nil, fmt.Errorf("find the rows of a delta: %w", err)
 	}

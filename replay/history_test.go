@@ -33,6 +33,7 @@ type history struct {
 	model    *authorities
 	writers  *writers
 	replayer *Replayer
+	audit    *Audit
 	crashes  int // that may still come
 	zombies  int
 	busy     bool
@@ -116,7 +117,9 @@ func (h *history) takeOver() error {
 		h.replayer.Disconnect()
 	}
 	r, err := h.another()
-	h.replayer = r
+	if err == nil {
+		h.replayer, h.audit = r, NewAudit(r, 1)
+	}
 	return err
 }
 
@@ -195,6 +198,9 @@ func (h *history) batch(ctx context.Context) error {
 	ctx, h.cancel = context.WithCancel(ctx)
 	defer func() { h.cancel(); h.cancel = nil }()
 	a, err := h.replayer.Batch(ctx)
+	if err == nil && h.rng.IntN(3) == 0 {
+		_, err = h.audit.Page(ctx)
+	}
 	if err != nil && !h.meant(err) && ctx.Err() == nil {
 		return fmt.Errorf("replay: %w", err)
 	}

@@ -290,6 +290,7 @@ INSERT INTO odd VALUES (1, 'fine', '(1,"a,b")', '[1,5)', '{fine,bad}', 'x', '{"(
 			for _, d := range w.differences(t) {
 				t.Error(d)
 			}
+			auditAll(t, NewAudit(r, 1))
 			if err := Wake(t.Context(), w.green, postgres.DefaultBudget()); err != nil {
 				t.Error(err)
 			}

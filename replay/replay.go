@@ -95,6 +95,7 @@ type Replayer struct {
 	someParked bool
 	strict     []habit       // foreign keys of green that must be deferrable while we write
 	patience   time.Duration // for the lock
+	audit      *Audit        // is told what was changed; nil without one
 }
 
 // NewReplayer makes a Replayer and opens nothing.
@@ -240,7 +241,8 @@ func (r *Replayer) Retry(ctx context.Context) ([]string, error) {
 	}
 }
 
-// Run applies batches until ctx ends, which is no error, and reports the lag after each.
+// Run applies batches until ctx ends, which is no error, and reports the lag after each. Its [Audit], where there is one,
+// has its share of the time.
 func (r *Replayer) Run(ctx context.Context, report func(Lag)) error {
 	capture := NewCapture(r.Blue, r.Profile, Blue)
 	for {
@@ -251,6 +253,9 @@ func (r *Replayer) Run(ctx context.Context, report func(Lag)) error {
 		}
 		if err == nil && a.Changes < int64(r.Config.Batch)/2 {
 			err = r.idle(ctx)
+		}
+		if err == nil && r.audit != nil && r.audit.Due() {
+			_, err = r.audit.Page(ctx)
 		}
 		if ctx.Err() != nil {
 			return nil

@@ -82,6 +82,10 @@ func tupleRows(ctx context.Context, tx pgx.Tx, sql string, width int) ([]tuple, 
 	if err != nil {
 		return nil, err
 	}
+	return collectTuples(rows, width)
+}
+
+func collectTuples(rows pgx.Rows, width int) ([]tuple, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (tuple, error) {
 		t := make(tuple, width)
 		into := make([]any, width)

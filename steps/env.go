@@ -35,6 +35,7 @@ type Env struct {
 	captured   replay.Source
 	replayOnce sync.Once
 	replayer   *replay.Replayer
+	audit      *replay.Audit // what it brings over; nil where the runbook has none
 	replayErr  error
 }
 
@@ -86,15 +87,18 @@ func (e *Env) Replayer() (*replay.Replayer, error) {
 			e.replayErr = err
 			return
 		}
-		batch := 0
+		var own plan.ReplaySpec
 		for _, spec := range e.Runbook.Steps {
 			if r, ok := spec.Config.(*plan.ReplaySpec); ok {
-				batch = r.Batch
+				own = *r
 			}
 		}
 		e.replayer, e.replayErr = replay.NewReplayer(replay.Config{
-			Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: m, Rules: e.rules(true), Batch: batch, Source: e.source(),
+			Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: m, Rules: e.rules(true), Batch: own.Batch, Source: e.source(),
 		})
+		if e.replayErr == nil && own.Audit > 0 {
+			e.audit = replay.NewAudit(e.replayer, float64(own.Audit)/100)
+		}
 	})
 	return e.replayer, e.replayErr
 }

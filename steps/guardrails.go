@@ -109,9 +109,11 @@ func (s *cutoverStep) guard(ctx context.Context, p *Progress, r *replay.Replayer
 	if missing, err := s.env.blueFence().Missing(ctx); err != nil {
 		return err
 	} else if len(missing) > 0 {
-		return s.env.blueFence().Install(ctx, s.env.budget())
+		if err := s.env.blueFence().Install(ctx, s.env.budget()); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.env.tellAudit(ctx, p)
 }
 
 func (s *cutoverStep) inWindow(context.Context, *Progress) error {

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,9 +44,30 @@ func (s *replayStep) Run(ctx context.Context, p *Progress) error {
 		fmt.Errorf("the backlog did not come down to %d changes, or to %s, within %s: blue writes faster than replay applies",
 			s.spec.UntilLag, s.spec.UntilAge, s.spec.Timeout))
 	defer cancel()
-	return s.env.replayUntil(ctx, r, p, steady(s.spec.SteadyFor, func(lag replay.Lag) bool {
+	near := steady(s.spec.SteadyFor, func(lag replay.Lag) bool {
 		return lag.Changes <= int64(s.spec.UntilLag) || lag.Oldest <= s.spec.UntilAge
-	}))
+	})
+	pass := s.spec.AuditPass
+	if _, err := p.Load(auditFound, &pass); err != nil {
+		return err
+	}
+	return found(ctx, p, s.env.replayUntil(ctx, r, p, func(lag replay.Lag) bool { return near(lag) && (!pass || s.env.audited()) }))
+}
+
+// audited says whether the audit has gone through all tables.
+func (e *Env) audited() bool { return e.audit == nil || e.audit.Coverage().Passes > 0 }
+
+// auditFound is the checkpoint that an audit has found something: the run goes on to the switch only after a whole pass
+// that finds nothing, whatever process it is in.
+const auditFound = "audit.found"
+
+// found notes that err is what an audit has found.
+func found(ctx context.Context, p *Progress, err error) error {
+	var wrong *replay.AuditError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	return errors.Join(err, p.Checkpoint(context.WithoutCancel(ctx), auditFound, true))
 }
 
 // steady holds when small has held at every look for so long.
@@ -70,13 +92,19 @@ func (e *Env) replayUntil(ctx context.Context, r *replay.Replayer, p *Progress, 
 		if err != nil {
 			return err
 		}
-		report(p, lag)
+		e.report(p, lag)
 		if enough(lag) {
 			return nil
 		}
 		a, err := r.Batch(ctx)
 		if err != nil {
 			return err
+		}
+		if e.audit != nil && e.audit.Due() {
+			if _, err := e.audit.Page(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		if a.Changes > 0 || len(a.Parked) > 0 {
 			continue
@@ -98,7 +126,7 @@ func (s *replayStep) Background(ctx context.Context, p *Progress) error {
 	if err := r.Prepare(ctx); err != nil {
 		return err
 	}
-	return r.Run(ctx, func(lag replay.Lag) { report(p, lag) })
+	return found(ctx, p, r.Run(ctx, func(lag replay.Lag) { s.env.report(p, lag) }))
 }
 
 // Undo drops the scratch databases.
@@ -114,8 +142,31 @@ func (e *Env) lag(ctx context.Context) (replay.Lag, error) {
 	return replay.LagOf(ctx, e.source(), replay.NewCapture(e.Blue, e.Profile, replay.Blue))
 }
 
-func report(p *Progress, lag replay.Lag) {
-	p.Report(lag.Applied, lag.Captured, "changes", fmt.Sprintf("%d behind, the oldest for %s", lag.Changes, lag.Oldest.Round(time.Millisecond)))
+func (e *Env) report(p *Progress, lag replay.Lag) {
+	note := fmt.Sprintf("%d behind, the oldest for %s", lag.Changes, lag.Oldest.Round(time.Millisecond))
+	if e.audit != nil {
+		note += fmt.Sprintf("; %d rows audited", e.audit.Coverage().Total())
+	}
+	p.Report(lag.Applied, lag.Captured, "changes", note)
+}
+
+// tellAudit says how much of green was held against blue before the switch.
+func (e *Env) tellAudit(ctx context.Context, p *Progress) error {
+	if e.audit == nil {
+		return nil
+	}
+	c := e.audit.Coverage()
+	if err := p.Figure(ctx, "audit", AuditFigures{Passes: c.Passes, Rows: c.Rows}); err != nil {
+		return err
+	}
+	return p.Note(ctx, "info", "the audit has held %d rows of %d tables against green, and gone through all of them %d times", c.Total(), len(c.Rows), c.Passes)
+}
+
+// AuditFigures are what the figure "audit" says: how often the audit went through all tables, and how many rows of each
+// table of blue it has held against green, in the process that made the switch.
+type AuditFigures struct {
+	Passes int              `json:"passes"`
+	Rows   map[string]int64 `json:"rows"`
 }
 
 // catchUp waits until what is captured by now has been replayed by the work in the background.

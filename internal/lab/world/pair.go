@@ -21,6 +21,7 @@ type Pair struct {
 	Blue, Green *pgserver.Server
 	Binary      string // tideover
 	Dir         string // a folder for the worlds' files
+	Unaudited   bool   // the runs have no audit: what goes wrong is left to the judge
 	Keep        bool   // leave databases and files of a world that went wrong
 }
 

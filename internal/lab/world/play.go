@@ -76,6 +76,8 @@ func (p *Pair) Play(ctx context.Context, w *World) (o Outcome, err error) {
 		o.find("stopped in the hold, or after it, with exit status %d: %s", code, o.Reason)
 	case code != 1 && code != 2 && code != 4 && code != 5:
 		o.find("exit status %d: %s", code, o.Reason)
+	case strings.Contains(o.Reason, "audit: green is not"):
+		o.find("green went wrong, or the audit did: %s", o.Reason)
 	case o.Verdict == Equal:
 		o.Verdict = Refused
 	}

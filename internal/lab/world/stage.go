@@ -50,7 +50,7 @@ steps:
   - step: capture
   - {step: snapshot, jobs: 2}
   - {step: migrate, target: offline, source: migrations, format: plain}
-  - {step: replay, approve: true, until_lag: 0, until_age: 1ms}
+  - {step: replay, approve: true, until_lag: 0, until_age: 1ms, %s}
   - step: validate
   - step: cutover
     approve: true
@@ -62,12 +62,16 @@ steps:
 `
 
 func (s *stage) files() error {
+	audit := "audit: 100, audit_pass: true"
+	if s.Unaudited {
+		audit = "audit: 0"
+	}
 	if err := os.MkdirAll(filepath.Join(s.dir, "migrations"), 0o700); err != nil {
 		return err
 	}
 	files := map[string]string{
 		"side":         "blue",
-		"upgrade.yaml": fmt.Sprintf(runbook, filepath.Join(s.dir, "side")),
+		"upgrade.yaml": fmt.Sprintf(runbook, audit, filepath.Join(s.dir, "side")),
 		"profile.yaml": s.world.Profile,
 	}
 	for name, sql := range s.world.Migrations {
