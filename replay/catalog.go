@@ -36,6 +36,7 @@ type column struct {
 	generated bool   // GENERATED ALWAYS AS (...): can't be written
 	identity  bool   // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
 	notNull   bool
+	next      string // SQL that takes the next number of the sequence that feeds it; empty without one
 }
 
 // unique is an index that refuses a row where another one is like it: a unique one, or that of an exclusion constraint.
@@ -134,7 +135,13 @@ WITH RECURSIVE base AS (
 SELECT c.relname, c.relkind = 'p', c.relhasrules, a.attname, pg_catalog.format_type(a.atttypid, -1), coalesce(e.operator, 'OPERATOR(pg_catalog.=)'),
 	s.typtype = 'e' OR s.typname = 'citext' OR s.typnamespace = 'pg_catalog'::regnamespace AND s.typname = ANY (
 		'{text,varchar,bpchar,name,char,int2,int4,int8,oid,bool,uuid,numeric,inet,cidr,macaddr,macaddr8,bit,varbit,json,jsonb,time,timetz,tid,xid,xid8,pg_lsn}'),
-	a.attgenerated <> '', a.attidentity = 'a', a.attnotnull
+	a.attgenerated <> '', a.attidentity = 'a', a.attnotnull,
+	CASE
+		WHEN a.attidentity <> '' THEN pg_catalog.format('pg_catalog.nextval(%L::pg_catalog.regclass)',
+			pg_catalog.pg_get_serial_sequence(pg_catalog.format('%I.%I', n.nspname, c.relname), a.attname))
+		WHEN a.attgenerated = '' AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '^(pg_catalog\.)?nextval\(' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+		ELSE ''
+	END
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -142,6 +149,7 @@ JOIN base b ON b.oid = a.atttypid
 JOIN pg_catalog.pg_type t ON t.oid = b.base
 JOIN pg_catalog.pg_type s ON s.oid = CASE t.typcategory WHEN 'A' THEN t.typelem ELSE t.oid END
 LEFT JOIN equality e ON e.type = b.base
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname, a.attnum`
 
@@ -212,7 +220,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	var name string
 	var partitioned, ruled bool
 	var c column
-	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &ruled, &c.name, &c.typ, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &ruled, &c.name, &c.typ, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull, &c.next}, func() error {
 		if found[name] == nil {
 			found[name] = &relation{schema: schema, name: name, partitioned: partitioned, ruled: ruled}
 		}

@@ -133,7 +133,8 @@ func (r *Replayer) stage(ctx context.Context, from *pgx.Conn, tx pgx.Tx) ([]*sta
 }
 
 // settleColumns gives the staged rows green's own values: constants by their expression; columns that a migration
-// fills at random, and foreign keys that refer to them, what the row on green has.
+// fills at random, and foreign keys that refer to them, what the row on green has. Where green has no such row, what the
+// scratch database came to is as good, but for the next number of a sequence, which is green's: others have its numbers.
 func (r *Replayer) settleColumns(ctx context.Context, tx pgx.Tx, stages []*stage) error {
 	byName := make(map[string]*stage)
 	for _, s := range stages {
@@ -147,6 +148,11 @@ func (r *Replayer) settleColumns(ctx context.Context, tx pgx.Tx, stages []*stage
 			}
 		}
 	}
+	for _, s := range stages {
+		if err := s.settle(ctx, tx); err != nil {
+			return fmt.Errorf("merge into green: table %q: %w", s.name, err)
+		}
+	}
 	for _, child := range stages {
 		for _, e := range child.parents {
 			parent := byName[e.to]
@@ -157,9 +163,10 @@ func (r *Replayer) settleColumns(ctx context.Context, tx pgx.Tx, stages []*stage
 				if !parent.random(column) {
 					continue
 				}
-				from, to := pgx.Identifier{e.fromColumns[i]}.Sanitize(), pgx.Identifier{column}.Sanitize()
-				sql := "UPDATE " + child.temp + " c SET " + from + " = g." + to + " FROM " + parent.temp + " p JOIN " +
-					parent.rows() + " g ON " + parent.equal("g", parent.match, "p", parent.match) + " WHERE " + parent.equal("p", []string{column}, "c", []string{e.fromColumns[i]})
+				from := pgx.Identifier{e.fromColumns[i]}.Sanitize()
+				was, is := parent.settledColumns(column)
+				c, _ := parent.column(column)
+				sql := "UPDATE " + child.temp + " c SET " + from + " = m." + is + " FROM " + parent.settled() + " m WHERE m." + was + " " + c.equals + " c." + from
 				if _, err := tx.Exec(ctx, sql); err != nil {
 					return fmt.Errorf("merge into green: table %q: %w", child.name, err)
 				}
@@ -168,14 +175,45 @@ func (r *Replayer) settleColumns(ctx context.Context, tx pgx.Tx, stages []*stage
 	}
 	for _, s := range stages {
 		for _, column := range s.volatile {
-			name := pgx.Identifier{column}.Sanitize()
-			sql := "UPDATE " + s.temp + " c SET " + name + " = g." + name + " FROM " + s.rows() + " g WHERE " + s.equal("g", s.match, "c", s.match)
+			_, is := s.settledColumns(column)
+			sql := "UPDATE " + s.temp + " c SET " + pgx.Identifier{column}.Sanitize() + " = m." + is + " FROM " + s.settled() + " m WHERE " + s.equal("m", s.match, "c", s.match)
 			if _, err := tx.Exec(ctx, sql); err != nil {
 				return fmt.Errorf("merge into green: table %q: %w", s.name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// settle makes a table of what the stage's random columns are in it, and what they are to be.
+func (s *stage) settle(ctx context.Context, tx pgx.Tx) error {
+	if len(s.volatile) == 0 {
+		return nil
+	}
+	values := make([]string, 0, 2*len(s.volatile))
+	for _, column := range s.volatile {
+		c, _ := s.column(column)
+		was, is := s.settledColumns(column)
+		name := pgx.Identifier{column}.Sanitize()
+		fresh := "n." + name
+		if c.next != "" {
+			fresh = c.next
+		}
+		values = append(values, "n."+name+" AS "+was, "CASE WHEN g.ctid IS NULL THEN "+fresh+" ELSE g."+name+" END AS "+is)
+	}
+	sql := "CREATE TEMPORARY TABLE " + s.settled()[len("pg_temp."):] + " ON COMMIT DROP AS SELECT " + names(s.match).of("n") + ", " + strings.Join(values, ", ") +
+		" FROM " + s.temp + " n LEFT JOIN " + s.rows() + " g ON " + s.equal("g", s.match, "n", s.match)
+	_, err := tx.Exec(ctx, sql)
+	return err
+}
+
+// settled is the name of settle's table.
+func (s *stage) settled() string { return s.temp + "_settled" }
+
+// settledColumns are its columns for a random one.
+func (s *stage) settledColumns(column string) (was, is string) {
+	i := slices.Index(s.volatile, column)
+	return fmt.Sprintf("tideover_was_%d", i), fmt.Sprintf("tideover_is_%d", i)
 }
 
 // replace deletes the rows of green that have another identity but share a unique value with a staged row, and those that

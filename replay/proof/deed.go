@@ -45,13 +45,66 @@ func (p *proof) update(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// delete takes a row out of each table, children first. What a cascade takes along goes with it.
-func (p *proof) delete(ctx context.Context, conn *pgx.Conn) error {
+// holdBack takes rows out of old before it is migrated: the second of each table, and what a cascade takes along. They come
+// as new ones later. The sample is kept in tables of ours, where no copy looks.
+func (p *proof) holdBack(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS tideover"); err != nil {
+		return err
+	}
 	for i, t := range p.tables {
 		if _, err := conn.Exec(ctx, "CREATE TABLE "+saved(i)+" AS SELECT "+list(t.writable(), "")+" FROM "+t.ident); err != nil {
 			return err
 		}
 	}
+	for _, t := range slices.Backward(p.tables) {
+		if p.rows[t.name] < 2 {
+			continue
+		}
+		if _, err := p.done(ctx, conn, fmt.Sprintf("DELETE FROM %s WHERE %s", t.ident, t.row(1))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insert writes what was held back, row by row: one that blue does not take, since it was there before a constraint, stays
+// away.
+func (p *proof) insert(ctx context.Context, conn *pgx.Conn) error {
+	for i, t := range p.tables {
+		missing := fmt.Sprintf("FROM %s s WHERE NOT EXISTS (SELECT 1 FROM %s t WHERE (%s) = (%s))", saved(i), t.ident, list(t.key, "t."), list(t.key, "s."))
+		rows, err := conn.Query(ctx, "SELECT s.ctid::pg_catalog.text "+missing)
+		if err != nil {
+			return err
+		}
+		places, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		taken := false
+		for _, place := range places {
+			ok, err := p.done(ctx, conn, fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %[2]s FROM %s WHERE ctid = '%s'", t.ident, list(t.writable(), ""), saved(i), place))
+			if err != nil {
+				return err
+			}
+			taken = taken || ok
+		}
+		if p.rows[t.name] == 1 {
+			p.untried("table %s: it has one row, so that no insert was tried", t.name)
+		} else {
+			p.note(t, "insert", taken)
+		}
+		if _, err := conn.Exec(ctx, "DROP TABLE "+saved(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saved is a table for the sample of the ith table.
+func saved(i int) string { return fmt.Sprintf("tideover.saved_%d", i) }
+
+// delete takes a row out of each table, children first. What a cascade takes along goes with it.
+func (p *proof) delete(ctx context.Context, conn *pgx.Conn) error {
 	for _, t := range slices.Backward(p.tables) {
 		taken, err := p.done(ctx, conn, fmt.Sprintf("DELETE FROM %s WHERE %s", t.ident, t.row(0)))
 		if err != nil {
@@ -61,25 +114,6 @@ func (p *proof) delete(ctx context.Context, conn *pgx.Conn) error {
 	}
 	return nil
 }
-
-// insert writes again what delete took.
-func (p *proof) insert(ctx context.Context, conn *pgx.Conn) error {
-	for i, t := range p.tables {
-		taken, err := p.done(ctx, conn, fmt.Sprintf("INSERT INTO %[1]s (%[2]s) OVERRIDING SYSTEM VALUE SELECT %[2]s FROM %[3]s s WHERE NOT EXISTS (SELECT 1 FROM %[1]s t WHERE (%[4]s) = (%[5]s))",
-			t.ident, list(t.writable(), ""), saved(i), list(t.key, "t."), list(t.key, "s.")))
-		if err != nil {
-			return err
-		}
-		p.note(t, "insert", taken)
-		if _, err := conn.Exec(ctx, "DROP TABLE "+saved(i)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// saved is a table of ours for what delete takes. It outlives the connection, and stands where no copy looks.
-func saved(i int) string { return fmt.Sprintf("tideover.saved_%d", i) }
 
 // done runs a statement and says whether blue took it and it changed rows.
 func (p *proof) done(ctx context.Context, conn *pgx.Conn, sql string) (bool, error) {

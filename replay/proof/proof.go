@@ -2,8 +2,8 @@
 // with the very capture, migrations, rules and replay that the run will use.
 //
 // Some rows of blue, each with its entity, go into a database of blue's schema. That is migrated at one go into a second
-// one, as the bulk will be. Then rows of the first are changed, deleted, written again and revoked, replay brings that over,
-// and twice the second is held against the first, migrated anew. Whatever a profile, a migration or a shape of
+// one, as the bulk will be. Then rows of the first are written, changed, deleted and revoked, replay brings that over,
+// and the second is held against the first, migrated anew. Whatever a profile, a migration or a shape of
 // a table would make replay lose or distort is a difference there, and has a name before anything is at stake: a table that
 // is renamed, a column whose name is given to another, a trigger that fires twice, a key that a migration changes.
 //
@@ -47,7 +47,7 @@ type Report struct {
 
 // Objection is one thing that the upgrade would get wrong.
 type Objection struct {
-	Deed string // what was done: of "update", "delete", "insert" and "revoke" those since the last comparison, or "revoke on green"
+	Deed string // what was done: "insert", "update", "delete", "revoke" or "revoke on green", or several that were compared together
 	Text string // what came of it, with the table
 	Way  string
 }
@@ -62,15 +62,13 @@ func Run(ctx context.Context, o Options) (_ Report, err error) {
 	if err := p.open(ctx); err != nil {
 		return p.report, err
 	}
-	for _, deeds := range [][]deed{{{"update", p.update}, {"delete", p.delete}}, {{"insert", p.insert}, {"revoke", p.revocations}}} {
-		for _, d := range deeds {
-			if err := p.try(ctx, d); err != nil || len(p.report.Objections) > 0 {
-				return p.report, err
-			}
-		}
-		if err := p.compare(ctx, deeds); err != nil || len(p.report.Objections) > 0 {
+	for _, d := range []deed{{"insert", p.insert}, {"update", p.update}, {"delete", p.delete}, {"revoke", p.revocations}} {
+		if err := p.try(ctx, d); err != nil || len(p.report.Objections) > 0 {
 			return p.report, err
 		}
+	}
+	if err := p.compare(ctx); err != nil || len(p.report.Objections) > 0 {
+		return p.report, err
 	}
 	return p.report, p.revocationsBack(ctx)
 }
@@ -105,13 +103,16 @@ func (p *proof) open(ctx context.Context) error {
 	if err := p.fill(ctx); err != nil {
 		return err
 	}
+	if p.tables, err = tables(ctx, p.old, p.Profile); err != nil {
+		return err
+	}
+	if err := p.on(ctx, p.holdBack); err != nil {
+		return fmt.Errorf("hold rows of the sample back: %w", err)
+	}
 	if p.new, err = p.database(ctx, "new"); err != nil {
 		return err
 	}
 	if err := p.migrated(ctx, p.new); err != nil {
-		return err
-	}
-	if p.tables, err = tables(ctx, p.old, p.Profile); err != nil {
 		return err
 	}
 	if err := replay.NewCapture(p.old, p.Profile, replay.Blue).Install(ctx, postgres.DefaultBudget()); err != nil {
@@ -180,18 +181,23 @@ func (p *proof) migrated(ctx context.Context, into *postgres.DB) error {
 
 // try does something on old and has it replayed.
 func (p *proof) try(ctx context.Context, d deed) error {
-	conn, err := p.old.Connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer hang(ctx, conn)
-	if err := d.do(ctx, conn); err != nil {
+	if err := p.on(ctx, d.do); err != nil {
 		return fmt.Errorf("%s on the sample: %w", d.name, err)
 	}
 	if len(p.report.Objections) > 0 {
 		return nil
 	}
 	return p.drain(ctx, d.name, "")
+}
+
+// on runs f on a connection to old.
+func (p *proof) on(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
+	conn, err := p.old.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer hang(ctx, conn)
+	return f(ctx, conn)
 }
 
 // drain has what was done replayed. about goes before what is said of an objection.
@@ -208,9 +214,8 @@ func (p *proof) drain(ctx context.Context, deed, about string) error {
 	return nil
 }
 
-// compare holds new against what old is now, migrated at one go. To do so after each deed would name the deed, and take twice
-// as long.
-func (p *proof) compare(ctx context.Context, deeds []deed) error {
+// compare holds new against what old is now, migrated at one go. No deed undoes another one, so that once is enough.
+func (p *proof) compare(ctx context.Context) error {
 	want, err := p.database(ctx, "expected")
 	if err != nil {
 		return err
@@ -233,16 +238,12 @@ func (p *proof) compare(ctx context.Context, deeds []deed) error {
 	if err != nil {
 		return err
 	}
-	names := make([]string, len(deeds))
-	for i, d := range deeds {
-		names[i] = d.name
-	}
-	done := strings.Join(names, ", ")
+	const done = "insert, update, delete, revoke"
 	for _, d := range found.Differences {
 		if d.Kind == oracle.Schema && slices.Equal(d.Columns, []string{"behind"}) {
 			continue // sequences are set in the switch
 		}
-		p.object(done, said(done, d), "if the table's rows live elsewhere on green, say so in the profile (tables: green, on_delete, follow); if a column is filled at random there, name it in green.volatile")
+		p.object(done, said(d), "if the table's rows live elsewhere on green, say so in the profile (tables: green, on_delete, follow); if a column is filled at random there, name it in green.volatile")
 		if len(p.report.Objections) == mostObjections {
 			break
 		}
@@ -258,8 +259,8 @@ func (p *proof) object(deed, text, way string) {
 }
 
 // said puts a difference into words.
-func said(done string, d oracle.Difference) string {
-	after := "after " + done + " of rows on blue"
+func said(d oracle.Difference) string {
+	const after = "after changes of rows on blue"
 	switch d.Kind {
 	case oracle.Missing:
 		return fmt.Sprintf("%s table %q of green lacks a row (%s) that the migrations make of blue", after, d.Table, d.Key)
