@@ -81,7 +81,7 @@ func TestNoEngineGivesAHint(t *testing.T) {
 		if !strings.Contains(hint, script) {
 			t.Errorf("hint %q does not name %s", hint, script)
 		}
-		if _, err := os.Stat(filepath.Join("..", "..", script)); err != nil {
+		if _, err := os.Stat(filepath.Join("..", "..", "..", script)); err != nil {
 			t.Errorf("the hint names a script that is not there: %v", err)
 		}
 	}
