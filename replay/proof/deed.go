@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -12,33 +13,25 @@ import (
 // Deeds are done as a server does them: by statements, each a transaction of its own, with blue's triggers, rules and
 // constraints at work. One that blue itself refuses shows nothing and is passed over.
 
-// update writes every row as it is, and then one column after the other otherwise: NULL where it may be, and other
-// letters where it has letters.
+// update writes every row as it is, and then gives one column after the other what another row of the sample has there, NULL
+// too: values that the migrations have to take, since blue has them.
 func (p *proof) update(ctx context.Context, conn *pgx.Conn) error {
-	for _, t := range p.tables {
+	for i, t := range p.tables {
 		taken, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %s SET %s = %[2]s", t.ident, list(t.key[:1], "")))
 		if err != nil {
 			return err
 		}
-		for i, c := range t.columns {
+		for n, c := range t.columns {
 			if c.linked || c.always || t.inKey(c.name) {
 				continue
 			}
-			name := list([]string{c.name}, "")
-			var values []string
-			if c.text {
-				values = append(values, "pg_catalog.upper("+name+"::pg_catalog.text)")
+			other := fmt.Sprintf("FROM %s s WHERE s.%s::pg_catalog.text IS DISTINCT FROM t.%[2]s::pg_catalog.text", saved(i), list([]string{c.name}, ""))
+			ok, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %s t SET %s = (SELECT s.%[2]s %s ORDER BY s.%[2]s::pg_catalog.text NULLS FIRST LIMIT 1) WHERE %s AND EXISTS (SELECT 1 %[3]s)",
+				t.ident, list([]string{c.name}, ""), other, t.row(n)))
+			if err != nil {
+				return err
 			}
-			if c.null {
-				values = append(values, "NULL")
-			}
-			for j, v := range values {
-				ok, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %s SET %s = %s WHERE %s", t.ident, name, v, t.row(i+j)))
-				if err != nil {
-					return err
-				}
-				taken = taken || ok
-			}
+			taken = taken || ok
 		}
 		p.note(t, "update", taken)
 	}
@@ -93,9 +86,6 @@ func (p *proof) insert(ctx context.Context, conn *pgx.Conn) error {
 		} else {
 			p.note(t, "insert", taken)
 		}
-		if _, err := conn.Exec(ctx, "DROP TABLE "+saved(i)); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -124,10 +114,14 @@ func (p *proof) done(ctx context.Context, conn *pgx.Conn, sql string) (bool, err
 	return err == nil && tag.RowsAffected() > 0, err
 }
 
-// refused says whether the server answered with an error, rather than not at all.
+// refused says whether the server answered with an error, rather than not at all. A statement of ours that is wrong in itself
+// is none: where blue's own code is wrong, the answer says where.
 func refused(err error) bool {
 	var answer *pgconn.PgError
-	return asAnswer(err, &answer) && answer.Severity == "ERROR"
+	if !asAnswer(err, &answer) || answer.Severity != "ERROR" {
+		return false
+	}
+	return answer.Where != "" || !pgerrcode.IsSyntaxErrororAccessRuleViolation(answer.Code) || answer.Code == pgerrcode.GeneratedAlways
 }
 
 // note remembers a table whose sampled rows blue let no deed change. One without rows is known already.

@@ -22,14 +22,12 @@ type table struct {
 
 type column struct {
 	name   string
-	null   bool // may be NULL
-	text   bool // holds characters
 	linked bool // in a foreign key, on either end
 	always bool // GENERATED ALWAYS AS IDENTITY
 }
 
 const tablesSQL = `
-SELECT c.oid::pg_catalog.regclass::pg_catalog.text, n.nspname, c.relname, a.attname, NOT a.attnotnull, t.typcategory = 'S',
+SELECT c.oid::pg_catalog.regclass::pg_catalog.text, n.nspname, c.relname, a.attname,
 	EXISTS (SELECT 1 FROM pg_catalog.pg_constraint f WHERE f.contype = 'f'
 		AND (f.conrelid = c.oid AND a.attnum = ANY (f.conkey) OR f.confrelid = c.oid AND a.attnum = ANY (f.confkey))),
 	a.attidentity = 'a',
@@ -37,7 +35,6 @@ SELECT c.oid::pg_catalog.regclass::pg_catalog.text, n.nspname, c.relname, a.attn
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname, a.attnum`
 
@@ -62,7 +59,7 @@ func tables(ctx context.Context, db *postgres.DB, p *plan.Profile) ([]table, err
 	var regclass, nspname, name string
 	var c column
 	var inKey bool
-	_, err = pgx.ForEachRow(rows, []any{&regclass, &nspname, &name, &c.name, &c.null, &c.text, &c.linked, &c.always, &inKey}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&regclass, &nspname, &name, &c.name, &c.linked, &c.always, &inKey}, func() error {
 		if byName[name] == nil {
 			byName[name] = &table{name: name, ident: pgx.Identifier{nspname, name}.Sanitize()}
 		}
