@@ -74,6 +74,9 @@ func newArena(t testing.TB, source string) *arena {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { hangUp(context.Background(), conn) })
+		if _, err := conn.Exec(t.Context(), lookInPublic); err != nil {
+			t.Fatal(err)
+		}
 		a.inside[dsn] = conn
 	}
 	a.source = source
@@ -106,12 +109,11 @@ func (a *arena) clear(ctx context.Context) {
 	if a.source == logical { // which can't follow a TRUNCATE
 		emptied = `DELETE FROM ` + strings.ReplaceAll(allTables, ",", "; DELETE FROM ")
 	}
-	_, err := a.blue.Pool().Exec(ctx, emptied, pgx.QueryExecModeSimpleProtocol)
-	must(err)
+	must(inPublic(ctx, a.blue, emptied))
 	if s := a.newSource(); s != nil {
 		must(s.Sync(ctx))
 	}
-	_, err = a.blue.Pool().Exec(ctx, `
+	_, err := a.blue.Pool().Exec(ctx, `
 TRUNCATE arena.ended, tideover.change, tideover.captured RESTART IDENTITY;
 UPDATE tideover.capture SET epoch = gen_random_uuid(), applied = 0;
 SELECT setval('tideover.fence', 0)`, pgx.QueryExecModeSimpleProtocol)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/snapshot"
@@ -46,7 +47,7 @@ func TestGreenSleepsUntilItServes(t *testing.T) {
 	exec(t, w.green, `CREATE EVENT TRIGGER noted ON ddl_command_end EXECUTE FUNCTION command()`)
 	habits := func(db *postgres.DB) []string {
 		t.Helper()
-		found, err := collect[string](t.Context(), db.Pool(), "habits", habitsSQL)
+		found, err := collect[string](t.Context(), pgtest.Pool(t, db.DSN()), "habits", habitsSQL)
 		if err != nil {
 			t.Fatal(err)
 		}

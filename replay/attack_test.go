@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
 )
@@ -268,7 +269,7 @@ func TestPoisonIsParked(t *testing.T) {
 		t.Fatalf("parked: %q, want the client, and the delete of its transaction", a.Parked)
 	}
 	var names []string
-	if err := p.green.Pool().QueryRow(t.Context(), `SELECT array_agg(name ORDER BY id) FROM oauth_client`).Scan(&names); err != nil {
+	if err := pgtest.Pool(t, p.green.DSN()).QueryRow(t.Context(), `SELECT array_agg(name ORDER BY id) FROM oauth_client`).Scan(&names); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(names, " "); got != "fine two good" {
@@ -462,7 +463,7 @@ DELETE FROM oauth_session; DELETE FROM oauth_jwk; COMMIT`)
 	r := p.replayer(t)
 	a := drain(t, r)
 	var fine, sessions int
-	if err := p.green.Pool().QueryRow(t.Context(), `SELECT (SELECT count(*) FROM oauth_client WHERE name = 'fine'), (SELECT count(*) FROM oauth_session)`).Scan(&fine, &sessions); err != nil {
+	if err := pgtest.Pool(t, p.green.DSN()).QueryRow(t.Context(), `SELECT (SELECT count(*) FROM oauth_client WHERE name = 'fine'), (SELECT count(*) FROM oauth_session)`).Scan(&fine, &sessions); err != nil {
 		t.Fatal(err)
 	}
 	if fine != 59 || sessions != 2 || !strings.Contains(strings.Join(a.Parked, "\n"), `oauth_session {"id": "s1"}: came in one transaction with oauth_client (id=n3)`) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tideover/tideover/internal/postgres"
 )
 
@@ -94,16 +96,13 @@ func hold(ctx context.Context, db *postgres.DB, want []string) error {
 }
 
 // texts1 is a query's only column.
-func texts1(ctx context.Context, db *postgres.DB, sql string, args ...any) []string {
-	rows, err := db.Pool().Query(ctx, sql, args...)
-	must(err)
-	defer rows.Close()
-	var all []string
-	for rows.Next() {
-		var s string
-		must(rows.Scan(&s))
-		all = append(all, s)
-	}
-	must(rows.Err())
+func texts1(ctx context.Context, db *postgres.DB, sql string, args ...any) (all []string) {
+	must(db.InSchema(ctx, "", func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, sql, args...)
+		if err == nil {
+			all, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		}
+		return err
+	}))
 	return all
 }

@@ -128,10 +128,11 @@ func (r *Replayer) reading(ctx context.Context, f func(tx pgx.Tx) error) error {
 
 // within makes the profile's unqualified names mean the server's tables, until the end of tx.
 func within(ctx context.Context, tx pgx.Tx, schema string) error {
-	_, err := tx.Exec(ctx, `SELECT pg_catalog.set_config('search_path', $1, true), pg_catalog.set_config('statement_timeout', '0', true)`,
-		pgx.Identifier{schema}.Sanitize())
-	if err != nil {
-		return fmt.Errorf("set the search path: %w", err)
+	if err := postgres.UseSchema(ctx, tx, "the server's schema", schema); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
+		return fmt.Errorf("set the timeout: %w", err)
 	}
 	return nil
 }

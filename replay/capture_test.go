@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
@@ -179,7 +180,7 @@ func TestCaptureFailureFailsTheWrite(t *testing.T) {
 		t.Error("a write that could not be recorded went through")
 	}
 	var n int
-	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT count(*) FROM oauth_jwk`).Scan(&n); err != nil || n != 1 {
+	if err := pgtest.Pool(t, p.blue.DSN()).QueryRow(t.Context(), `SELECT count(*) FROM oauth_jwk`).Scan(&n); err != nil || n != 1 {
 		t.Errorf("%d rows, %v", n, err)
 	}
 }

@@ -44,7 +44,7 @@ func (widen) Migrate(ctx context.Context, dsn string) error {
 		return err
 	}
 	defer hangUp(ctx, conn)
-	_, err = conn.Exec(ctx, `ALTER TABLE event ADD w int; UPDATE event SET w = v + 1`, pgx.QueryExecModeSimpleProtocol)
+	_, err = conn.Exec(ctx, lookInPublic+`ALTER TABLE event ADD w int; UPDATE event SET w = v + 1`, pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 )
 
@@ -230,7 +231,7 @@ func TestFenceWaitsForWritersUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	var n int
-	if err := db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM parent WHERE id = 10`).Scan(&n); err != nil || n != 1 {
+	if err := pgtest.Pool(t, db.DSN()).QueryRow(t.Context(), `SELECT count(*) FROM parent WHERE id = 10`).Scan(&n); err != nil || n != 1 {
 		t.Errorf("the writer's row: %d, %v", n, err)
 	}
 }
@@ -327,7 +328,7 @@ func TestFenceHoldsUnderLoad(t *testing.T) {
 		raise(t, f)
 		var before, after int64
 		count := func(n *int64) {
-			if err := db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM parent`).Scan(n); err != nil {
+			if err := pgtest.Pool(t, db.DSN()).QueryRow(t.Context(), `SELECT count(*) FROM parent`).Scan(n); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -41,10 +41,23 @@ func open(t testing.TB, name, dsn string) *postgres.DB {
 
 func exec(t testing.TB, db *postgres.DB, sql string) {
 	t.Helper()
-	if _, err := db.Pool().Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+	if err := inPublic(t.Context(), db, sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 }
+
+// inPublic runs statements in a session of ours, in which their bare names mean the server's tables.
+func inPublic(ctx context.Context, db *postgres.DB, sql string) error {
+	conn, err := db.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer hangUp(ctx, conn)
+	_, err = conn.Exec(ctx, lookInPublic+sql, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+const lookInPublic = "SET search_path = public, pg_temp;\n"
 
 // stranger is a connection that is not ours: the fence stops it and its changes are captured.
 func stranger(t testing.TB, db *postgres.DB) *pgx.Conn {

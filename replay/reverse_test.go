@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 )
 
@@ -59,7 +60,7 @@ INSERT INTO oauth_refresh (signature, request_id, client_id, subject, consent_ch
 		t.Errorf("after: %+v, %v", found, err)
 	}
 	var living []string
-	if err := p.blue.Pool().QueryRow(t.Context(), `SELECT array_agg(s ORDER BY s) FROM (
+	if err := pgtest.Pool(t, p.blue.DSN()).QueryRow(t.Context(), `SELECT array_agg(s ORDER BY s) FROM (
 SELECT signature FROM oauth_access UNION ALL SELECT signature FROM oauth_refresh WHERE active UNION ALL SELECT id FROM oauth_client) x(s)`).Scan(&living); err != nil {
 		t.Fatal(err)
 	}

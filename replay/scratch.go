@@ -184,7 +184,7 @@ func (r *Replayer) loadAsleep(ctx context.Context, tx pgx.Tx, to *pgx.Conn, rows
 		return err
 	}
 	// What is computed from rows on their way in may call functions that find others by name, as on blue.
-	before := "SET session_replication_role = replica; SET search_path = " + pgx.Identifier{schemaOf(r.Profile)}.Sanitize()
+	before := "SET session_replication_role = replica; SET search_path = " + postgres.Path(schemaOf(r.Profile))
 	after := "RESET session_replication_role; SET search_path = pg_catalog, pg_temp"
 	for _, h := range firing {
 		before += ";\n" + h.alter(true)

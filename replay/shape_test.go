@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
@@ -40,7 +41,7 @@ func (reshape) Migrate(ctx context.Context, dsn string) error {
 		return err
 	}
 	defer hangUp(ctx, conn)
-	_, err = conn.Exec(ctx, newShape, pgx.QueryExecModeSimpleProtocol)
+	_, err = conn.Exec(ctx, lookInPublic+newShape, pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
@@ -105,7 +106,7 @@ INSERT INTO log (note) VALUES ('first'), (E'back\\slash and\ttab''quote');`
 func (p *pair) text(t testing.TB, db *postgres.DB, sql string) string {
 	t.Helper()
 	var s *string
-	if err := db.Pool().QueryRow(t.Context(), sql).Scan(&s); err != nil {
+	if err := pgtest.Pool(t, db.DSN()).QueryRow(t.Context(), sql).Scan(&s); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	if s == nil {

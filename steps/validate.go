@@ -47,7 +47,7 @@ func (s *validateStep) Run(ctx context.Context, p *Progress) error {
 	streaks := map[invariant.Difference]int{}
 	var differences []invariant.Difference
 	for round := 1; ; round++ {
-		found, err := invariant.Check(ctx, s.env.Blue, s.env.Green, asked)
+		found, err := invariant.Check(ctx, s.env.Blue, s.env.Green, s.env.Profile.Schema, asked)
 		if err != nil {
 			return err
 		}

@@ -136,7 +136,7 @@ func (e *Env) verifyInvariants(ctx context.Context, v *Verdict) error {
 	v.Invariants.Asked = len(asked)
 	var err error
 	v.Invariants.Differences, err = rounds(ctx, v.Serving == "blue", func() ([]invariant.Difference, error) {
-		return invariant.Check(ctx, e.Blue, e.Green, asked)
+		return invariant.Check(ctx, e.Blue, e.Green, e.Profile.Schema, asked)
 	})
 	return err
 }

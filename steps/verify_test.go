@@ -147,7 +147,7 @@ func TestVerify(t *testing.T) {
 	}
 	e.drained(t)
 	// One wrong column: only the comparison of every row sees it.
-	if _, err := e.Green.Pool().Exec(t.Context(), `UPDATE oauth_session SET subject = 'somebody else' WHERE id = (SELECT min(id) FROM oauth_session)`); err != nil {
+	if _, err := pgtest.Pool(t, e.Green.DSN()).Exec(t.Context(), `UPDATE oauth_session SET subject = 'somebody else' WHERE id = (SELECT min(id) FROM oauth_session)`); err != nil {
 		t.Fatal(err)
 	}
 	v := verify(true)
@@ -215,7 +215,7 @@ func TestParkedChangesStopTheCutover(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
 	e := upgraded(t)
-	if _, err := e.Green.Pool().Exec(t.Context(), `ALTER TABLE oauth_client ADD CONSTRAINT poison CHECK (name <> 'poison')`); err != nil {
+	if _, err := pgtest.Pool(t, e.Green.DSN()).Exec(t.Context(), `ALTER TABLE oauth_client ADD CONSTRAINT poison CHECK (name <> 'poison')`); err != nil {
 		t.Fatal(err)
 	}
 	serverWrites(t, e.Blue, `INSERT INTO oauth_client (id, name, owner) VALUES ('bad', 'poison', 'x'), ('good', 'good', 'x')`)
@@ -234,7 +234,7 @@ func TestParkedChangesStopTheCutover(t *testing.T) {
 	if v, err := Verify(t.Context(), e.Upgrade, e.State(), false); err != nil || v.Differ() == 0 {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if _, err := e.Green.Pool().Exec(t.Context(), `ALTER TABLE oauth_client DROP CONSTRAINT poison`); err != nil {
+	if _, err := pgtest.Pool(t, e.Green.DSN()).Exec(t.Context(), `ALTER TABLE oauth_client DROP CONSTRAINT poison`); err != nil {
 		t.Fatal(err)
 	}
 	if err := unparked(t.Context(), r); err != nil {

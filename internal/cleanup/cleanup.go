@@ -22,6 +22,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -172,10 +173,12 @@ func (r *Runner) fix(ctx context.Context, tx pgx.Tx, rule plan.Rule, result *Res
 
 // use makes the rules' unqualified names mean the server's tables, and lets no timeout but its own cut a long rule.
 func (r *Runner) use(ctx context.Context, tx pgx.Tx) error {
-	const sql = `SELECT pg_catalog.set_config('search_path', $1, true), pg_catalog.set_config('statement_timeout', $2, true)`
+	if err := postgres.UseSchema(ctx, tx, "the rules' database", r.options.Schema); err != nil {
+		return err
+	}
 	timeout := strconv.FormatInt(r.options.Timeout.Milliseconds(), 10)
-	if _, err := tx.Exec(ctx, sql, pgx.Identifier{r.options.Schema}.Sanitize(), timeout); err != nil {
-		return fmt.Errorf("set the search path: %w", err)
+	if _, err := tx.Exec(ctx, `SELECT pg_catalog.set_config('statement_timeout', $1, true)`, timeout); err != nil {
+		return fmt.Errorf("set the timeout: %w", err)
 	}
 	return nil
 }

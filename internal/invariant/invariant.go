@@ -54,17 +54,17 @@ const Limit = 10_000
 const timeout = 10 * time.Minute
 
 // Check asks the invariants and lists the differences; where there are more than Limit of one invariant, the first of them.
-// An invariant that holds adds nothing, so that an empty list means that all hold.
-func Check(ctx context.Context, blue, green *postgres.DB, invariants []plan.Invariant) ([]Difference, error) {
-	r, err := Ask(ctx, blue, green, invariants)
+// Unqualified names mean those of schema ("": public). An invariant that holds adds nothing, so that an empty list means that all hold.
+func Check(ctx context.Context, blue, green *postgres.DB, schema string, invariants []plan.Invariant) ([]Difference, error) {
+	r, err := Ask(ctx, blue, green, schema, invariants)
 	return r.Differences, err
 }
 
 // Ask is Check that also counts.
-func Ask(ctx context.Context, blue, green *postgres.DB, invariants []plan.Invariant) (Report, error) {
+func Ask(ctx context.Context, blue, green *postgres.DB, schema string, invariants []plan.Invariant) (Report, error) {
 	var report Report
 	for _, v := range invariants {
-		if err := ask(ctx, blue, green, v, &report); err != nil {
+		if err := ask(ctx, blue, green, schema, v, &report); err != nil {
 			return report, fmt.Errorf("invariant %q: %w", v.Name, err)
 		}
 		report.Asked++
@@ -72,7 +72,7 @@ func Ask(ctx context.Context, blue, green *postgres.DB, invariants []plan.Invari
 	return report, nil
 }
 
-func ask(ctx context.Context, blue, green *postgres.DB, v plan.Invariant, report *Report) error {
+func ask(ctx context.Context, blue, green *postgres.DB, schema string, v plan.Invariant, report *Report) error {
 	if strings.TrimSpace(v.Green) == "" {
 		return fmt.Errorf("it has no query for green")
 	}
@@ -83,7 +83,7 @@ func ask(ctx context.Context, blue, green *postgres.DB, v plan.Invariant, report
 			report.Differences = append(report.Differences, Difference{v.Name, key, kind, v.RepairTable})
 		}
 	}
-	actual, err := read(ctx, green, v.Green)
+	actual, err := read(ctx, green, schema, v.Green)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func ask(ctx context.Context, blue, green *postgres.DB, v plan.Invariant, report
 		}
 		return actual.err
 	}
-	expected, err := read(ctx, blue, v.Blue)
+	expected, err := read(ctx, blue, schema, v.Blue)
 	if err != nil {
 		return err
 	}
@@ -158,14 +158,18 @@ const wrapped = `SELECT coalesce(q.key::text, ''), CASE WHEN q.value IS NULL THE
 FROM (%s
 ) q (key, value) ORDER BY coalesce(q.key::text, '') COLLATE "C", 2`
 
-func read(ctx context.Context, db *postgres.DB, query string) (*side, error) {
+func read(ctx context.Context, db *postgres.DB, schema, query string) (*side, error) {
 	s := &side{name: db.Name()}
 	var err error
 	if s.conn, err = db.ConnectAs(ctx, "validate"); err != nil {
 		return nil, err
 	}
+	if err := postgres.Unshadowed(ctx, s.conn, s.name, schema); err != nil {
+		s.close(ctx)
+		return nil, err
+	}
 	setup := fmt.Sprintf(`SET statement_timeout = %d; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
-		SET TimeZone = 'UTC'; SET bytea_output = 'hex'; BEGIN READ ONLY`, timeout.Milliseconds())
+		SET TimeZone = 'UTC'; SET bytea_output = 'hex'; SET search_path = %s; BEGIN READ ONLY`, timeout.Milliseconds(), postgres.Path(schema))
 	if _, err := s.conn.PgConn().Exec(ctx, setup).ReadAll(); err != nil {
 		s.close(ctx)
 		return nil, fmt.Errorf("%s: %w", s.name, err)

@@ -38,7 +38,7 @@ func TestCheckNamesEveryDifferenceAndNoValue(t *testing.T) {
 		INSERT INTO public.t VALUES ('same', 's'), ('Ä', '1'), ('a', '1'), ('B', '1'), ('null', ''), ('new', 'secret3'), ('other', 'secret4'),
 			('twice', 'y'), ('twice', 'x'), ('once', 'x')`)
 	const query = "SELECT k, v FROM public.t ;\n"
-	got, err := invariant.Check(t.Context(), blue, green, []plan.Invariant{
+	got, err := invariant.Check(t.Context(), blue, green, "public", []plan.Invariant{
 		{Name: "equal", Blue: query, Green: query, RepairTable: "t"},
 		{Name: "none", Green: `WITH x AS (SELECT * FROM public.t) SELECT k, v FROM x WHERE k = 'new' -- the end`},
 		{Name: "holds", Green: `SELECT k, v FROM public.t WHERE false`},
@@ -66,7 +66,7 @@ func TestCheckListsTheFirstAndCountsAll(t *testing.T) {
 	t.Parallel()
 	blue := side(t, "blue", `SELECT 1`)
 	many := plan.Invariant{Name: "many", Blue: `SELECT i::text, i::text FROM generate_series(1, 25000) i`, Green: `SELECT i::text, 'x' FROM generate_series(1, 25000) i`}
-	r, err := invariant.Ask(t.Context(), blue, blue, []plan.Invariant{many})
+	r, err := invariant.Ask(t.Context(), blue, blue, "public", []plan.Invariant{many})
 	if err != nil || len(r.Differences) != invariant.Limit || r.Count != 25000 || r.Rows != 25000 {
 		t.Errorf("%d listed, %d counted of %d, %v", len(r.Differences), r.Count, r.Rows, err)
 	}
@@ -80,7 +80,7 @@ func TestCheckChangesNothingAndNamesTheInvariant(t *testing.T) {
 		`SELECT nextval('public.s'), ''`, `SELECT 1`, `SELECT k, k, k FROM public.t WHERE`, `SELECT 'k', (1 / (random() * 0)::int)::text`,
 		`SELECT public.write(), ''`,
 	} {
-		_, err := invariant.Check(t.Context(), blue, blue, []plan.Invariant{{Name: "the one", Green: query}})
+		_, err := invariant.Check(t.Context(), blue, blue, "public", []plan.Invariant{{Name: "the one", Green: query}})
 		if err == nil || !strings.Contains(err.Error(), `invariant "the one": blue:`) {
 			t.Errorf("%s: error %v; want one that names the invariant and the side", query, err)
 		}

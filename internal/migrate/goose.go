@@ -260,7 +260,7 @@ func gooseVersions(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) 
 // settings is what a session has beside what all of ours have: bulk, delta and the oracle's database are migrated alike, whatever a
 // database sets. The migrations' names mean those of our schema.
 func (g *Goose) settings() string {
-	s := "SET search_path = " + pgx.Identifier{g.schema}.Sanitize()
+	s := "SET search_path = " + postgres.CreatingPath(g.schema)
 	if g.budget != nil {
 		ms := g.budget.Timeout.Milliseconds()
 		if ms <= 0 {
@@ -276,9 +276,14 @@ func (g *Goose) connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := conn.Exec(ctx, g.settings()); err != nil {
+	if _, err = conn.Exec(ctx, g.settings()); err != nil {
+		err = fmt.Errorf("prepare a session: %w", err)
+	} else {
+		err = postgres.Unshadowed(ctx, conn, "the migrations' database", g.schema)
+	}
+	if err != nil {
 		postgres.HangUp(ctx, conn)
-		return nil, fmt.Errorf("prepare a session: %w", err)
+		return nil, err
 	}
 	return conn, nil
 }

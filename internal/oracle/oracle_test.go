@@ -69,7 +69,7 @@ func setup(t *testing.T) world {
 	if err := migrate.NewGoose(schema.Files(), 11004).Migrate(t.Context(), w.blue.DSN()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.blue.Pool().Exec(t.Context(), seed); err != nil {
+	if _, err := pgtest.Pool(t, w.blue.DSN()).Exec(t.Context(), seed); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := snapshot.Copy(t.Context(), snapshot.Options{Blue: w.blue, Green: w.green, Profile: profile}); err != nil {
@@ -172,7 +172,7 @@ func TestOracleSaysYesAndNo(t *testing.T) {
 		})
 	}
 	// What happens after the pin is not seen through it.
-	if _, err := w.green.Pool().Exec(t.Context(), `DELETE FROM oauth_refresh`); err != nil {
+	if _, err := pgtest.Pool(t, w.green.DSN()).Exec(t.Context(), `DELETE FROM oauth_refresh`); err != nil {
 		t.Fatal(err)
 	}
 	if c := compare(pin.Conn()); c.Count != 0 {

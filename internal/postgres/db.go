@@ -149,7 +149,9 @@ func ConnectAsIs(ctx context.Context, purpose, dsn string) (*pgx.Conn, error) {
 		return nil, &ConnectError{Name: purpose, Reason: Unreadable}
 	}
 	name(cfg, purpose)
-	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error { return conn.Exec(ctx, durableSQL).Close() }
+	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		return conn.Exec(ctx, catalogFirstSQL+durableSQL).Close()
+	}
 	return connectThrough(ctx, purpose, cfg, nil)
 }
 

@@ -15,8 +15,7 @@ type setting struct{ name, value string }
 // scratch databases, replay, the fence, the journal, every comparison. Without them a date would be written day first by one
 // session and read month first by another, and a statement would end by a timeout that was meant for the server's clients.
 //
-// Not among them is search_path: names of ours are qualified, and what runs SQL of a profile or of the server's sets a path for
-// it. Nor is what says whose work a session does (session_replication_role), where a table is stored, and that a
+// What runs SQL of a profile or of the server's sets a path for it ([Path]). Not among them is what says whose work a session does (session_replication_role), where a table is stored, and that a
 // database is not to be written (default_transaction_read_only): who has set that is to be told, and not to be passed over.
 func settings() []setting {
 	return []setting{
@@ -32,6 +31,8 @@ func settings() []setting {
 		{"xmlbinary", "base64"},
 		{"xmloption", "content"},
 		{"quote_all_identifiers", "off"},
+		// Which functions and operators are meant: the system's alone, however well one of another schema fits.
+		{"search_path", "pg_catalog, pg_temp"},
 		// What SQL means.
 		{"standard_conforming_strings", "on"},
 		{"backslash_quote", "safe_encoding"},
@@ -57,10 +58,8 @@ func settings() []setting {
 }
 
 // sessionSQL makes a session ours. It is made by SET and not in the startup packet, which a database's and a role's own
-// settings do not give way to alone: options of the connection string would. Operators are qualified as names are: the
-// database's own search_path is in force.
-//
-// A path that puts pg_catalog behind other schemas would let an operator of theirs be meant by ours; so it comes first.
+// settings do not give way to alone: options of the connection string would. Operators are qualified as names are: until it
+// is through, the database's own search_path is in force.
 //
 // What we have recorded must survive a crash of the server, whatever its settings are for others: synchronous_commit is
 // turned on where it is off (manual 20.5.1). And a session whose process was killed must not go on with what it was at, an
@@ -81,10 +80,13 @@ func sessionSQL() string {
 	return b.String()
 }
 
-// durableSQL is what a session of ours has in a database of somebody else's, too.
-const durableSQL = `SELECT pg_catalog.set_config('search_path', pg_catalog.concat('pg_catalog, ', pg_catalog.current_setting('search_path')), false)
+// catalogFirstSQL changes a path that puts pg_catalog behind other schemas.
+const catalogFirstSQL = `SELECT pg_catalog.set_config('search_path', pg_catalog.concat('pg_catalog, ', pg_catalog.current_setting('search_path')), false)
 WHERE pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.~~) '%pg_catalog%';
-SET tideover.pass = 'on';
+`
+
+// durableSQL is what a session of ours has in a database of somebody else's, too.
+const durableSQL = `SET tideover.pass = 'on';
 SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off';
 SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false)
 WHERE pg_catalog.current_setting('client_connection_check_interval', true) OPERATOR(pg_catalog.=) '0' AND pg_catalog.version() OPERATOR(pg_catalog.!~*) 'windows|visual c|mingw'`

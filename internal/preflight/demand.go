@@ -91,7 +91,7 @@ func (c *check) catalog(ctx context.Context, dsn string) ([]demand, error) {
 		return nil, err
 	}
 	defer postgres.HangUp(ctx, conn)
-	if _, err := conn.Exec(ctx, "SET search_path = "+pgx.Identifier{c.schema}.Sanitize()); err != nil {
+	if _, err := conn.Exec(ctx, "SET search_path = "+postgres.Path(c.schema)); err != nil {
 		return nil, err
 	}
 	rows, err := conn.Query(ctx, demandsQuery, c.schema)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/internal/snapshot"
@@ -75,7 +76,7 @@ func TestEveryOffendingRowIsNamedAndItsRulePasses(t *testing.T) {
 	for _, n := range []string{"app", "token", "room"} {
 		o.Profile.Tables = append(o.Profile.Tables, plan.Table{Name: n})
 	}
-	if _, err := o.Blue.Pool().Exec(t.Context(), oldSchema); err != nil {
+	if _, err := pgtest.Pool(t, o.Blue.DSN()).Exec(t.Context(), oldSchema); err != nil {
 		t.Fatal(err)
 	}
 	findings := check(t, o)
@@ -113,6 +114,9 @@ func TestEveryOffendingRowIsNamedAndItsRulePasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer green.Close(t.Context())
+	if _, err := green.Exec(t.Context(), `SET search_path = public, pg_temp`); err != nil {
+		t.Fatal(err)
+	}
 	before := contents(t, green)
 	rules := cleanup.New(pasted.Rules, cleanup.Options{Schema: "public"})
 	results, err := rules.Apply(t.Context(), green, "before")
@@ -146,6 +150,9 @@ func TestEveryOffendingRowIsNamedAndItsRulePasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer back.Close(t.Context())
+	if _, err := back.Exec(t.Context(), `SET search_path = public, pg_temp`); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := rules.Apply(t.Context(), back, "before"); err != nil {
 		t.Fatal(err)
 	}

@@ -86,9 +86,13 @@ func Check(ctx context.Context, o Options) ([]Finding, error) {
 			c.versions, c.locales, c.privileges, c.empty, c.space, c.transactions, c.clocks, c.tables, c.limits, c.statements, c.rules, c.trial,
 		}
 	}
-	for _, look := range looks {
+	// First what must not run in our sessions: the looks behind it run SQL of the profile, and plan queries of blue's tables.
+	for _, look := range append([]func(context.Context) error{c.strangers}, looks...) {
 		if err := look(ctx); err != nil {
 			return c.findings, err
+		}
+		if c.halted {
+			break
 		}
 	}
 	return c.findings, nil
@@ -99,6 +103,7 @@ type check struct {
 	schema      string
 	blue, green *pgx.Conn
 	findings    []Finding
+	halted      bool            // nothing more is to be looked at
 	broken      map[string]bool // rules that blue does not understand, or has no time for
 }
 
@@ -112,7 +117,7 @@ func (c *check) session(ctx context.Context, db *postgres.DB) (*pgx.Conn, error)
 		return nil, err
 	}
 	setup := fmt.Sprintf("SET statement_timeout = %d; SET default_transaction_read_only = on; SET lock_timeout = 1000; SET search_path = %s",
-		c.MaxQuery.Milliseconds(), pgx.Identifier{c.schema}.Sanitize())
+		c.MaxQuery.Milliseconds(), postgres.Path(c.schema))
 	if _, err := conn.PgConn().Exec(ctx, setup).ReadAll(); err != nil {
 		postgres.HangUp(ctx, conn)
 		return nil, fmt.Errorf("%s: %w", db.Name(), err)

@@ -121,10 +121,10 @@ func TestEveryTroubleIsFound(t *testing.T) {
 		CREATE TABLE partly (a int NOT NULL UNIQUE, b int UNIQUE, c int NOT NULL); CREATE UNIQUE INDEX ON partly (c) WHERE c > 0;
 		CREATE TABLE unnamed (id int PRIMARY KEY);
 		SELECT lo_create(0);`
-	if _, err := o.Blue.Pool().Exec(t.Context(), trouble); err != nil {
+	if _, err := pgtest.Pool(t, o.Blue.DSN()).Exec(t.Context(), trouble); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.Green.Pool().Exec(t.Context(), `CREATE TABLE public.somebodys (v int)`); err != nil {
+	if _, err := pgtest.Pool(t, o.Green.DSN()).Exec(t.Context(), `CREATE TABLE public.somebodys (v int)`); err != nil {
 		t.Fatal(err)
 	}
 	o.Profile.Tables = append(o.Profile.Tables, plan.Table{Name: "heap"}, plan.Table{Name: "named_only", Key: []string{"a"}},
@@ -180,7 +180,7 @@ func TestNoQuestionTakesLongerThanItMay(t *testing.T) {
 	o := setup(t)
 	o.MaxQuery = 3 * time.Second // more than any other question takes, on a slow machine too
 	o.Profile.Rules = []plan.Rule{{Name: "slow", Phase: "before", Table: "oauth_access", Where: "(SELECT pg_sleep(600)::text) = t.signature", Quarantine: true}}
-	if _, err := o.Blue.Pool().Exec(t.Context(), `INSERT INTO oauth_access (signature, request_id, client_id, expires_at) VALUES ('a', 'r', 'gone', now())`); err != nil {
+	if _, err := pgtest.Pool(t, o.Blue.DSN()).Exec(t.Context(), `INSERT INTO oauth_access (signature, request_id, client_id, expires_at) VALUES ('a', 'r', 'gone', now())`); err != nil {
 		t.Fatal(err)
 	}
 	findings := check(t, o)

@@ -63,8 +63,16 @@ func (c *check) on(ctx context.Context, db *postgres.DB, look func(context.Conte
 		return fmt.Errorf("%s: %w", db.Name(), err)
 	}
 	path := pgx.Identifier{c.schema}.Sanitize()
-	if _, err := conn.Exec(ctx, `SET default_transaction_read_only = on; SET statement_timeout = '1min'; SET search_path = `+path, pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := conn.Exec(ctx, `SET default_transaction_read_only = on; SET statement_timeout = '1min'; SET search_path = `+postgres.Path(c.schema), pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("%s: %w", db.Name(), err)
+	}
+	shadows, err := postgres.Shadows(ctx, conn, c.schema)
+	if err != nil {
+		return fmt.Errorf("%s: %w", db.Name(), err)
+	}
+	for _, s := range shadows {
+		c.problem("schema", "drop it, and REVOKE CREATE ON SCHEMA "+path+" FROM PUBLIC, or no statement of the profile is run there",
+			"on %s, %s of role %q could be taken for pg_catalog's where a statement of the profile names that", db.Name(), s.Object, s.Owner)
 	}
 	if c.types, err = columns(ctx, conn, c.schema); err != nil {
 		return fmt.Errorf("%s: %w", db.Name(), err)

@@ -30,18 +30,19 @@ SELECT coalesce(pg_catalog.string_agg(CASE WHEN rolname = '' THEN path ELSE pg_c
 	ORDER BY rank, setdatabase DESC, rolname), '') FROM paths WHERE path <> ''`
 
 // pathOf is the search_path with which blue's functions find what they name without a schema. It is for what a copy has green
-// work out: generated columns, checks, expression indexes and materialized views. The profile's schema ("": public) ends it.
+// work out: generated columns, checks, expression indexes and materialized views. The profile's schema ("": public) ends it. The
+// error is a [*postgres.ShadowError] where something there would be taken for the system's: on green it would be ours.
 func pathOf(ctx context.Context, blue *pgx.Conn, schema string) (path string, err error) {
+	if err := postgres.Unshadowed(ctx, blue, "blue", schema); err != nil {
+		return "", err
+	}
 	if err := blue.QueryRow(ctx, pathQuery, own).Scan(&path); err != nil {
 		return "", fmt.Errorf("look for blue's search path: %w", err)
-	}
-	if schema == "" {
-		schema = "public"
 	}
 	if path != "" {
 		path += ", "
 	}
-	return path + pgx.Identifier{schema}.Sanitize(), nil
+	return path + postgres.CreatingPath(schema), nil
 }
 
 // setPath is the statement that sets a path for the session.

@@ -11,11 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/migrate"
-	"github.com/tideover/tideover/internal/postgres"
 )
 
 // The bench copies the same database with our copy and with the tools that people would use instead, in turn, with the
@@ -162,7 +163,7 @@ func command(b *testing.B, c *exec.Cmd) []byte {
 
 func sql(b *testing.B, dsn string, statements ...string) {
 	b.Helper()
-	conn, err := postgres.Connect(b.Context(), "bench", dsn)
+	conn, err := pgx.Connect(b.Context(), dsn)
 	if err != nil {
 		b.Fatal(err)
 	}

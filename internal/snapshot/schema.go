@@ -45,11 +45,11 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 	if err != nil {
 		return fmt.Errorf("the copy: %w", err)
 	}
-	if err := restoreSection(ctx, into.Conn, a, "pre-data", ""); err != nil {
-		return err
-	}
 	path, err := pathOf(ctx, blue.Conn, schemaOf(o.Profile))
 	if err != nil {
+		return err
+	}
+	if err := restoreSection(ctx, into.Conn, a, "pre-data", ""); err != nil {
 		return err
 	}
 	if err := script(ctx, into.Conn, setPath(path)); err != nil {

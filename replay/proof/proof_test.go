@@ -29,7 +29,7 @@ func (s statements) Migrate(ctx context.Context, dsn string) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	_, err = conn.Exec(ctx, string(s), pgx.QueryExecModeSimpleProtocol)
+	_, err = conn.Exec(ctx, "SET search_path = public, pg_temp;\n"+string(s), pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
@@ -129,7 +129,7 @@ revocations:
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			blue, green := open(t, "blue", pgtest.NewDatabase(t)), open(t, "green", pgtest.NewDatabase(t))
-			if _, err := blue.Pool().Exec(t.Context(), c.blue, pgx.QueryExecModeSimpleProtocol); err != nil {
+			if _, err := pgtest.Pool(t, blue.DSN()).Exec(t.Context(), c.blue, pgx.QueryExecModeSimpleProtocol); err != nil {
 				t.Fatal(err)
 			}
 			p, err := plan.ParseProfile("x.yaml", []byte(c.profile))

@@ -271,7 +271,10 @@ func (p *proof) within(ctx context.Context, on *postgres.DB, f func(tx pgx.Tx) e
 	}
 	defer hang(ctx, conn)
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_catalog.set_config('search_path', $1, true), pg_catalog.set_config('tideover.pass', 'off', true)`, pgx.Identifier{p.schema()}.Sanitize()); err != nil {
+		if err := postgres.UseSchema(ctx, tx, on.Name(), p.schema()); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `SET LOCAL tideover.pass = 'off'`); err != nil {
 			return err
 		}
 		return f(tx)
