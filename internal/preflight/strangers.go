@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/snapshot"
 )
 
 // strangers looks for what other roles have put where our sessions would run it. Where there is something, nothing else is
@@ -33,6 +34,15 @@ func (c *check) strangers(ctx context.Context) error {
 		if err := c.openTo(ctx, side.name, side.conn); err != nil {
 			return err
 		}
+	}
+	var foreign *snapshot.ForeignCodeError
+	err := snapshot.Admit(ctx, c.blue, c.green)
+	switch {
+	case errors.As(err, &foreign):
+		c.add(Fail, "foreign-code", foreign.Error(), foreign.Hint(), 0)
+		c.halted = true
+	case err != nil:
+		return err
 	}
 	if len(c.findings) == before {
 		c.add(OK, "strangers", "nobody else's code could run in our sessions", "", 0)

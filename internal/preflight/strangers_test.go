@@ -83,6 +83,31 @@ func TestOperatorOfAStrangerIsNeverUsed(t *testing.T) {
 	}
 }
 
+// What an ordinary role has put into blue is named before a superuser's session could run any of it: nothing is made on
+// green's server, and blue is asked nothing more.
+func TestForeignCodeIsNamedFirst(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	owner := role(t, o.Blue.DSN())
+	pgtest.Exec(t, o.Blue.DSN(), `GRANT CREATE ON SCHEMA public TO `+owner+`; ALTER TABLE oauth_session OWNER TO `+owner+`; SET SESSION AUTHORIZATION `+owner+`;
+CREATE FUNCTION public.quiet(what text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN
+	IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN EXECUTE 'CREATE TABLE IF NOT EXISTS public.ran_as_superuser (what text)'; END IF;
+	RETURN true;
+END $f$;
+CREATE INDEX innocent ON oauth_session ((public.quiet('index'))); ALTER TABLE oauth_session ADD CHECK (public.quiet('check'))`)
+	findings := check(t, o)
+	i := slices.IndexFunc(findings, func(f preflight.Finding) bool { return f.Check == "foreign-code" })
+	if i < 0 || findings[i].Level != preflight.Fail || !strings.Contains(findings[i].Text, "function public.quiet(text)") || !strings.Contains(findings[i].Text, owner) {
+		t.Errorf("the function and its owner are not named: %+v", findings)
+	}
+	if slices.ContainsFunc(findings, func(f preflight.Finding) bool { return f.Check == "trial" || f.Check == "tables" }) {
+		t.Errorf("it went on looking: %+v", findings)
+	}
+	if pgtest.Query[bool](t, o.Blue.DSN(), `SELECT to_regclass('public.ran_as_superuser') IS NOT NULL`) {
+		t.Error("it ran as a superuser")
+	}
+}
+
 // Our own words mean the system's, whatever stands in the schemas that a database looks into.
 func TestOurOwnWordsAreTheSystems(t *testing.T) {
 	t.Parallel()

@@ -106,6 +106,9 @@ func (c *copying) run(ctx context.Context, green *session) (rows int64, err erro
 	}
 	defer func() { postgres.HangUp(ctx, blue.Conn) }()
 	c.snapshot = name
+	if err := Admit(ctx, blue.Conn, green.Conn); err != nil {
+		return 0, err
+	}
 	if err := blue.QueryRow(ctx, `SELECT pg_catalog.pg_current_snapshot()::text`).Scan(&c.taken); err != nil {
 		return 0, fmt.Errorf("look at blue's snapshot: %w", err)
 	}

@@ -28,16 +28,19 @@ func Reference(ctx context.Context, o Options) error {
 		return err
 	}
 	defer postgres.HangUp(ctx, blue.Conn)
-	a, err := dump(ctx, blue.Conn, o.Blue.DSN(), snapshot, o.BinDir, o.Privileges)
-	if err != nil {
-		return err
-	}
-	defer a.remove()
 	green, err := connect(ctx, o.Green.Name(), o.Green.DSN())
 	if err != nil {
 		return err
 	}
 	defer postgres.HangUp(ctx, green.Conn)
+	if err := Admit(ctx, blue.Conn, green.Conn); err != nil {
+		return err
+	}
+	a, err := dump(ctx, blue.Conn, o.Blue.DSN(), snapshot, o.BinDir, o.Privileges)
+	if err != nil {
+		return err
+	}
+	defer a.remove()
 	path, err := pathOf(ctx, blue.Conn, schemaOf(o.Profile))
 	if err != nil {
 		return err

@@ -27,16 +27,19 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 		return err
 	}
 	defer func() { postgres.HangUp(ctx, blue.Conn) }()
-	a, err := dump(ctx, blue.Conn, blueDSN, snapshot, o.BinDir, o.Privileges)
-	if err != nil {
-		return err
-	}
-	defer a.remove()
 	into, err := connect(ctx, "the copy", intoDSN)
 	if err != nil {
 		return err
 	}
 	defer postgres.HangUp(ctx, into.Conn)
+	if err := Admit(ctx, blue.Conn, into.Conn); err != nil {
+		return err
+	}
+	a, err := dump(ctx, blue.Conn, blueDSN, snapshot, o.BinDir, o.Privileges)
+	if err != nil {
+		return err
+	}
+	defer a.remove()
 	tables, err := relations(ctx, blue.Conn)
 	if err != nil {
 		return err
