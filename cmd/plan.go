@@ -36,13 +36,18 @@ func NewPlanCmd(std *IO) *cobra.Command {
 				return err
 			}
 			described := steps.Describe(rb)
+			readings, readErr := steps.Readings(upgradeOf(rb, profile))
 			hazards := plan.Hazards(rb, profile)
 			if asJSON {
-				if err := json.NewEncoder(std.Out).Encode(map[string]any{"name": rb.Name, "hash": rb.Hash, "steps": described, "hazards": hazards}); err != nil {
+				if err := json.NewEncoder(std.Out).Encode(map[string]any{"name": rb.Name, "hash": rb.Hash, "steps": described, "hazards": hazards, "migrations": readings}); err != nil {
 					return err
 				}
 			} else {
 				printPlan(std, rb, described, hazards)
+				printReadings(std, readings)
+			}
+			if readErr != nil {
+				return readErr
 			}
 			if err := steps.CheckMigrations(upgradeOf(rb, profile)); err != nil {
 				return err
@@ -56,6 +61,21 @@ func NewPlanCmd(std *IO) *cobra.Command {
 	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
 	c.Flags().BoolVar(&connect, "connect", false, "also run preflight on both databases")
 	return c
+}
+
+// printReadings lists the files that count: a folder that is read in another way than its author meant is seen here.
+func printReadings(std *IO, list []steps.Reading) {
+	const most = 20
+	for _, r := range list {
+		fmt.Fprintf(std.Out, "\n%s: read as %s; files that count, if the database doesn't have them:\n", r.Step, r.As)
+		for i, f := range r.Files {
+			if i == most && len(r.Files) > most+1 {
+				fmt.Fprintf(std.Out, "  … and %d more, up to %s\n", len(r.Files)-most, r.Files[len(r.Files)-1])
+				break
+			}
+			fmt.Fprintf(std.Out, "  %s\n", f)
+		}
+	}
 }
 
 func printPlan(std *IO, rb *plan.Runbook, described []steps.Description, hazards []plan.Hazard) {

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +13,8 @@ import (
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
-const sqlLong = `Sql looks at a folder of migrations written for Postgres: goose's, plain .sql files, or pop's as Ory's servers have them.
+const sqlLong = `Sql looks at a folder of migrations written for Postgres: those of goose, pop (as Ory's servers have them), dbmate, sql-migrate and
+golang-migrate, or plain .sql files. It says what it took them for; what it can't be sure of it refuses.
 
   tideover sql lint DIR              # what each statement does to live traffic
   tideover sql rewrite DIR -o OUT    # the same migrations as lock-safe goose files
@@ -26,7 +28,7 @@ func NewSQLCmd(std *IO) *cobra.Command {
 }
 
 // readMigrations reads a folder; a mistake in it is one of the command line's.
-func readMigrations(dir, format string) (*sqlrewrite.Source, error) {
+func readMigrations(std *IO, dir, format string) (*sqlrewrite.Source, error) {
 	if format != "" && !slices.Contains(sqlrewrite.Formats(), format) {
 		return nil, usageErrorf("--input %s: one of %s", format, strings.Join(sqlrewrite.Formats(), ", "))
 	}
@@ -40,6 +42,7 @@ func readMigrations(dir, format string) (*sqlrewrite.Source, error) {
 		}
 		return nil, usageError{err}
 	}
+	fmt.Fprintf(std.Err, "read as %s\n", s.Summary())
 	return s, nil
 }
 

@@ -49,7 +49,7 @@ func sqlArrange(ctx context.Context, std *IO, o sqlArrangeOptions) error {
 	if o.database == "" {
 		return usageErrorf("--database: name the database whose tables count")
 	}
-	if _, err := readMigrations(o.dir, o.input); err != nil {
+	if _, err := readMigrations(std, o.dir, o.input); err != nil {
 		return err
 	}
 	a, err := migrate.NewGoose(os.DirFS(o.dir), 0, migrate.InFormat(o.input), migrate.InSchema(o.schema)).Arrange(ctx, o.database)

@@ -32,7 +32,7 @@ func NewSQLLintCmd(std *IO) *cobra.Command {
 			if err := checkHazards(allow); err != nil {
 				return err
 			}
-			source, err := readMigrations(args[0], input)
+			source, err := readMigrations(std, args[0], input)
 			if err != nil {
 				return err
 			}

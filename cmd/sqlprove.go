@@ -66,7 +66,7 @@ func sqlProve(ctx context.Context, std *IO, o sqlProveOptions) (err error) {
 	if err := checkHazards(o.allow); err != nil {
 		return err
 	}
-	source, err := readMigrations(o.dir, o.input)
+	source, err := readMigrations(std, o.dir, o.input)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func sqlRewrite(std *IO, o sqlRewriteOptions) error {
 	if err := checkHazards(o.allow); err != nil {
 		return err
 	}
-	source, err := readMigrations(o.dir, o.input)
+	source, err := readMigrations(std, o.dir, o.input)
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ const Migrate StepKind = "migrate"
 type MigrateSpec struct {
 	Target string `yaml:"target"` // "offline": green; "live": blue, in place
 	Source string `yaml:"source"` // "bundled" or a folder of migrations, relative to the runbook
-	Format string `yaml:"format"` // "goose", "plain" or "pop"; empty: goose or pop, as the names say
-	From   int64  `yaml:"from"`   // live: the version that blue has; 0: all files count when hazards are looked for
+	Format string `yaml:"format"` // "goose", "plain", "pop", "dbmate", "sql-migrate" or "golang-migrate"; empty: as annotations and names say, but never plain or golang-migrate
+	From   int64  `yaml:"from"`   // the version that blue has, with all below it; 0: what its table of versions says
 	To     int64  `yaml:"to"`     // goose version; 0: the newest
 	// AsWritten runs offline migrations one after the other instead of arranging their statements for speed.
 	AsWritten bool     `yaml:"as_written"`
@@ -38,8 +38,8 @@ var migrate = kind{
 		"target":     {Doc: "`offline`: green. `live`: blue, in place, with lock-safe SQL.", Required: true, Enum: []string{"offline", "live"}},
 		"as_written": {Doc: "With `offline`: run the files one after the other, each as it is, instead of arranging their statements for speed (docs/offline.md)."},
 		"source":     {Doc: "`bundled`, or a folder of migrations, relative to the runbook.", Env: true},
-		"format":     {Doc: "How the folder's files are named: goose's, plain `.sql`, or pop's as Ory's servers have them. Default: goose or pop, as the names say.", Enum: []string{"goose", "plain", "pop"}},
-		"from":       {Doc: "With `live`: the goose version that blue has already. Files up to it are not looked at for hazards before the run."},
+		"format":     {Doc: "How the folder's files are named and annotated (docs/sqlrewrite.md). Default: what annotations and names say; plain files and golang-migrate's have none, so that they must be named.", Enum: []string{"goose", "plain", "pop", "dbmate", "sql-migrate", "golang-migrate"}},
+		"from":       {Doc: "The version that blue has already, with all below it: a baseline, which is noted where no table of versions says it. Default: what the table says."},
 		"to":         {Doc: "The goose version to stop at. 0: the newest."},
 		"command":    {Doc: "The vendor's own migration command, as a list of words. It finds the database in the environment variable DSN."},
 		"allow": {Doc: "With `live`: the hazards that you accept, by their names (docs/sqlrewrite.md).",
@@ -92,7 +92,7 @@ func checkMigrate(d *decoder, _ *Runbook, path string, c *MigrateSpec) {
 		d.add(join(path, "to"), "the command decides itself how far it goes", "counts with source only")
 	}
 	if c.Target == "offline" {
-		for name, given := range map[string]bool{"from": c.From != 0, "allow": len(c.Allow) > 0, "defer": len(c.Defer) > 0, "end_blockers": len(c.EndBlockers) > 0} {
+		for name, given := range map[string]bool{"allow": len(c.Allow) > 0, "defer": len(c.Defer) > 0, "end_blockers": len(c.EndBlockers) > 0} {
 			if given {
 				d.add(join(path, name), "leave it out: nobody waits for an offline migration", "counts with target: live only")
 			}

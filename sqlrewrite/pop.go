@@ -20,11 +20,9 @@ var popDialects = map[string]bool{
 }
 
 const (
-	popTable   = "schema_migration"
-	popSize    = 48
-	popDigits  = 20
-	recordUp   = `INSERT INTO ` + popTable + ` (version) VALUES ('%s') ON CONFLICT DO NOTHING`
-	recordDown = `DELETE FROM ` + popTable + ` WHERE version = '%s'`
+	popTable  = "schema_migration"
+	popSize   = 48
+	popDigits = 20
 )
 
 // popInit makes popx' own table as popx does, where it is not there.
@@ -88,7 +86,7 @@ func popFolder(files map[string]string) ([]*Script, error) {
 			return nil, err
 		}
 		s.as, s.NoTransaction, s.vendor = fmt.Sprintf("%05d_%s.sql", i+2, up.title), up.autocommit, v
-		if err := s.record(); err != nil {
+		if err := s.record(records[PopFormat]); err != nil {
 			return nil, err
 		}
 		scripts = append(scripts, s)
@@ -127,26 +125,6 @@ func readPopName(name string) (f popFile, direction string, ours bool, err error
 		ours, f.own = ours && is, word != "all"
 	}
 	return f, m[4], ours, nil
-}
-
-// record lets the migration write its version into the vendor's table, last up and last down.
-func (s *Script) record() error {
-	for _, r := range []struct {
-		into *[]*Statement
-		sql  string
-	}{{&s.Up, recordUp}, {&s.Down, recordDown}} {
-		if r.into == &s.Down && len(s.Down) == 0 {
-			continue
-		}
-		list, err := statements(s.Name, fmt.Sprintf(r.sql, s.vendor))
-		if err != nil {
-			return err
-		}
-		*r.into = append(*r.into, list...)
-	}
-	setScopes(s.Up)
-	setScopes(s.Down)
-	return nil
 }
 
 func isBegin(t *pg.TransactionStmt) bool {

@@ -57,11 +57,13 @@ type Statement struct {
 	Column int    // in characters, from 1
 	SQL    string // without the semicolon, and without comments around it
 
-	node   *pg.Node
-	scope  *scope // what the script has created before
-	known  *known // what the folder's earlier scripts say of tables; nil: nothing
-	copied bool   // ours: it fills what triggers keep up to date
-	uses   used   // ours: what the default of the column that it fills names
+	node  *pg.Node
+	scope *scope // what the script has created before
+	known *known // what the folder's earlier scripts say of tables; nil: nothing
+	// records: ours: it notes the version in the vendor's table.
+	records bool
+	copied  bool // ours: it fills what triggers keep up to date
+	uses    used // ours: what the default of the column that it fills names
 	// bare are the columns that get NOT NULL and have no default, and how that is known.
 	bare  map[Column]string
 	whole string // why it isn't done in batches; "": it is, or nobody has looked

@@ -18,10 +18,21 @@ const (
 	GooseFormat Format = "goose" // 00001_name.sql with "-- +goose Up"
 	PlainFormat Format = "plain" // .sql files, also as pairs name.up.sql and name.down.sql
 	PopFormat   Format = "pop"   // 20 digits, a dialect, up and down: pop's, and ory/x popx's
+	// DbmateFormat has "-- migrate:up", SQLMigrateFormat "-- +migrate Up"; GolangMigrateFormat is pairs <version>_<title>.up.sql and
+	// .down.sql, which look like plain ones, and so are never guessed.
+	DbmateFormat        Format = "dbmate"
+	SQLMigrateFormat    Format = "sql-migrate"
+	GolangMigrateFormat Format = "golang-migrate"
 )
 
 // Formats lists them for a message.
-func Formats() []string { return []string{string(GooseFormat), string(PlainFormat), string(PopFormat)} }
+func Formats() []string {
+	var names []string
+	for _, f := range []Format{GooseFormat, PlainFormat, PopFormat, DbmateFormat, SQLMigrateFormat, GolangMigrateFormat} {
+		names = append(names, string(f))
+	}
+	return names
+}
 
 // Source is a folder of migrations, in the order in which they run.
 type Source struct {
@@ -37,7 +48,13 @@ func ReadFolder(fsys fs.FS, format Format) (*Source, error) {
 		return nil, fmt.Errorf("migrations: %w", err)
 	}
 	files := map[string]string{}
+	var dirs, others []string
 	for _, e := range entries {
+		if below, err := fs.Glob(fsys, e.Name()+"/*.sql"); e.IsDir() && err == nil && len(below) > 0 {
+			dirs = append(dirs, below[0])
+		} else if !e.IsDir() && path.Ext(e.Name()) != ".sql" {
+			others = append(others, e.Name())
+		}
 		if ext := path.Ext(e.Name()); e.IsDir() || ext != ".sql" && ext != ".fizz" {
 			continue
 		}
@@ -48,7 +65,7 @@ func ReadFolder(fsys fs.FS, format Format) (*Source, error) {
 		files[e.Name()] = strings.TrimPrefix(string(b), "\ufeff") // a byte order mark means nothing in UTF-8
 	}
 	if len(files) == 0 {
-		return nil, &Error{File: ".", Msg: "the folder has no .sql file", Try: "folders below it are not looked at"}
+		return nil, empty(dirs)
 	}
 	if format == "" {
 		format = guess(files)
@@ -58,7 +75,15 @@ func ReadFolder(fsys fs.FS, format Format) (*Source, error) {
 	case GooseFormat:
 		s.Scripts, err = gooseFolder(files)
 	case PlainFormat:
-		s.Scripts, err = plainFolder(files)
+		if err = strangers(dirs, others, files); err == nil {
+			s.Scripts, err = plainFolder(files)
+		}
+	case DbmateFormat:
+		s.Scripts, err = vendorFolder(files, format, dbmateMarker, func(_, digits string) string { return digits })
+	case SQLMigrateFormat:
+		s.Scripts, err = vendorFolder(files, format, sqlMigrateMarker, func(name, _ string) string { return name })
+	case GolangMigrateFormat:
+		s.Scripts, err = golangFolder(files)
 	case PopFormat:
 		s.Scripts, err = popFolder(files)
 	default:
@@ -71,15 +96,72 @@ func ReadFolder(fsys fs.FS, format Format) (*Source, error) {
 	return s, nil
 }
 
+// empty says what a folder without files may be.
+func empty(dirs []string) error {
+	e := &Error{File: ".", Msg: "the folder has no .sql file", Try: "folders below it are not looked at"}
+	if len(dirs) > 0 {
+		switch path.Base(dirs[0]) {
+		case "migration.sql":
+			e.Msg, e.Try = "the folder is Prisma's or Drizzle's: a folder for each migration ("+dirs[0]+")", "use the vendor's own command (command: …), or copy the files into one folder, numbered"
+		case "up.sql", "down.sql":
+			e.Msg, e.Try = "the folder is diesel's: a folder for each migration ("+dirs[0]+")", "use the vendor's own command (command: …), or copy the up.sql files into one folder, numbered"
+		default:
+			e.Try = "folders below it are not looked at, such as that of " + dirs[0]
+		}
+	}
+	return e
+}
+
+// Summary says what was read, for people: "dbmate: 41 up, 40 down".
+func (s *Source) Summary() string {
+	up, down := 0, 0
+	for _, script := range s.Scripts {
+		if script.keep {
+			continue
+		}
+		up++
+		if len(script.Down) > 0 {
+			down++
+		}
+	}
+	return fmt.Sprintf("%s: %d up, %d down", s.Format, up, down)
+}
+
+// Detect finds the format of a folder out by what can't be mistaken: annotations, and pop's names. "": it is goose's, or plain.
+func Detect(fsys fs.FS) Format {
+	names, err := fs.Glob(fsys, "*.sql")
+	if err != nil {
+		return ""
+	}
+	fizz, _ := fs.Glob(fsys, "*.fizz")
+	files := map[string]string{}
+	for _, n := range append(names, fizz...) {
+		if b, err := fs.ReadFile(fsys, n); err == nil {
+			files[n] = string(b)
+		}
+	}
+	if f := guess(files); f != PlainFormat {
+		return f
+	}
+	return ""
+}
+
 var popVersion = regexp.MustCompile(`^\d{14}(\d{6})?_`)
 
-// guess: goose has annotations; pop has dialects or versions of 14 or 20 digits; anything else is plain.
+// guess: goose, dbmate and sql-migrate have annotations; pop has dialects or versions of 14 or 20 digits; anything else is plain.
 func guess(files map[string]string) Format {
 	pop := false
-	for name, text := range files {
+	for _, name := range sorted(files) {
+		text := files[name]
 		for line := range strings.Lines(text) {
 			if _, is := annotation(line); is {
 				return GooseFormat
+			}
+			if _, _, is, err := dbmateMarker(line); is || err != nil {
+				return DbmateFormat
+			}
+			if _, _, is, err := sqlMigrateMarker(line); is || err != nil {
+				return SQLMigrateFormat
 			}
 		}
 		pop = pop || IsPopName(name)
@@ -133,11 +215,12 @@ func gooseFolder(files map[string]string) ([]*Script, error) {
 var plainNumber = regexp.MustCompile(`^([A-Za-z]*)(\d+)`)
 
 // plainFolder takes files in the order of their numbers, where all have one, else in the order of their names. BEGIN and
-// COMMIT around a whole file are taken off: goose brings its own.
+// COMMIT around a whole file are taken off: goose brings its own. A file without a number has no version: it can be linted, but
+// which files a database has can't be told.
 func plainFolder(files map[string]string) ([]*Script, error) {
 	downs := map[string]string{}
 	var names []string
-	numbered := true
+	numbered := ""
 	for _, n := range sorted(files) {
 		if path.Ext(n) != ".sql" {
 			return nil, fizz(n)
@@ -147,30 +230,38 @@ func plainFolder(files map[string]string) ([]*Script, error) {
 			continue
 		}
 		names = append(names, n)
-		numbered = numbered && plainNumber.MatchString(n)
-	}
-	number := func(n string) int64 {
-		v, _ := strconv.ParseInt(plainNumber.FindStringSubmatch(n)[2], 10, 64)
-		return v
-	}
-	if numbered {
-		slices.SortStableFunc(names, func(a, b string) int { return int(max(-1, min(1, number(a)-number(b)))) })
+		if plainNumber.MatchString(n) {
+			numbered = n
+		}
 	}
 	var scripts []*Script
-	for i, n := range names {
+	for _, n := range names {
 		stem := strings.TrimSuffix(strings.TrimSuffix(n, ".sql"), ".up")
 		s, err := parsePair(n, files[n], downs[stem], files[downs[stem]])
 		if err != nil {
 			return nil, err
 		}
 		s.unwrap()
-		s.as = fmt.Sprintf("%05d_%s.sql", i+1, strings.Trim(plainNumber.ReplaceAllString(stem, ""), "_-. "))
-		if strings.HasSuffix(s.as, "_.sql") {
-			s.as = fmt.Sprintf("%05d_migration.sql", i+1)
+		// psql runs each statement by itself, and so must we where one wants it.
+		s.NoTransaction = slices.ContainsFunc(s.Up, func(st *Statement) bool { return outsideOnly(st.node) })
+		s.as = n
+		if m := plainNumber.FindStringSubmatch(n); m != nil {
+			rest := stem[len(m[0]):]
+			if len(rest) > 1 && strings.ContainsRune(".-", rune(rest[0])) && rest[1] >= '0' && rest[1] <= '9' {
+				return nil, &Error{File: n, Line: 1, Column: 1, Msg: "whether its version is " + m[2] + " or goes on behind it can't be told", Try: "name files <number>_<text>.sql"}
+			}
+			if err := s.number(m[2], rest); err != nil {
+				return nil, err
+			}
+		} else if numbered != "" {
+			return nil, &Error{File: n, Line: 1, Column: 1, Msg: "its name has no number, though " + numbered + " has one: when it is to be run can't be told", Try: "number it, or put it into another folder"}
 		}
 		scripts = append(scripts, s)
 	}
-	return scripts, nil
+	if numbered == "" {
+		return scripts, nil
+	}
+	return scripts, inOrder(scripts)
 }
 
 // parsePair parses the two directions of a migration that stand in two files.
@@ -216,7 +307,8 @@ func (s *Source) Above(from string) ([]*Script, error) {
 	}
 	for i, script := range s.Scripts {
 		v := version(script.Target())
-		if script.vendor == from || script.vendor == "" && v > 0 && strconv.FormatInt(v, 10) == strings.TrimLeft(from, "0") {
+		// pop's goose number is only a place.
+		if script.vendor == from || s.Format != PopFormat && v > 0 && strconv.FormatInt(v, 10) == strings.TrimLeft(from, "0") {
 			return s.Scripts[i+1:], nil
 		}
 	}

@@ -30,10 +30,14 @@ func TestReadFolder(t *testing.T) {
 		want   string
 	}{
 		{"goose", []string{"10_b.sql", up + "SELECT 2;", "9_a.sql", up + "SELECT 1;", "read.me", "x"}, sqlrewrite.GooseFormat, "9_a.sql 10_b.sql"},
-		{"plain, by number", []string{"10_b.sql", "SELECT 2;", "9_a.sql", "SELECT 1;"}, sqlrewrite.PlainFormat, "00001_a.sql 00002_b.sql"},
-		{"plain, by name", []string{"b.sql", "SELECT 2;", "a.sql", "SELECT 1;"}, sqlrewrite.PlainFormat, "00001_a.sql 00002_b.sql"},
-		{"plain, flyway's", []string{"V10__b.sql", "SELECT 2;", "V2__a.sql", "SELECT 1;"}, sqlrewrite.PlainFormat, "00001_a.sql 00002_b.sql"},
-		{"plain, pairs", []string{"1_a.up.sql", "SELECT 1;", "1_a.down.sql", "SELECT 2;"}, sqlrewrite.PlainFormat, "00001_a.sql"},
+		{"plain, by number", []string{"10_b.sql", "SELECT 2;", "9_a.sql", "SELECT 1;"}, sqlrewrite.PlainFormat, "9_a.sql 10_b.sql"},
+		{"plain, by name", []string{"b.sql", "SELECT 2;", "a.sql", "SELECT 1;"}, sqlrewrite.PlainFormat, "a.sql b.sql"},
+		{"plain, flyway's", []string{"V10__b.sql", "SELECT 2;", "V2__a.sql", "SELECT 1;"}, sqlrewrite.PlainFormat, "2_a.sql 10_b.sql"},
+		{"plain, pairs", []string{"1_a.up.sql", "SELECT 1;", "1_a.down.sql", "SELECT 2;"}, sqlrewrite.PlainFormat, "1_a.sql"},
+		{"dbmate", []string{"20260102_b.sql", "-- migrate:up transaction:false\nSELECT 2;\n-- migrate:down\nSELECT 3;\n", "20260101_a.sql", "-- a\n-- migrate:up\nSELECT 1;\n"},
+			sqlrewrite.DbmateFormat, "20260101_a.sql 20260102_b.sql"},
+		{"sql-migrate", []string{"2-b.sql", "-- +migrate Up notransaction\nSELECT 2;\n-- +migrate Down\nSELECT 3;\n", "1-a.sql",
+			"-- +migrate Up\n-- +migrate StatementBegin\nSELECT 1;\n-- +migrate StatementEnd\n"}, sqlrewrite.SQLMigrateFormat, "1_a.sql 2_b.sql"},
 		{"pop", []string{"20200101000000000002_b.up.sql", "SELECT 2", "20200101000000000001_a.postgres.up.sql", "SELECT 1;", "20200101000000000001_a.up.sql", "other",
 			"20200101000000000001_a.sqlite3.up.sql", "nonsense", "20200101000000000001_a.down.sql", "SELECT 3;", "20200101000000_old.cockroach.up.sql", "nonsense",
 			"20200101000000_old.autocommit.up.sql", "-- nothing"}, sqlrewrite.PopFormat,
@@ -58,7 +62,7 @@ func TestReadFolder(t *testing.T) {
 						if err != nil || !again.Goose {
 							t.Errorf("%s is no goose file: %v\n%s", f.Name, err, f.SQL)
 						}
-						if script.Vendor() != "" && f.Part == f.Parts && !strings.Contains(f.SQL, "INSERT INTO schema_migration (version) VALUES ('"+script.Vendor()+"')") {
+						if script.Vendor() != "" && f.Part == f.Parts && !strings.Contains(f.SQL, "VALUES ('"+script.Vendor()+"'") {
 							t.Errorf("%s does not record %s", f.Name, script.Vendor())
 						}
 					}
@@ -93,6 +97,27 @@ func TestReadFolderErrors(t *testing.T) {
 		{"not annotated", "1_a.sql", "SELECT 1;", sqlrewrite.GooseFormat, `1_a.sql:1:1: there is no "-- +goose Up"`},
 		{"no version", "a.sql", "-- +goose Up\nSELECT 1;", "", "a.sql:1:1: its name has no version"},
 		{"nothing", "read.me", "", "", "the folder has no .sql file"},
+		{"Prisma", "20260101_a/migration.sql", "SELECT 1;", "", "the folder is Prisma's"},
+		{"diesel", "20260101_a/up.sql", "SELECT 1;", "", "the folder is diesel's"},
+		{"dbmate as plain", "1_a.sql", "-- migrate:up\nSELECT 1;\n-- migrate:down\nSELECT 2;", sqlrewrite.PlainFormat, "1_a.sql:1:1: it is dbmate's"},
+		{"sql-migrate as plain", "1_a.sql", "-- a\n-- +migrate Up\nSELECT 1;\n", sqlrewrite.PlainFormat, "1_a.sql:2:1: it is sql-migrate's"},
+		{"tern", "001_a.sql", "SELECT 1;\n---- create above / drop below ----\nSELECT 2;", "", "001_a.sql:2:1: it is tern's"},
+		{"MyBatis", "1_a.sql", "SELECT 1;\n-- //@UNDO\nSELECT 2;", "", "1_a.sql:2:1: it is MyBatis Migrations'"},
+		{"Liquibase", "1_a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT 1;\n--rollback SELECT 2;", "", "1_a.sql:1:1: it is Liquibase's"},
+		{"node-pg-migrate", "1_a.sql", "-- Up Migration\nSELECT 1;\n-- Down Migration\nSELECT 2;", "", "1_a.sql:3:1: this line looks as if what takes the migration back"},
+		{"a way back below", "1_a.sql", "SELECT 1;\n  -- ==== ROLLBACK ====\nSELECT 2;", "", "1_a.sql:2:3: this line looks"},
+		{"Flyway's placeholder", "V1__a.sql", "CREATE TABLE a (b text DEFAULT '${owner}');", "", "V1__a.sql:1:33: it has a placeholder"},
+		{"Flyway's dotted version", "V1.2__a.sql", "SELECT 1;", "", "V1.2__a.sql:1:1: whether its version is 1"},
+		{"Flyway's undo", "U1__a.sql", "SELECT 1;", "", "U1__a.sql: its name says that it takes a migration back"},
+		{"Flyway's repeatable", "R__a.sql", "SELECT 1;", "", "R__a.sql: it is one of Flyway's that run again"},
+		{"an undo file", "1_a.undo.sql", "SELECT 1;", "", "its name says that it takes a migration back"},
+		{"a template", "1_a.sql", "SELECT {{ .Name }};", "", "1_a.sql:1:8: it is a template"},
+		{"a date with hyphens", "2026-01-02_a.sql", "SELECT 1;", "", "whether its version is 2026"},
+		{"too long a version", "20260101000000000001_a.sql", "SELECT 1;", sqlrewrite.PlainFormat, "its version 20260101000000000001 can't be kept"},
+		{"dbmate's unknown option", "1_a.sql", "-- migrate:up lock:none\nSELECT 1;", "", "1_a.sql:1:1: unknown option of dbmate's: lock:none"},
+		{"dbmate, SQL before", "1_a.sql", "SELECT 0;\n-- migrate:up\nSELECT 1;", "", "1_a.sql:1:1: SQL before the first section"},
+		{"dbmate, two ups", "1_a.sql", "-- migrate:up\nSELECT 1;\n-- migrate:up\nSELECT 2;", "", "1_a.sql:3:1: a second section"},
+		{"no golang-migrate name", "1_a.sql", "SELECT 1;", sqlrewrite.GolangMigrateFormat, "its name is not golang-migrate's"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -106,6 +131,31 @@ func TestReadFolderErrors(t *testing.T) {
 	_, err := sqlrewrite.ReadFolder(inFolder(v+".up.sql", "SELECT 1;", v+"b.up.sql", "SELECT 2;"), "")
 	if err == nil || !strings.Contains(err.Error(), "same version") {
 		t.Errorf("two files of one version: %v", err)
+	}
+}
+
+// TestMixedFolders: what its tool would heed, or can't be placed, is refused by name.
+func TestMixedFolders(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		files []string
+		want  string
+	}{
+		{"one without a number", []string{"1_a.sql", "SELECT 1;", "views.sql", "SELECT 2;"}, "views.sql:1:1: its name has no number"},
+		{"one number twice", []string{"1_a.sql", "SELECT 1;", "01_b.sql", "SELECT 2;"}, "has the same version as"},
+		{"Flyway's three kinds", []string{"V1__a.sql", "SELECT 1;", "R__b.sql", "SELECT 2;", "U1__a.sql", "SELECT 3;"}, "R__b.sql: it is one of Flyway's"},
+		{"code beside", []string{"1_a.sql", "SELECT 1;", "2_b.py", "print()"}, "2_b.py: it is a migration in another language"},
+		{"a folder below", []string{"1_a.sql", "SELECT 1;", "more/2_b.sql", "SELECT 2;"}, "more/2_b.sql: there are .sql files in a folder below"},
+	} {
+		_, err := sqlrewrite.ReadFolder(inFolder(c.files...), sqlrewrite.PlainFormat)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+	s, err := sqlrewrite.ReadFolder(inFolder("000001_a.up.sql", "SELECT 1;", "000001_a.down.sql", "SELECT 2;", "000010_b.up.sql", "DROP INDEX CONCURRENTLY i;"), sqlrewrite.GolangMigrateFormat)
+	if err != nil || s.Summary() != "golang-migrate: 2 up, 1 down" || s.Scripts[1].Vendor() != "10" || s.Scripts[1].Target() != "10_b.sql" {
+		t.Errorf("%v %+v", err, s)
 	}
 }
 

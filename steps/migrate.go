@@ -122,6 +122,35 @@ func CheckMigrations(u Upgrade) error {
 	return nil
 }
 
+// Reading is what a migrate step's folder was read as, and which of its files count.
+type Reading struct {
+	Step  string   `json:"step"`
+	As    string   `json:"read_as"` // "dbmate: 41 up, 40 down"
+	Files []string `json:"files"`   // above from, up to to
+}
+
+// Readings tells of the folders of a runbook's migrate steps how they are read.
+func Readings(u Upgrade) ([]Reading, error) {
+	var list []Reading
+	for _, spec := range u.Runbook.Steps {
+		m, ok := spec.Config.(*plan.MigrateSpec)
+		if !ok || len(m.Command) > 0 {
+			continue
+		}
+		g := u.gooseOf(m, nil)
+		as, err := g.Summary()
+		if err != nil {
+			return nil, fmt.Errorf("step %q: %w", spec.ID, err)
+		}
+		files, err := g.Files()
+		if err != nil {
+			return nil, fmt.Errorf("step %q: %w", spec.ID, err)
+		}
+		list = append(list, Reading{spec.ID, as, files})
+	}
+	return list, nil
+}
+
 // checkMigrationsAt is CheckMigrations in the light of blue's catalog: of the files that blue doesn't have.
 func checkMigrationsAt(ctx context.Context, u Upgrade, blue string) error {
 	for _, spec := range u.Runbook.Steps {

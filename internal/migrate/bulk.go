@@ -84,7 +84,7 @@ func (g *Goose) joinable(files []file) map[int64]*sqlrewrite.Script {
 // vendorRecords: the files are noted in the vendor's own table by what they do themselves, and nowhere else. The database ends
 // as the vendor's command leaves it, without a table that its server doesn't know.
 func (g *Goose) vendorRecords() bool {
-	return g.scripts != nil && g.scripts.Format == sqlrewrite.PopFormat
+	return g.scripts.Records() != nil
 }
 
 // asTheyAre runs files one after the other: goose does, or we do as pop would.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 type Goose struct {
 	fsys   fs.FS
 	to     int64
+	from   int64 // a baseline
 	schema string
 	budget *postgres.Budget
 	format sqlrewrite.Format
@@ -84,6 +86,9 @@ func (g *Goose) MigrateWith(ctx context.Context, dsn string, applied Applied) er
 	if files, err = g.pending(files, done); err != nil || len(files) == 0 {
 		return err
 	}
+	if err := g.prepare(ctx, conn); err != nil {
+		return err
+	}
 	if g.budget != nil {
 		return g.migrateLive(ctx, dsn, files, applied)
 	}
@@ -107,13 +112,26 @@ func (g *Goose) wanted() ([]file, error) {
 	return files[:i+1], nil
 }
 
-// pending takes away what is done, and refuses a file that came late: its author wrote it for the schema before those
-// that are in place already. pop has no such rule, and vendors rely on that.
+// pending takes away what is done, and refuses a file that came late where its tool does: its author wrote it for the schema before
+// those that are in place already. pop, dbmate and whoever runs plain files by hand run it; golang-migrate never looks at it.
 func (g *Goose) pending(files []file, done map[int64]bool) ([]file, error) {
 	var newest int64
+	r := g.scripts.Records()
 	for v := range done {
-		if g.scripts == nil || g.scripts.Format != sqlrewrite.PopFormat {
+		if g.scripts == nil {
 			newest = max(newest, v)
+		}
+	}
+	if r != nil && r.UpTo {
+		done = maps.Clone(done)
+		var reached int64
+		for v := range done {
+			reached = max(reached, v)
+		}
+		for _, f := range files {
+			if f.version <= reached {
+				done[f.version] = true
+			}
 		}
 	}
 	var list []file
@@ -194,45 +212,147 @@ func (g *Goose) Down(ctx context.Context, dsn string, to int64) error {
 	return nil
 }
 
-// recorded lists the versions that are in place; none where goose never ran.
+// recorded lists the versions that are in place: those that the vendor's own table has, or goose's, and the baseline.
 func (g *Goose) recorded(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
-	done, err := gooseVersions(ctx, conn)
-	if err != nil || g.scripts == nil {
-		return done, err
+	var done map[int64]bool
+	var err error
+	if g.vendorRecords() {
+		done, err = g.vendorHas(ctx, conn)
+	} else if done, err = gooseVersions(ctx, conn); err == nil {
+		err = g.known(ctx, conn, done)
 	}
-	return g.addVendor(ctx, conn, done)
+	if err != nil {
+		return nil, err
+	}
+	base, err := g.baseline()
+	if err != nil {
+		return nil, err
+	}
+	if done == nil && len(base) > 0 {
+		done = map[int64]bool{}
+	}
+	for _, v := range base {
+		done[v] = true
+	}
+	return done, nil
 }
 
-// addVendor adds what the vendor's own tool has migrated.
-func (g *Goose) addVendor(ctx context.Context, conn *pgx.Conn, done map[int64]bool) (map[int64]bool, error) {
-	const exists = `SELECT pg_catalog.to_regclass('` + popTable + `') IS NOT NULL`
-	const versions = `SELECT version FROM ` + popTable
-	var there bool
-	if err := conn.QueryRow(ctx, exists).Scan(&there); err != nil || !there || g.scripts.Format != sqlrewrite.PopFormat {
-		return done, err
+// known refuses a database of which plain files don't tell what it has.
+func (g *Goose) known(ctx context.Context, conn *pgx.Conn, done map[int64]bool) error {
+	if g.scripts == nil || g.scripts.Format != sqlrewrite.PlainFormat {
+		return nil
 	}
-	rows, err := conn.Query(ctx, versions)
+	if len(done) == 0 {
+		return g.otherTool(ctx, conn)
+	}
+	files, err := folder(g.fsys)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", popTable, err)
+		return err
+	}
+	for v := range done {
+		if v > 0 && !slices.ContainsFunc(files, func(f file) bool { return f.version == v }) {
+			return &FolderError{Text: fmt.Sprintf("goose_db_version has version %d, which is no file's number: what the database has can't be told", v),
+				Way: "put the file back, or mend goose_db_version: it has the numbers that the files begin with"}
+		}
+	}
+	return nil
+}
+
+// vendorHas is what the vendor's own tool has migrated, or we in its place.
+func (g *Goose) vendorHas(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
+	const exists = `SELECT pg_catalog.to_regclass($1) IS NOT NULL`
+	r := g.scripts.Records()
+	var there bool
+	if err := conn.QueryRow(ctx, exists, r.Table).Scan(&there); err != nil || !there {
+		return nil, err
+	}
+	if r.Dirty != "" {
+		var dirty bool
+		if err := conn.QueryRow(ctx, r.Dirty).Scan(&dirty); err != nil {
+			return nil, fmt.Errorf("read %s: %w", r.Table, err)
+		}
+		if dirty {
+			return nil, &FolderError{Text: fmt.Sprintf("%s says that a migration was left half done (dirty)", r.Table), Way: "put the schema right and the row with it, then begin again"}
+		}
+	}
+	rows, err := conn.Query(ctx, r.Read)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", r.Table, err)
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", popTable, err)
+		return nil, fmt.Errorf("read %s: %w", r.Table, err)
 	}
 	of, err := vendorVersions(g.scripts)
 	if err != nil {
 		return nil, err
 	}
-	if done == nil {
-		done = map[int64]bool{}
+	done := map[int64]bool{}
+	if g.scripts.Format == sqlrewrite.PopFormat {
+		done[1] = true // the table itself
 	}
-	done[1] = true // the table itself
 	for _, v := range list {
-		if n, ok := of[v]; ok {
+		n, ok := of[v]
+		if ok {
 			done[n] = true
+		} else if r.UpTo {
+			return nil, &FolderError{Text: fmt.Sprintf("%s has version %s, which is no file's", r.Table, v), Way: "put the file back: which ones the database has can't be told without it"}
 		}
 	}
 	return done, nil
+}
+
+// prepare makes the table of versions, and notes the baseline in it.
+func (g *Goose) prepare(ctx context.Context, conn *pgx.Conn) error {
+	base, err := g.baseline()
+	if err != nil {
+		return err
+	}
+	if !g.vendorRecords() {
+		if len(base) == 0 {
+			return nil // goose's is made when the first file is noted
+		}
+		const note = `INSERT INTO goose_db_version (version_id, is_applied)
+			SELECT v, true FROM pg_catalog.unnest($1::bigint[]) v WHERE NOT EXISTS (SELECT FROM goose_db_version g WHERE g.version_id = v AND g.is_applied) ORDER BY v`
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if err := ensureVersions(ctx, tx); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, note, base); err != nil {
+				return fmt.Errorf("note the baseline: %w", err)
+			}
+			return nil
+		})
+	}
+	r := g.scripts.Records()
+	if r.Create == "" {
+		return nil
+	}
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, r.Create); err != nil {
+			return fmt.Errorf("prepare %s: %w", r.Table, err)
+		}
+		done, err := g.vendorHas(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if r.UpTo && len(base) > 0 {
+			base = base[len(base)-1:]
+		}
+		for _, s := range g.scripts.Scripts {
+			v, err := sqlrewrite.Version(s.Target())
+			if err != nil {
+				return err
+			}
+			if done[v] || !slices.Contains(base, v) || r.UpTo && len(done) > 0 {
+				continue
+			}
+			if _, err := tx.Exec(ctx, r.Note(s.Vendor())); err != nil {
+				return fmt.Errorf("note the baseline in %s: %w", r.Table, err)
+			}
+		}
+		return nil
+	})
 }
 
 func gooseVersions(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {

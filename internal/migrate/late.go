@@ -20,8 +20,8 @@ func (g *Goose) checkLate(files []file, rewritten map[int64]sqlrewrite.Rewritten
 	if len(g.deferred) == 0 {
 		return nil
 	}
-	if g.scripts != nil && g.scripts.Format == sqlrewrite.PopFormat {
-		return &FolderError{Text: "pop notes a version with its last statement, so that nothing of it can be put off", Way: "leave out `defer`, and stop before such files with `to`"}
+	if g.vendorRecords() {
+		return &FolderError{Text: string(g.scripts.Format) + " notes a version with its last statement, so that nothing of it can be put off", Way: "leave out `defer`, and stop before such files with `to`"}
 	}
 	for i, f := range files {
 		late := rewritten[f.version].Late(g.deferred)
@@ -70,7 +70,7 @@ func (g *Goose) Finish(ctx context.Context, dsn string, applied Applied) error {
 		return err
 	}
 	defer closed()
-	l, err := openLedger(ctx, e.Conn)
+	l, err := openLedger(ctx, e.Conn, g.vendorRecords())
 	if err != nil {
 		return err
 	}

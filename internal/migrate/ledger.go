@@ -18,6 +18,7 @@ const LedgerTable = "tideover_migration"
 // ledger knows which part of which migration comes next.
 type ledger struct {
 	conn    *pgx.Conn
+	vendor  bool // the files note their versions in the vendor's own table, and nowhere else
 	entries map[int64]*entry
 }
 
@@ -30,7 +31,7 @@ type entry struct {
 	Files   []sqlrewrite.File
 }
 
-func openLedger(ctx context.Context, conn *pgx.Conn) (*ledger, error) {
+func openLedger(ctx context.Context, conn *pgx.Conn, vendor bool) (*ledger, error) {
 	const create = `CREATE TABLE IF NOT EXISTS ` + LedgerTable + ` (
 		version bigint PRIMARY KEY, name text NOT NULL, part integer NOT NULL DEFAULT 0, step integer NOT NULL DEFAULT 0,
 		reached boolean NOT NULL DEFAULT false, files jsonb NOT NULL)`
@@ -38,10 +39,12 @@ func openLedger(ctx context.Context, conn *pgx.Conn) (*ledger, error) {
 	if _, err := conn.Exec(ctx, create); err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", LedgerTable, err)
 	}
-	if err := ensureVersions(ctx, conn); err != nil {
-		return nil, err
+	if !vendor {
+		if err := ensureVersions(ctx, conn); err != nil {
+			return nil, err
+		}
 	}
-	l := &ledger{conn: conn, entries: map[int64]*entry{}}
+	l := &ledger{conn: conn, vendor: vendor, entries: map[int64]*entry{}}
 	rows, err := conn.Query(ctx, begun)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", LedgerTable, err)
@@ -111,6 +114,8 @@ func (l *ledger) done(ctx context.Context, db postgres.Execer, e *entry, lastSte
 		INSERT INTO goose_db_version (version_id, is_applied) SELECT $1, true WHERE NOT $2::boolean`
 	var err error
 	switch {
+	case lastStep && l.vendor && e.Part == len(e.Files)-1:
+		_, err = db.Exec(ctx, `DELETE FROM `+LedgerTable+` WHERE version = $1`, e.Version)
 	case lastStep && e.Part == len(e.Files)-1:
 		_, err = db.Exec(ctx, reached, e.Version, e.Reached)
 	case lastStep:

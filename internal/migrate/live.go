@@ -179,7 +179,7 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 		return err
 	}
 	defer closed()
-	ledger, err := openLedger(ctx, e.Conn)
+	ledger, err := openLedger(ctx, e.Conn, g.vendorRecords())
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,13 @@
 package migrate
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"testing/fstest"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/sqlrewrite"
 )
@@ -13,13 +17,13 @@ func InFormat(format string) Option {
 	return func(g *Goose) { g.format = sqlrewrite.Format(format) }
 }
 
-// popTable is where pop and ory/x popx keep the versions that are in place.
-const popTable = "schema_migration"
-
 // source reads the folder, and gives it as goose would want it.
 func (g *Goose) source() (*sqlrewrite.Source, fs.FS, error) {
 	format := g.format
-	if format == "" && !looksLikePop(g.fsys) {
+	if format == "" && g.fsys != nil {
+		format = sqlrewrite.Detect(g.fsys)
+	}
+	if format == "" {
 		format = sqlrewrite.GooseFormat
 	}
 	if format == sqlrewrite.GooseFormat {
@@ -42,20 +46,116 @@ func (g *Goose) source() (*sqlrewrite.Source, fs.FS, error) {
 	return s, asGoose, nil
 }
 
-func looksLikePop(fsys fs.FS) bool {
-	if fsys == nil {
-		return false
+// Summary says what the folder was read as: "dbmate: 41 up, 40 down".
+func (g *Goose) Summary() (string, error) {
+	if g.readErr != nil {
+		return "", g.readErr
 	}
-	entries, err := fs.ReadDir(fsys, ".")
-	if err != nil {
-		return false
-	}
-	for _, e := range entries {
-		if sqlrewrite.IsPopName(e.Name()) {
-			return true
+	s := g.scripts
+	if s == nil {
+		var err error
+		if s, err = sqlrewrite.ReadFolder(sqlOnly{g.fsys}, sqlrewrite.GooseFormat); err != nil {
+			return "", err
 		}
 	}
-	return false
+	return s.Summary(), nil
+}
+
+// Files are the names of the files that count, in their order: those above the baseline, up to the wanted version. Which of them a
+// database has, it alone can tell.
+func (g *Goose) Files() ([]string, error) {
+	files, err := g.wanted()
+	if err != nil {
+		return nil, err
+	}
+	base, err := g.baseline()
+	if err != nil {
+		return nil, err
+	}
+	own := map[string]string{}
+	if g.scripts != nil {
+		for _, s := range g.scripts.Scripts {
+			own[s.Target()] = s.Name
+		}
+	}
+	var names []string
+	for _, f := range files {
+		if slices.Contains(base, f.version) {
+			continue
+		}
+		if n := own[f.name]; n != "" {
+			f.name = n
+		}
+		names = append(names, f.name)
+	}
+	return names, nil
+}
+
+// From is a baseline: the database has this version and all below it, whether a table says so or not. 0: what a table says.
+func From(version int64) Option { return func(g *Goose) { g.from = version } }
+
+// baseline lists the files that From says are in place.
+func (g *Goose) baseline() ([]int64, error) {
+	if g.from == 0 {
+		return nil, nil
+	}
+	if g.readErr != nil {
+		return nil, g.readErr
+	}
+	files, err := folder(g.fsys)
+	if err != nil {
+		return nil, err
+	}
+	var list []int64
+	known := false
+	for _, f := range files {
+		known = known || f.version == g.from
+		if f.version <= g.from {
+			list = append(list, f.version)
+		}
+	}
+	if !known {
+		return nil, &FolderError{Text: fmt.Sprintf("no file has version %d, which the database is said to have (from)", g.from), Way: "name the version of the last file that it has"}
+	}
+	return list, nil
+}
+
+// others are tables of tools that keep what they have migrated, and which of our formats reads them.
+var others = []struct{ table, column, tool, way string }{
+	{"schema_migrations", "dirty", "golang-migrate", "say format: golang-migrate"},
+	{"schema_migrations", "inserted_at", "Ecto", "use the vendor's own command (command: …)"},
+	{"schema_migrations", "version", "dbmate or Rails", "say format: dbmate if it is dbmate's"},
+	{"gorp_migrations", "id", "sql-migrate", "say format: sql-migrate"},
+	{"schema_migration", "version", "pop", "say format: pop"},
+	{"flyway_schema_history", "version", "Flyway", "use the vendor's own command (command: …)"},
+	{"databasechangelog", "id", "Liquibase", "use the vendor's own command (command: …)"},
+	{"_sqlx_migrations", "version", "sqlx", "use the vendor's own command (command: …)"},
+	{"__diesel_schema_migrations", "version", "diesel", "use the vendor's own command (command: …)"},
+	{"_prisma_migrations", "migration_name", "Prisma", "use the vendor's own command (command: …)"},
+	{"schema_version", "version", "tern", "use the vendor's own command (command: …)"},
+	{"pgmigrations", "name", "node-pg-migrate", "use the vendor's own command (command: …)"},
+	{"alembic_version", "version_num", "Alembic", "use the vendor's own command (command: …)"},
+	{"django_migrations", "name", "Django", "use the vendor's own command (command: …)"},
+	{"knex_migrations", "name", "Knex", "use the vendor's own command (command: …)"},
+}
+
+// otherTool refuses a database that another tool migrates, whose table would not be read: every file would run again.
+func (g *Goose) otherTool(ctx context.Context, conn *pgx.Conn) error {
+	const look = `SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped)`
+	if g.from != 0 || g.scripts == nil || g.scripts.Format != sqlrewrite.PlainFormat {
+		return nil
+	}
+	for _, o := range others {
+		var is bool
+		if err := conn.QueryRow(ctx, look, o.table, o.column).Scan(&is); err != nil {
+			return err
+		}
+		if is {
+			return &FolderError{Text: fmt.Sprintf("the table %s is that of %s, and plain files don't say which of them it has noted", o.table, o.tool),
+				Way: o.way + ", or say which version the database has (from)"}
+		}
+	}
+	return nil
 }
 
 // vendorVersions maps the versions of the vendor's own table to goose's.

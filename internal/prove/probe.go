@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -48,6 +49,12 @@ func startProbe(ctx context.Context, s *side, script *sqlrewrite.Script) (*probe
 		} {
 			conn, err := pgx.Connect(ctx, s.dsn)
 			if err != nil {
+				_, _, stopErr := p.stop()
+				return nil, errors.Join(err, stopErr)
+			}
+			// Where probe and script wait for each other, the probe must be the one that Postgres ends.
+			if _, err := conn.Exec(ctx, "SET deadlock_timeout = '10ms'"); err != nil {
+				_ = conn.Close(context.WithoutCancel(ctx))
 				_, _, stopErr := p.stop()
 				return nil, errors.Join(err, stopErr)
 			}
@@ -112,7 +119,7 @@ func (p *probe) loop(ctx context.Context, conn *pgx.Conn, sql string, into *time
 		if first {
 			close(ready)
 		}
-		if err != nil { // the table has gone, or has another name
+		if err != nil && (pg == nil || pg.Code != pgerrcode.DeadlockDetected) { // the table has gone, or has another name
 			return
 		}
 		select {

@@ -58,17 +58,17 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// TestFindsDifferences: rows that only the batches' snapshot sees, and a schema that depends on how it came about.
+// TestFindsDifferences: rows that tell how many commands there were.
 func TestFindsDifferences(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, sql, want string }{
-		// A trigger that tells transactions apart makes batches visible.
-		{"rows", `CREATE TABLE log (n bigint); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO log SELECT count(*) FROM c; RETURN NULL; END';
-			CREATE TRIGGER t AFTER UPDATE ON c FOR EACH STATEMENT EXECUTE FUNCTION f();`, "public.log"},
+		// A trigger of the database's that counts commands makes the splitting of one visible.
+		{"rows", `CREATE TABLE log (n int); CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO log VALUES (1); END';
+			CREATE EVENT TRIGGER t ON ddl_command_end EXECUTE FUNCTION f();`, "public.log"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 2, Rows: 3000, Scripts: scripts(t, base, c.sql, "UPDATE c SET note = 'x'")})
+			r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 2, Rows: 30, Scripts: scripts(t, base, c.sql, "ALTER TABLE c ADD CHECK (a > 0);")})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,6 +83,16 @@ func TestFindsDifferences(t *testing.T) {
 				t.Errorf("%+v; want a difference in %s", r.Tables, c.want)
 			}
 		})
+	}
+}
+
+// TestOutsideATransaction: a plain file runs as psql runs it, where Postgres refuses it inside a transaction.
+func TestOutsideATransaction(t *testing.T) {
+	t.Parallel()
+	r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 1, Rows: 50, Probe: true, Scripts: scripts(t, base,
+		"-- x\nCREATE INDEX CONCURRENTLY i ON p (at);", "UPDATE p SET name = NULL WHERE id > 5; DROP INDEX CONCURRENTLY i; VACUUM p;")})
+	if err != nil || !r.Same() {
+		t.Fatalf("%v %+v", err, r)
 	}
 }
 
