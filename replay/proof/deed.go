@@ -26,7 +26,7 @@ func (p *proof) update(ctx context.Context, conn *pgx.Conn) error {
 				continue
 			}
 			other := fmt.Sprintf("FROM %s s WHERE s.%s::pg_catalog.text IS DISTINCT FROM t.%[2]s::pg_catalog.text", saved(i), list([]string{c.name}, ""))
-			ok, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %s t SET %s = (SELECT s.%[2]s %s ORDER BY s.%[2]s::pg_catalog.text NULLS FIRST LIMIT 1) WHERE %s AND EXISTS (SELECT 1 %[3]s)",
+			ok, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %[1]s t SET %[2]s = (SELECT s.%[2]s %[3]s ORDER BY s.%[2]s::pg_catalog.text NULLS FIRST LIMIT 1) WHERE %[4]s AND EXISTS (SELECT 1 %[3]s)",
 				t.ident, list([]string{c.name}, ""), other, t.row(n)))
 			if err != nil {
 				return err
