@@ -124,7 +124,8 @@ No event holds a password or a token.
 ` + "`run.report`" + ` is the last line. Its data has at least ` + "`outcome`" + ` ("completed", "aborted", "rolled_back" or "failed"),
 ` + "`requests`, `revocations`, `authorizations`, `rows`, `oracle`, `cutover`, `longest_block_ms`, `steps`, `servers` and `database`" + `.
 The figures of ` + "`step.figure`" + ` go to the dotted path that they name. ` + "`migrations`" + ` lists the statements of
-migrations that took longest, with ` + "`step`, `file`, `line`, `what` and `seconds`" + `.
+migrations that took longest, with ` + "`step`, `file`, `line`, `what` and `seconds`" + `. ` + "`audit` has `passes`" + `, how often the audit went through all tables before the
+switch, and ` + "`rows`" + `, how many of each table of blue it has held against green.
 `)
 	golden(t, "events.md", b.Bytes())
 }
