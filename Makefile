@@ -69,9 +69,10 @@ bench: setup-tests build hydra hydra-migrations ## measure against peers, side b
 	go test -run '^$$' -tags hydra -bench . -benchtime 1x -timeout 6h ./...
 
 .PHONY: soak
-soak: ## all slices of make test, 5,000 random worlds, 10,000 histories and a queue of a million changes: hours
+soak: ## all slices of make test, 5,000 random worlds, 10,000 histories, 20,000 random migrations and a queue of a million changes: hours
 	TIDEOVER_SLICE=all scripts/test.sh
 	TIDEOVER_SLICE=all TIDEOVER_HISTORIES=10000 go test -timeout 24h -run 'TestHistories|TestLongQueue' -v ./replay
+	TIDEOVER_MIGRATIONS=20000 TIDEOVER_SLICE=all go test -timeout 24h -run TestRandomMigrations -v ./internal/migrate
 	TIDEOVER_WORLDS=5000 TIDEOVER_SLICE=all go test -timeout 24h -run TestWorlds ./internal/lab/world
 
 .PHONY: clean

@@ -76,8 +76,12 @@ func (r *reader) creates(v *pg.RangeVar, kind string) {
 }
 
 func (r *reader) hazard(name, text, hint string) {
-	if r.st.whole != "" && (name == WritesTable || name == RewritesTable || name == MovesData) {
+	switch {
+	case r.st.whole == "":
+	case name == WritesTable || name == RewritesTable || name == MovesData:
 		text += "; it isn't done in batches: " + r.st.whole
+	case name == BlocksReads || name == BlocksWrites:
+		text += "; it stays as it is: " + r.st.whole
 	}
 	if slices.ContainsFunc(r.a.Hazards, func(h Hazard) bool { return h.Name == name && h.Text == text }) {
 		return

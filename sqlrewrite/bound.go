@@ -2,6 +2,7 @@ package sqlrewrite
 
 import (
 	"slices"
+	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
@@ -51,6 +52,53 @@ func (s *Script) bound() *Hazard {
 		}
 	}
 	return nil
+}
+
+// oneMoment says why a script must stay whole whose parts would each have their own now(): rows that it writes have one and the same.
+func (s *Script) oneMoment(parts []part) *Hazard {
+	if s.NoTransaction {
+		return nil
+	}
+	var found []*Statement
+	for _, p := range parts {
+		if i := slices.IndexFunc(p.list, func(st *Statement) bool { return !st.records && asksForTheTime(st) }); i >= 0 {
+			found = append(found, p.list[i])
+		}
+	}
+	if len(found) < 2 {
+		return nil
+	}
+	st := found[1]
+	return &Hazard{Name: NotSplit, File: st.File, Line: st.Line, Statement: st.SQL,
+		Text: "the script stays as it is: several of its statements ask for the time, which is one and the same in a transaction", Hint: "put them into migrations of their own"}
+}
+
+// asksForTheTime: rows that the statement writes get the transaction's time.
+func asksForTheTime(st *Statement) bool {
+	if b, _, ok := batched(st); ok {
+		return strings.Contains(b.head+b.tail, momentPlaceholder)
+	}
+	switch v := st.node.GetNode().(type) {
+	case *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt, *pg.Node_SelectStmt, *pg.Node_CreateTableAsStmt:
+	case *pg.Node_AlterTableStmt: // a new column gets it in every row
+		if !slices.ContainsFunc(v.AlterTableStmt.Cmds, func(c *pg.Node) bool {
+			return c.GetAlterTableCmd().GetSubtype() == pg.AlterTableType_AT_AddColumn
+		}) {
+			return false
+		}
+	default:
+		return false
+	}
+	found := false
+	walk(st.node, func(m any) {
+		switch v := m.(type) {
+		case *pg.FuncCall:
+			found = found || moments[v.Funcname[len(v.Funcname)-1].GetString_().GetSval()]
+		case *pg.SQLValueFunction:
+			found = found || v.Op <= pg.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP_N
+		}
+	})
+	return found
 }
 
 // keepsData: whatever else the statement does, the rows and columns that were read before it are still there.

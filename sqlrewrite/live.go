@@ -17,7 +17,12 @@ type Rewritten struct {
 	asks    []Ask
 	// notNulls are columns that are made NOT NULL, of which the scripts don't tell whether they have a default.
 	notNulls []Column
+	// relations are what would be built, dropped or constrained in a way that Postgres has for ordinary tables alone.
+	relations []string
 }
+
+// Relations are the tables and indexes, quoted as SQL, of which a catalog must say whether they have partitions.
+func (r Rewritten) Relations() []string { return r.relations }
 
 // NotNulls are the columns in use that get NOT NULL, if it takes a catalog to say whether they have a default.
 func (r Rewritten) NotNulls() []Column { return r.notNulls }
@@ -69,6 +74,9 @@ type Given struct {
 	Allowed []string
 	// Unproved are jobs that a database's catalog says can't be done in batches, and why: answers to [Rewritten.Asks].
 	Unproved map[string]string
+	// Partitioned are the tables and indexes among [Rewritten.Relations] that have partitions: what is done concurrently, or NOT
+	// VALID, elsewhere, Postgres refuses for them.
+	Partitioned map[string]bool
 	// NoDefault are columns that have none in a database, and how that is known: answers to [Rewritten.NotNulls].
 	NoDefault map[Column]string
 }
@@ -86,7 +94,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 		own.bare = bare
 		list[i] = &own
 	}
-	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved}
+	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned}
 	asGiven := part{slices.Clone(list), s.NoTransaction}
 	list = indexFirst(list)
 	if !s.NoTransaction {
@@ -98,8 +106,11 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 	}
 	changed := len(parts) > 1 || len(parts) == 1 && !parts[0].same(asGiven)
 	cause := s.bound()
+	if cause == nil {
+		cause = s.oneMoment(parts)
+	}
 	if changed && cause == nil {
-		r := Rewritten{Changed: true, notNulls: asked}
+		r := Rewritten{Changed: true, notNulls: asked, relations: l.relations}
 		var err error
 		if r.Files, err = s.render(parts); err != nil {
 			return s.whole(asGiven, err)
@@ -116,7 +127,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Hazards, r.notNulls = asGiven.hazards(), asked
+	r.Hazards, r.notNulls, r.relations = asGiven.hazards(), asked, l.relations
 	if changed {
 		r.Hazards = append([]Hazard{*cause}, r.Hazards...)
 	}
@@ -162,7 +173,10 @@ type live struct {
 	// byShadow: a type may change by way of a second column.
 	byShadow bool
 	unproved map[string]string // [Given.Unproved]
-	err      error
+	// partitioned is [Given.Partitioned]; relations are those that it was asked for.
+	partitioned map[string]bool
+	relations   []string
+	err         error
 }
 
 // settle splits until nothing changes: that is what makes a second rewriting change nothing. A statement is judged by

@@ -112,7 +112,7 @@ func isNotNull(st, next *Statement) bool {
 func (x *alteration) constraint(c *pg.Constraint) bool {
 	switch c.Contype {
 	case pg.ConstrType_CONSTR_FOREIGN, pg.ConstrType_CONSTR_CHECK:
-		if c.SkipValidation {
+		if c.SkipValidation || c.Contype == pg.ConstrType_CONSTR_FOREIGN && (x.inParts(x.st, x.table) || x.inParts(x.st, c.Pktable)) {
 			return false
 		}
 		x.name(c)
@@ -122,7 +122,7 @@ func (x *alteration) constraint(c *pg.Constraint) bool {
 			x.unit(alone, command(pg.AlterTableType_AT_ValidateConstraint, c.Conname, nil)))
 		return true
 	case pg.ConstrType_CONSTR_UNIQUE, pg.ConstrType_CONSTR_PRIMARY:
-		if c.Indexname != "" {
+		if c.Indexname != "" || x.inParts(x.st, x.table) {
 			return false
 		}
 		x.name(c)

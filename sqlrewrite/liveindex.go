@@ -11,7 +11,7 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 	switch v := st.node.GetNode().(type) {
 	case *pg.Node_IndexStmt:
 		x := v.IndexStmt
-		if sc.fresh(x.Relation) || x.Concurrent && noTx {
+		if sc.fresh(x.Relation) || x.Concurrent && noTx || l.inParts(st, x.Relation) {
 			return nil
 		}
 		c := clone(x)
@@ -97,7 +97,7 @@ func (l *live) dropIndexes(st *Statement, d *pg.DropStmt, sc *scope, noTx bool) 
 	}
 	var units []unit
 	for _, o := range d.Objects {
-		if t, ok := sc.indexes[nameOf(rangeVar(o))]; ok && sc.tables[t] {
+		if t, ok := sc.indexes[nameOf(rangeVar(o))]; ok && sc.tables[t] || l.inParts(st, rangeVar(o)) {
 			return nil
 		}
 		c := clone(d)

@@ -2,6 +2,7 @@ package sqlrewrite
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -106,4 +107,18 @@ func table(text string) (*pg.RangeVar, bool) {
 		return nil, false
 	}
 	return from[0].GetRangeVar(), true
+}
+
+// inParts: a table or an index has partitions, as the scripts before show, or the catalog. The statement stays as it is then.
+func (l *live) inParts(st *Statement, t *pg.RangeVar) bool {
+	n := ident(nameOf(t))
+	if !slices.Contains(l.relations, n) {
+		l.relations = append(l.relations, n)
+	}
+	m := st.known.made()
+	if !l.partitioned[n] && (m == nil || !m.partitioned[t.GetRelname()]) {
+		return false
+	}
+	st.whole = t.GetRelname() + " has partitions, which Postgres does this for in one go alone"
+	return true
 }

@@ -23,11 +23,13 @@ type marks struct {
 	filled   map[string]map[string]bool     // of a table: whether columns have a default
 	named    map[string]bool                // functions and operators
 	casts    bool
+	// partitioned are tables that have partitions.
+	partitioned map[string]bool
 }
 
 func newMarks() *marks {
 	return &marks{why: map[string]string{}, triggers: map[string]map[string]bool{}, unique: map[string]map[string]bool{}, itself: map[string]map[string]bool{},
-		referred: map[string]map[string]bool{}, acts: map[string]map[string]struct{}{}, defaults: map[string]map[string]*pg.Node{}, filled: map[string]map[string]bool{}, named: map[string]bool{}}
+		referred: map[string]map[string]bool{}, acts: map[string]map[string]struct{}{}, defaults: map[string]map[string]*pg.Node{}, filled: map[string]map[string]bool{}, named: map[string]bool{}, partitioned: map[string]bool{}}
 }
 
 func copied[V any](m map[string]map[string]V) map[string]map[string]V {
@@ -40,7 +42,7 @@ func copied[V any](m map[string]map[string]V) map[string]map[string]V {
 
 func (m *marks) clone() *marks {
 	return &marks{why: maps.Clone(m.why), triggers: copied(m.triggers), unique: copied(m.unique), itself: copied(m.itself), referred: copied(m.referred),
-		acts: copied(m.acts), defaults: copied(m.defaults), filled: copied(m.filled), named: maps.Clone(m.named), casts: m.casts}
+		acts: copied(m.acts), defaults: copied(m.defaults), filled: copied(m.filled), named: maps.Clone(m.named), casts: m.casts, partitioned: maps.Clone(m.partitioned)}
 }
 
 func put[V any](m map[string]map[string]V, table string, v V, names ...string) {
@@ -79,7 +81,7 @@ func (m *marks) note(n any) {
 			}
 		}
 		if c.Partspec != nil {
-			m.why[t] = "it has partitions"
+			m.why[t], m.partitioned[t] = "it has partitions", true
 		}
 		put[*pg.Node](m.defaults, t, nil) // it has some, or none
 		for _, e := range c.TableElts {
@@ -133,6 +135,7 @@ func (m *marks) note(n any) {
 
 func (m *marks) forget(t string) {
 	delete(m.why, t)
+	delete(m.partitioned, t)
 	delete(m.triggers, t)
 	delete(m.unique, t)
 	delete(m.itself, t)
@@ -219,7 +222,7 @@ func (m *marks) renamed(r *pg.RenameStmt) {
 	switch r.RenameType {
 	case pg.ObjectType_OBJECT_TABLE, pg.ObjectType_OBJECT_VIEW:
 		if w, ok := m.why[t]; ok {
-			m.why[r.Newname] = w
+			m.why[r.Newname], m.partitioned[r.Newname] = w, m.partitioned[t]
 		}
 		for _, list := range []map[string]map[string]bool{m.triggers, m.unique, m.itself, m.referred} {
 			for k := range list[t] {

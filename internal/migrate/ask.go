@@ -90,6 +90,54 @@ func noDefaults(ctx context.Context, db querier, columns []sqlrewrite.Column) (m
 	return bare, nil
 }
 
+// partitioned says which tables and indexes have partitions.
+func partitioned(ctx context.Context, db querier, relations []string) (map[string]bool, error) {
+	const look = `SELECT coalesce((SELECT c.relkind IN ('p', 'I') FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)), false)`
+	var parts map[string]bool
+	for _, r := range relations {
+		var is bool
+		if err := db.QueryRow(ctx, look, r).Scan(&is); err != nil {
+			return nil, fmt.Errorf("look whether %s has partitions: %w", r, err)
+		}
+		if is {
+			if parts == nil {
+				parts = map[string]bool{}
+			}
+			parts[r] = true
+		}
+	}
+	return parts, nil
+}
+
+// taken refuses a script that builds an index whose name something else has. As written it would fail, or, with IF NOT EXISTS, be
+// passed over without a word; ours would fail half way, or keep an index that isn't the one. freed are names that the migrations
+// before it may have given free; "" stands for any.
+func taken(ctx context.Context, db querier, s *sqlrewrite.Script, freed map[string]bool) error {
+	const look = `SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass($1)
+		AND indrelid = pg_catalog.to_regclass($2) AND indisunique = $3 AND indisvalid)`
+	for _, b := range s.Names() {
+		for _, n := range b.Frees {
+			freed[n] = true
+		}
+		if b.Index == "" || freed[""] || freed[b.Name] {
+			continue
+		}
+		var there, same bool
+		if err := db.QueryRow(ctx, look, b.Index, b.Table, b.Unique).Scan(&there, &same); err != nil {
+			return fmt.Errorf("%s:%d: look whether the name %s is free: %w", s.Name, b.Line, b.Index, err)
+		}
+		switch {
+		case !there || b.IfNotExists && same:
+		case b.IfNotExists:
+			return &FolderError{File: s.Name, Text: fmt.Sprintf("line %d builds no index, since something else has the name %s, or an index of that name is not valid", b.Line, b.Index),
+				Way: "give the index another name, or take the statement out"}
+		default:
+			return &FolderError{File: s.Name, Text: fmt.Sprintf("line %d fails as written: the name %s is taken", b.Line, b.Index), Way: "give the index another name, or take away what has this one"}
+		}
+	}
+	return nil
+}
+
 // LiveOn rewrites a script for the database at hand: what its catalog doesn't let be done in batches stays whole, and is a hazard.
 func LiveOn(ctx context.Context, db querier, s *sqlrewrite.Script, allowed []string) (sqlrewrite.Rewritten, error) {
 	r, err := sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed})
@@ -102,8 +150,12 @@ func LiveOn(ctx context.Context, db querier, s *sqlrewrite.Script, allowed []str
 		return r, err
 	}
 	bare, err := noDefaults(ctx, db, r.NotNulls())
-	if err != nil || len(found)+len(bare) == 0 {
+	if err != nil {
 		return r, err
 	}
-	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare})
+	parts, err := partitioned(ctx, db, r.Relations())
+	if err != nil || len(found)+len(bare)+len(parts) == 0 {
+		return r, err
+	}
+	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare, Partitioned: parts})
 }

@@ -148,6 +148,13 @@ func (g *Goose) rewrite(ctx context.Context, conn *pgx.Conn, pending []file) (_ 
 	}
 	all, hazards := map[int64]sqlrewrite.Rewritten{}, []sqlrewrite.Hazard(nil)
 	scripts = map[int64]*sqlrewrite.Script{}
+	freed, begun := map[string]bool{}, map[int64]bool(nil)
+	if conn != nil {
+		var err error
+		if begun, err = begunVersions(ctx, conn); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	for _, script := range s.Scripts {
 		v, err := sqlrewrite.Version(script.Target())
 		if err != nil {
@@ -158,6 +165,11 @@ func (g *Goose) rewrite(ctx context.Context, conn *pgx.Conn, pending []file) (_ 
 		}
 		r, err := sqlrewrite.LiveWith(script, sqlrewrite.Given{Allowed: g.accepted()})
 		if conn != nil {
+			if !begun[v] {
+				if err := taken(ctx, conn, script, freed); err != nil {
+					return nil, nil, nil, err
+				}
+			}
 			r, err = LiveOn(ctx, conn, script, g.accepted())
 		}
 		if err != nil {

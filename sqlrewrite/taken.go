@@ -1,0 +1,65 @@
+package sqlrewrite
+
+import pg "github.com/pganalyze/pg_query_go/v6"
+
+// Naming is what a statement does to the names of relations: it builds an index, or gives names free.
+type Naming struct {
+	Line        int
+	Index       string // that is built in a table in use, quoted as SQL; "": none
+	Name        string // its own
+	Table       string
+	Unique      bool
+	IfNotExists bool
+	Frees       []string // names that are free behind it; "" is any
+}
+
+// Names are what a script's statements do to names, in their order.
+func (s *Script) Names() []Naming {
+	var list []Naming
+	for _, st := range s.Up {
+		n := Naming{Line: st.Line}
+		switch v := st.node.GetNode().(type) {
+		case *pg.Node_IndexStmt:
+			x := v.IndexStmt
+			if x.Idxname == "" || st.scope.fresh(x.Relation) {
+				continue
+			}
+			n.Name, n.Index, n.Table = x.Idxname, ident(name{x.GetRelation().GetSchemaname(), x.Idxname}), ident(nameOf(x.Relation))
+			n.Unique, n.IfNotExists = x.Unique, x.IfNotExists
+		case *pg.Node_DropStmt:
+			if v.DropStmt.RemoveType != pg.ObjectType_OBJECT_INDEX {
+				n.Frees = []string{""} // what goes with it has names too
+				break
+			}
+			for _, o := range v.DropStmt.Objects {
+				n.Frees = append(n.Frees, rangeVar(o).GetRelname())
+			}
+		case *pg.Node_RenameStmt:
+			n.Frees = []string{v.RenameStmt.GetRelation().GetRelname(), v.RenameStmt.Subname}
+		case *pg.Node_AlterTableStmt, *pg.Node_DoStmt, *pg.Node_CallStmt, *pg.Node_SelectStmt, *pg.Node_AlterObjectSchemaStmt:
+			n.Frees = frees(st.node)
+		default:
+			continue
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
+// frees: a constraint that goes takes its index along, a column its own; what code does can't be seen.
+func frees(n *pg.Node) []string {
+	a := n.GetAlterTableStmt()
+	if a == nil {
+		if n.GetSelectStmt() != nil && pureCalls(n) {
+			return nil
+		}
+		return []string{""}
+	}
+	for _, c := range a.Cmds {
+		switch c.GetAlterTableCmd().GetSubtype() {
+		case pg.AlterTableType_AT_DropConstraint, pg.AlterTableType_AT_DropColumn, pg.AlterTableType_AT_AlterColumnType:
+			return []string{""}
+		}
+	}
+	return nil
+}
