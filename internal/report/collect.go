@@ -26,6 +26,7 @@ func Collect(s journal.State) Report {
 	if r.Cutover.Participants == nil {
 		r.Cutover.Participants = []string{}
 	}
+	r.Audit = figure[*Audit](s, "audit")
 	r.Rows.Copied = figure[int64](s, "rows.copied")
 	r.Rows.Quarantined = sum(s, "rows.quarantined.")
 	r.Rows.Repaired = sum(s, "rows.repaired.")

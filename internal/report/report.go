@@ -17,6 +17,7 @@ type Report struct {
 	Authorizations Authorizations `json:"authorizations"`
 	Rows           Rows           `json:"rows"`
 	Oracle         Oracle         `json:"oracle"`
+	Audit          *Audit         `json:"audit,omitempty"` // nil: there was none
 	Cutover        Cutover        `json:"cutover"`
 	// LongestBlockMS is the longest that any query of the live server was seen to wait for a lock of ours.
 	LongestBlockMS int64      `json:"longest_block_ms"`
@@ -78,6 +79,12 @@ type Oracle struct {
 	Tables       int   `json:"tables"`
 	RowsCompared int64 `json:"rows_compared"`
 	Differences  int   `json:"differences"`
+}
+
+// Audit is what was held against green while replay went on, in the process that made the switch.
+type Audit struct {
+	Passes int              `json:"passes"` // through all tables
+	Rows   map[string]int64 `json:"rows"`   // by table of blue
 }
 
 // Cutover is the switch.

@@ -9,7 +9,7 @@ import (
 
 // Longest lists that Text prints, and the width that it keeps to: the report fits one screen.
 const (
-	maxFindings  = 6
+	maxFindings  = 5
 	maxNotes     = 3
 	maxStepLines = 4
 	textWidth    = 100
@@ -119,6 +119,13 @@ func (t *text) proved(r Report) {
 	} else {
 		row(verdict(o.Differences == 0), "oracle", "%s tables, %s rows compared with an offline migration, %s differences",
 			Thousands(o.Tables), Thousands(o.RowsCompared), Thousands(o.Differences))
+	}
+	if a := r.Audit; a != nil {
+		var rows int64
+		for _, n := range a.Rows {
+			rows += n
+		}
+		row(unasked, "audit", "%s rows of %s tables held against green before the switch; whole passes: %d", Thousands(rows), Thousands(len(a.Rows)), a.Passes)
 	}
 	if c := r.Cutover; c.HoldMS == 0 && len(c.Participants) == 0 {
 		row(unasked, "cutover", "none")

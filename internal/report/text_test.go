@@ -18,6 +18,7 @@ func full() report.Report {
 		Authorizations: report.Authorizations{Issued: 45220},
 		Rows:           report.Rows{Copied: 2400000, Updated: 132500, Inserted: 114700, Quarantined: 3, Repaired: 226},
 		Oracle:         report.Oracle{Tables: 23, RowsCompared: 1250332},
+		Audit:          &report.Audit{Passes: 1, Rows: map[string]int64{"token": 41000, "client": 12}},
 		Cutover:        report.Cutover{HoldMS: 842, FenceMS: 640, Participants: []string{"billing", "router"}},
 		LongestBlockMS: 37,
 		Steps: []report.StepTime{{ID: "preflight", Seconds: 0.84}, {ID: "capture", Seconds: 1.21}, {ID: "snapshot", Seconds: 37.6},
