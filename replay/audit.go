@@ -17,8 +17,9 @@ import (
 // table after the other in the order of their keys, and those that were changed lately; brings them through a delta of
 // their own, with the profile's rules and the migrations; and holds the outcome against what green has.
 //
-// Both sides are looked at in one moment: in the snapshot in which it reads blue, all that is captured is applied first,
-// so that what differs on green is wrong there and not merely late. What it can't compare by its key it says ([Coverage]).
+// Both sides are looked at in one moment: what is in the queue of the snapshot in which it reads blue is applied first, and
+// a row of which a change is captured and not in the queue is looked at again. So what differs on green is wrong there and not
+// merely late. What it can't compare by its key it says ([Coverage]).
 //
 // Rows that green has and blue has not are looked for as well, in tables that a single table of blue feeds: what no
 // migration makes of anything else can only be a delete that was lost.
@@ -41,6 +42,8 @@ type Coverage struct {
 	Passes  int              // how often all tables were gone through
 	Rows    map[string]int64 // of blue's tables: rows that were compared, one that was compared twice as two
 	Unknown []string         // of green's tables, where rows that blue has not are not looked for
+	// Unsettled are rows that were other than they should be each time, while a change of them was under way each time.
+	Unsettled int
 }
 
 // Total is the number of rows of all tables.
@@ -133,9 +136,6 @@ func (a *Audit) page(ctx context.Context) (n int, err error) {
 	if err := r.prepare(ctx); err != nil {
 		return 0, err
 	}
-	if err := r.sync(ctx); err != nil {
-		return 0, err
-	}
 	if a.order == nil {
 		for _, t := range r.Profile.Tables {
 			if t.Captured() {
@@ -146,32 +146,97 @@ func (a *Audit) page(ctx context.Context) (n int, err error) {
 	if a.at >= len(a.order) {
 		return a.superfluous(ctx)
 	}
-	err = r.level(ctx, func(tx pgx.Tx) error {
-		seeds, scanned, after, err := a.next(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if n, err = a.compare(ctx, tx, seeds); err != nil {
-			return err
-		}
-		// Only now: what was cut off is looked at again.
-		table := a.order[a.at]
-		a.coverage.Rows[table] += int64(scanned)
-		a.recent, a.place = nil, 0
-		if a.after = after; after == nil {
-			a.at++
-		}
-		return nil
+	var seeds []*seed
+	var scanned int
+	var after tuple
+	l, err := a.look(ctx, func(tx pgx.Tx) ([]*seed, error) {
+		seeds, scanned, after, err = a.next(ctx, tx)
+		return seeds, err
 	})
 	if err != nil {
 		return 0, err
 	}
-	r.scratch.release()
-	return n, r.scratch.refresh(ctx)
+	if err := a.settled(ctx, l, seeds); err != nil {
+		return 0, err
+	}
+	// Only now: what was cut off is looked at again.
+	a.coverage.Rows[a.order[a.at]] += int64(scanned)
+	a.recent, a.place = nil, 0
+	if a.after = after; after == nil {
+		a.at++
+	}
+	return l.rows, nil
 }
 
-// level runs f in a snapshot of blue of which green has everything.
-func (r *Replayer) level(ctx context.Context, f func(tx pgx.Tx) error) error {
+// look is what was seen of some rows in one moment. Where racing, a change of one of them, or of what they are joined with, was
+// under way, so that a difference says nothing.
+type look struct {
+	rows        int
+	differences []Difference
+	racing      bool
+}
+
+// look brings the rows that choose names, in the snapshot that it is given, through a delta and holds it against green.
+func (a *Audit) look(ctx context.Context, choose func(tx pgx.Tx) ([]*seed, error)) (l look, err error) {
+	r := a.replayer
+	err = r.level(ctx, func(tx pgx.Tx, late []*seed) error {
+		seeds, err := choose(tx)
+		if err != nil {
+			return err
+		}
+		l, err = a.compare(ctx, tx, seeds, late)
+		return err
+	})
+	if err != nil {
+		return l, err
+	}
+	r.scratch.release()
+	return l, r.scratch.refresh(ctx)
+}
+
+// mostLooks is how often one row is looked at that differs each time while a change of it is under way.
+const mostLooks = 20
+
+// settled is an [*AuditError] where a look has found a difference that is one. Where changes were under way, the rows are looked
+// at again, by halves, so that the changes of others don't matter.
+func (a *Audit) settled(ctx context.Context, l look, seeds []*seed) error {
+	if len(l.differences) == 0 {
+		return nil
+	}
+	if !l.racing {
+		return &AuditError{Differences: l.differences[:min(len(l.differences), mostFound)]}
+	}
+	if len(seeds) > 1 {
+		for _, half := range [][]*seed{seeds[:len(seeds)/2], seeds[len(seeds)/2:]} {
+			l, err := a.look(ctx, func(pgx.Tx) ([]*seed, error) { return half, nil })
+			if err == nil {
+				err = a.settled(ctx, l, half)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for range mostLooks {
+		l, err := a.look(ctx, func(pgx.Tx) ([]*seed, error) { return seeds, nil })
+		if err != nil {
+			return err
+		}
+		if len(l.differences) == 0 || !l.racing {
+			return a.settled(ctx, l, nil)
+		}
+	}
+	a.coverage.Unsettled++
+	return nil
+}
+
+// level runs f in a snapshot of blue of which green has everything but what late are the changes of: those that were captured
+// and not in the queue yet when the snapshot was taken, with some that came after it.
+func (r *Replayer) level(ctx context.Context, f func(tx pgx.Tx, late []*seed) error) error {
+	if err := r.sync(ctx); err != nil {
+		return err
+	}
 	return r.reading(ctx, func(tx pgx.Tx) error {
 		claimed, truncated, err := r.claim(ctx, tx, r.pace.limit)
 		if err != nil {
@@ -179,6 +244,10 @@ func (r *Replayer) level(ctx context.Context, f func(tx pgx.Tx) error) error {
 		}
 		if truncated {
 			return errLater
+		}
+		late, err := r.late(ctx, claimed)
+		if err != nil {
+			return err
 		}
 		if len(claimed) > 0 {
 			if err := r.settle(ctx, claimed); err != nil {
@@ -204,8 +273,35 @@ func (r *Replayer) level(ctx context.Context, f func(tx pgx.Tx) error) error {
 		if r.someParked {
 			return errLater
 		}
-		return f(tx)
+		return f(tx, late)
 	})
+}
+
+// late are the changes that wait by now and are not among those that were claimed.
+func (r *Replayer) late(ctx context.Context, claimed []change) (late []*seed, err error) {
+	if err := r.sync(ctx); err != nil {
+		return nil, err
+	}
+	known := make(map[int64]bool, len(claimed))
+	for _, c := range claimed {
+		known[c.id] = true
+	}
+	var waiting []change
+	err = pgx.BeginFunc(ctx, r.Blue.Pool(), func(tx pgx.Tx) error {
+		limit := len(claimed) + mostRecent
+		return alongTheIndex(ctx, tx, func(tx pgx.Tx) error {
+			all, err := changes(ctx, tx, claimedSQL+` ORDER BY c.txid LIMIT $1`, limit)
+			if err == nil && len(all) == limit {
+				return errLater
+			}
+			waiting = slices.DeleteFunc(all, func(c change) bool { return known[c.id] })
+			return err
+		})
+	})
+	if err != nil || len(waiting) == 0 {
+		return nil, err
+	}
+	return r.collapse(waiting)
 }
 
 // next chooses what the next page has: rows of the table that is its turn, and what was changed lately.
@@ -303,28 +399,31 @@ FROM pg_catalog.pg_class c WHERE c.oid = $1::pg_catalog.regclass`
 }
 
 // compare brings the seeds' rows through a delta and holds it against green. It ends tx.
-func (a *Audit) compare(ctx context.Context, tx pgx.Tx, seeds []*seed) (n int, err error) {
+func (a *Audit) compare(ctx context.Context, tx pgx.Tx, seeds, late []*seed) (l look, err error) {
 	r := a.replayer
 	d := &delta{seeds: seeds}
 	if d.rows, err = r.closure(ctx, tx, seeds); err != nil {
-		return 0, err
+		return l, err
+	}
+	if l.racing, err = r.racing(ctx, tx, d, late); err != nil {
+		return l, err
 	}
 	for _, set := range d.rows {
-		n += len(set.keys)
+		l.rows += len(set.keys)
 	}
 	var from *pgx.Conn
-	if n > 0 {
+	if l.rows > 0 {
 		var dsn string
 		if dsn, from, err = r.openScratch(ctx); err != nil {
-			return 0, err
+			return l, err
 		}
 		defer hangUp(ctx, from)
 		if err := r.transform(ctx, tx, from, dsn, d); err != nil {
-			return 0, fmt.Errorf("audit: %w", err)
+			return l, fmt.Errorf("audit: %w", err)
 		}
 	}
 	err = r.onGreen(ctx, func(green pgx.Tx) error {
-		if err := a.judge(ctx, from, green, d); err != nil {
+		if l.differences, err = a.judge(ctx, from, green, d); err != nil {
 			return err
 		}
 		return errDry
@@ -332,50 +431,64 @@ func (a *Audit) compare(ctx context.Context, tx pgx.Tx, seeds []*seed) (n int, e
 	if errors.Is(err, errDry) {
 		err = nil
 	}
-	return n, err
+	return l, err
+}
+
+// racing says whether a delta has rows that late changes touch.
+func (r *Replayer) racing(ctx context.Context, tx pgx.Tx, d *delta, late []*seed) (bool, error) {
+	touched, err := r.touched(ctx, tx, late)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range late { // a row that is gone, too
+		if touched[s.table] == nil {
+			touched[s.table] = &keySet{}
+		}
+		touched[s.table].add(s.key)
+	}
+	for table, set := range d.rows {
+		if slices.ContainsFunc(set.keys, touched[table].has) {
+			return true, nil
+		}
+	}
+	return slices.ContainsFunc(d.seeds, func(s *seed) bool { return touched[s.table].has(s.key) }), nil
 }
 
 // judge holds what became of a delta against green.
-func (a *Audit) judge(ctx context.Context, from *pgx.Conn, green pgx.Tx, d *delta) error {
+func (a *Audit) judge(ctx context.Context, from *pgx.Conn, green pgx.Tx, d *delta) (found []Difference, err error) {
 	r := a.replayer
 	var stages []*stage
-	var err error
 	if from != nil {
 		if stages, err = r.stage(ctx, from, green); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := r.settleColumns(ctx, green, stages); err != nil {
-		return err
+		return nil, err
 	}
-	found := &AuditError{}
 	staged := make(map[string]*stage)
 	for _, s := range stages {
 		staged[s.name] = s
 		differences, err := s.unlike(ctx, green)
 		if err != nil {
-			return fmt.Errorf("audit: table %q of green: %w", s.name, err)
+			return nil, fmt.Errorf("audit: table %q of green: %w", s.name, err)
 		}
-		found.Differences = append(found.Differences, differences...)
+		found = append(found, differences...)
 	}
 	for _, table := range sortedNames(r.homes) {
 		h := r.homes[table]
 		if s := staged[h.table]; s != nil && !a.mixed[h.table] {
 			if a.mixed[h.table], err = s.mixed(ctx, green, h, d.rows[table]); err != nil {
-				return fmt.Errorf("audit: table %q of green: %w", h.table, err)
+				return nil, fmt.Errorf("audit: table %q of green: %w", h.table, err)
 			}
 		}
 		extra, err := a.leftovers(ctx, green, table, staged[h.table], d)
 		if err != nil {
-			return fmt.Errorf("audit: table %q of green: %w", h.table, err)
+			return nil, fmt.Errorf("audit: table %q of green: %w", h.table, err)
 		}
-		found.Differences = append(found.Differences, extra...)
+		found = append(found, extra...)
 	}
-	if len(found.Differences) == 0 {
-		return nil
-	}
-	found.Differences = found.Differences[:min(len(found.Differences), mostFound)]
-	return found
+	return found, nil
 }
 
 // unlike lists the staged rows that green has otherwise, or not at all.
@@ -536,7 +649,7 @@ func (a *Audit) beyond(ctx context.Context, table string) (n int, err error) {
 	h := r.homes[table]
 	rel := r.green[h.table]
 	var keys, missing []tuple
-	err = r.level(ctx, func(tx pgx.Tx) error {
+	err = r.level(ctx, func(tx pgx.Tx, late []*seed) error {
 		err := r.onGreen(ctx, func(green pgx.Tx) error {
 			keys, err = keysAfter(ctx, green, rel, h.key, a.after, a.rows)
 			return err
@@ -552,26 +665,26 @@ func (a *Audit) beyond(ctx context.Context, table string) (n int, err error) {
 		for _, k := range there {
 			known.add(k)
 		}
-		for _, k := range keys {
-			if !known.has(k) && len(missing) < mostFound {
-				missing = append(missing, k)
+		for _, s := range late { // its delete may be on the way
+			if s.table == table {
+				known.add(s.key)
 			}
 		}
+		missing = slices.DeleteFunc(slices.Clone(keys), known.has)
 		return nil
 	})
 	if err != nil {
 		return 0, err
 	}
 	if len(missing) > 0 {
-		return 0, &AuditError{Differences: extras(h, missing)}
+		return 0, &AuditError{Differences: extras(h, missing[:min(len(missing), mostFound)])}
 	}
 	if a.after = nil; len(keys) == a.rows {
 		a.after = keys[len(keys)-1]
 	} else {
 		a.at++
 	}
-	r.scratch.release()
-	return len(keys), r.scratch.refresh(ctx)
+	return len(keys), nil
 }
 
 // Difference is a row of green that is not what the migrations make of blue.

@@ -1,11 +1,16 @@
 package replay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/plan"
@@ -108,5 +113,69 @@ func TestAuditFindsOneWrongRow(t *testing.T) {
 	}
 	for _, c := range corruptions {
 		t.Logf("%-32s found %d of %d times", c.name, found[c.name], len(numbers))
+	}
+}
+
+// Writers beside it, on few rows too, are no reason to find anything: what is under way is not what is wrong.
+func TestAuditBesideWriters(t *testing.T) {
+	t.Parallel()
+	w := newTwin(t, &plan.Profile{Tables: tables("owner id", "token id", "log at")}, auditedSQL)
+	m := script(auditedMigration)
+	if err := m.Migrate(t.Context(), w.green.DSN()); err != nil {
+		t.Fatal(err)
+	}
+	w.config.Migrator = m
+	r := w.replayer(t)
+	a := NewAudit(r, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	var writers errgroup.Group
+	var written atomic.Int64
+	for n := range 3 {
+		conn := stranger(t, w.blue)
+		writers.Go(func() error {
+			pace := time.NewTicker(5 * time.Millisecond) // replay has to keep up
+			defer pace.Stop()
+			for i := 0; ctx.Err() == nil; i++ {
+				<-pace.C
+				id := 1 + i%5 // hot
+				if i%3 == 0 {
+					id = 1 + (i*7919)%10000
+				}
+				sql := fmt.Sprintf(`UPDATE token SET note = 'w%d %d' WHERE id = %d`, n, i, id)
+				switch i % 10 {
+				case 1:
+					sql = fmt.Sprintf(`INSERT INTO token (id, owner) VALUES (%d, 2) ON CONFLICT (id) DO UPDATE SET owner = 1`, 20000+i%50)
+				case 2:
+					sql = fmt.Sprintf(`DELETE FROM token WHERE id = %d`, 20000+(i+7)%50)
+				}
+				if _, err := conn.Exec(context.WithoutCancel(ctx), sql); err != nil {
+					return err
+				}
+				written.Add(1)
+			}
+			return nil
+		})
+	}
+	for a.Coverage().Passes < 2 {
+		if _, err := r.Batch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Page(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	if err := writers.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	c := a.Coverage()
+	if c.Rows["token"] < 20000 || written.Load() == 0 {
+		t.Errorf("%d writes, %+v", written.Load(), c)
+	}
+	t.Logf("%d writes beside %d rows audited; unsettled: %d", written.Load(), c.Total(), c.Unsettled)
+	drain(t, r)
+	exec(t, w.green, `UPDATE session SET note = 'wrong' WHERE id = 3`)
+	if err := auditPass(t, a); !errors.As(err, new(*AuditError)) {
+		t.Errorf("after all that: %v", err)
 	}
 }

@@ -81,21 +81,53 @@ func (s *keySet) add(t tuple) bool {
 	return true
 }
 
-// closure finds the rows that the seeds need, in the snapshot of tx: their own, where they are still there, and
-// whatever an edge leads to, until nothing new is found. What a row was joined with before it was changed or deleted
-// counts as well, as far as its key and kept columns tell: the login request that a deleted consent leaves behind must
-// be migrated again, without it.
+// closure finds the rows that the seeds need, in the snapshot of tx: those that they touch, and whatever an edge leads to,
+// until nothing new is found.
 func (r *Replayer) closure(ctx context.Context, tx pgx.Tx, seeds []*seed) (map[string]*keySet, error) {
-	found := make(map[string]*keySet)
+	found, err := r.touched(ctx, tx, seeds)
+	if err != nil {
+		return nil, err
+	}
 	fresh := make(map[string][]tuple)
+	for table, set := range found {
+		if len(set.keys) > 0 {
+			fresh[table] = set.keys
+		}
+	}
+	for len(fresh) > 0 {
+		round := fresh
+		fresh = make(map[string][]tuple)
+		for _, table := range sortedNames(round) {
+			for _, e := range r.edges[table] {
+				keys, err := r.walk(ctx, tx, e, round[table])
+				if err != nil {
+					return nil, err
+				}
+				if found[e.to] == nil {
+					found[e.to] = &keySet{}
+				}
+				for _, k := range keys {
+					if found[e.to].add(k) {
+						fresh[e.to] = append(fresh[e.to], k)
+					}
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// touched finds the rows that the seeds' changes touch: their own, where they are still there, and what a row was joined
+// with before it was changed or deleted, as far as its key and kept columns tell: the login request that a deleted consent
+// leaves behind must be migrated again, without it.
+func (r *Replayer) touched(ctx context.Context, tx pgx.Tx, seeds []*seed) (map[string]*keySet, error) {
+	found := make(map[string]*keySet)
 	take := func(table string, keys []tuple) {
 		if found[table] == nil {
 			found[table] = &keySet{}
 		}
 		for _, k := range keys {
-			if found[table].add(k) {
-				fresh[table] = append(fresh[table], k)
-			}
+			found[table].add(k)
 		}
 	}
 	wanted := make(map[string][]tuple)
@@ -134,19 +166,6 @@ func (r *Replayer) closure(ctx context.Context, tx pgx.Tx, seeds []*seed) (map[s
 				return nil, err
 			}
 			take(e.to, keys)
-		}
-	}
-	for len(fresh) > 0 {
-		round := fresh
-		fresh = make(map[string][]tuple)
-		for _, table := range sortedNames(round) {
-			for _, e := range r.edges[table] {
-				keys, err := r.walk(ctx, tx, e, round[table])
-				if err != nil {
-					return nil, err
-				}
-				take(e.to, keys)
-			}
 		}
 	}
 	return found, nil

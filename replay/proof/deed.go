@@ -13,10 +13,10 @@ import (
 // Deeds are done as a server does them: by statements, each a transaction of its own, with blue's triggers, rules and
 // constraints at work. One that blue itself refuses shows nothing and is passed over.
 
-// update writes every row as it is, and then gives one column after the other what another row of the sample has there, NULL
-// too: values that the migrations have to take, since blue has them.
+// update writes every row as it is, and then has two rows change what they have in one column after the other: values, NULL
+// too, that the migrations have to take, since blue has them, and each as often as before.
 func (p *proof) update(ctx context.Context, conn *pgx.Conn) error {
-	for i, t := range p.tables {
+	for _, t := range p.tables {
 		taken, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %s SET %s = %[2]s", t.ident, list(t.key[:1], "")))
 		if err != nil {
 			return err
@@ -25,9 +25,8 @@ func (p *proof) update(ctx context.Context, conn *pgx.Conn) error {
 			if c.linked || c.always || t.inKey(c.name) {
 				continue
 			}
-			other := fmt.Sprintf("FROM %s s WHERE s.%s::pg_catalog.text IS DISTINCT FROM t.%[2]s::pg_catalog.text", saved(i), list([]string{c.name}, ""))
-			ok, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %[1]s t SET %[2]s = (SELECT s.%[2]s %[3]s ORDER BY s.%[2]s::pg_catalog.text NULLS FIRST LIMIT 1) WHERE %[4]s AND EXISTS (SELECT 1 %[3]s)",
-				t.ident, list([]string{c.name}, ""), other, t.row(n)))
+			ok, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %[1]s t SET %[2]s = o.%[2]s FROM %[1]s o WHERE (%[3]s AND %[4]s OR %[5]s AND %[6]s) AND t.%[2]s::pg_catalog.text IS DISTINCT FROM o.%[2]s::pg_catalog.text",
+				t.ident, list([]string{c.name}, ""), t.row("t.", n), t.row("o.", n+1), t.row("t.", n+1), t.row("o.", n)))
 			if err != nil {
 				return err
 			}
@@ -53,7 +52,7 @@ func (p *proof) holdBack(ctx context.Context, conn *pgx.Conn) error {
 		if p.rows[t.name] < 2 {
 			continue
 		}
-		if _, err := p.done(ctx, conn, fmt.Sprintf("DELETE FROM %s WHERE %s", t.ident, t.row(1))); err != nil {
+		if _, err := p.done(ctx, conn, fmt.Sprintf("DELETE FROM %s WHERE %s", t.ident, t.row("", 1))); err != nil {
 			return err
 		}
 	}
@@ -96,7 +95,7 @@ func saved(i int) string { return fmt.Sprintf("tideover.saved_%d", i) }
 // delete takes a row out of each table, children first. What a cascade takes along goes with it.
 func (p *proof) delete(ctx context.Context, conn *pgx.Conn) error {
 	for _, t := range slices.Backward(p.tables) {
-		taken, err := p.done(ctx, conn, fmt.Sprintf("DELETE FROM %s WHERE %s", t.ident, t.row(0)))
+		taken, err := p.done(ctx, conn, fmt.Sprintf("DELETE FROM %s WHERE %s", t.ident, t.row("", 0)))
 		if err != nil {
 			return err
 		}

@@ -134,8 +134,8 @@ func list(names []string, alias string) string {
 }
 
 // row is the condition of one row: the nth in the order of the key, counted round and round.
-func (t table) row(n int) string {
-	return fmt.Sprintf("(%s) IN (SELECT %[1]s FROM %s ORDER BY %[1]s LIMIT 1 OFFSET %[3]d %% greatest(1, (SELECT pg_catalog.count(*) FROM %[2]s)))", list(t.key, ""), t.ident, n)
+func (t table) row(alias string, n int) string {
+	return fmt.Sprintf("(%s) IN (SELECT %s FROM %s ORDER BY %[2]s LIMIT 1 OFFSET %[4]d %% greatest(1, (SELECT pg_catalog.count(*) FROM %[3]s)))", list(t.key, alias), list(t.key, ""), t.ident, n)
 }
 
 func (t table) writable() []string {
