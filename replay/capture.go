@@ -24,7 +24,7 @@ const (
 // Capture records a side's changes in its table tideover.change, in the transaction of the change. A change that can't
 // be recorded fails: nothing is lost. See [Capture.MarkIncomplete] for another choice.
 //
-// Only keys and the columns that the profile keeps are recorded. On green, sessions of ours (tideover.pass = on) are not
+// Only keys and the columns that the profile keeps are recorded. On green, sessions of ours (postgres.Passed) are not
 // captured, so that what is replayed is not replayed back.
 type Capture struct {
 	db      *postgres.DB
@@ -56,7 +56,7 @@ type source struct {
 // changeSQL makes the queue, with one index: that of what is unapplied, by transaction. What is applied is deleted;
 // revocations stay.
 const changeSQL = `
-CREATE SCHEMA IF NOT EXISTS tideover;
+CREATE SCHEMA IF NOT EXISTS tideover;` + postgres.PassSQL + `
 CREATE TABLE IF NOT EXISTS tideover.change (
 	id bigint GENERATED ALWAYS AS IDENTITY,
 	at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -212,7 +212,7 @@ func (c *Capture) openQueue(ctx context.Context, budget postgres.Budget, all map
 		if err := alone(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, changeSQL+intakeSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := tx.Exec(ctx, changeSQL+intakeSQL+";"+postgres.KeepSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
 		if err := more(ctx, tx); err != nil {
@@ -230,6 +230,7 @@ func (c *Capture) openQueue(ctx context.Context, budget postgres.Budget, all map
 	if err != nil {
 		return fmt.Errorf("install the capture on %s: %w", c.db.Name(), err)
 	}
+	c.db.Renew()
 	return nil
 }
 

@@ -66,7 +66,7 @@ var judgedCases = func() []judgedCase {
 		{name: "truncate", sql: `TRUNCATE oauth_refresh, oauth_access`, want: "D refresh r revoked\nD access a revoked"},
 		{name: "client", sql: `DELETE FROM oauth_client`, want: "D client c revoked"},
 		{name: "replica role", sql: `SET session_replication_role = replica; DELETE FROM oauth_client; RESET session_replication_role`, want: "D client c revoked"},
-		{name: "ours", sql: `SET tideover.pass = 'on'; DELETE FROM oauth_client; RESET tideover.pass`, want: "D client c revoked"},
+		{name: "a forged pass", sql: `SET tideover.pass = 'on'; DELETE FROM oauth_client; RESET tideover.pass`, want: "D client c revoked"},
 		{name: "copy"},
 	}
 	for i := range cases {

@@ -33,8 +33,8 @@ const raiseWithin = 10 * time.Second
 const lowerReserve = 200 * time.Millisecond
 
 // Fence makes a database refuse every write to its tables, in whatever schema and whether or not a profile names them, and
-// whichever way the writer comes: any role, COPY, TRUNCATE, cascades, session_replication_role = replica. Only sessions with
-// tideover.pass = on get through.
+// whichever way the writer comes: any role, COPY, TRUNCATE, cascades, session_replication_role = replica. Only sessions of ours
+// get through, which know the word of postgres.PassSQL.
 //
 // Its state is the value of a sequence: until when writes are refused, in microseconds since 1970 by the database's
 // clock; 0 is open. A fence that has an end opens by itself where the process that raised it dies, and Keep takes the
@@ -66,20 +66,21 @@ func NewFence(db *postgres.DB, schema string, others ...string) *Fence {
 // server, and does not look at the clock while the fence is open. It has no search_path of its own, which would cost more
 // than all the rest: each name in it is qualified, operators too.
 const fenceSQL = `
-CREATE SCHEMA IF NOT EXISTS tideover;
+CREATE SCHEMA IF NOT EXISTS tideover;` + postgres.PassSQL + `
 CREATE SEQUENCE IF NOT EXISTS tideover.fence MINVALUE 0 START 0;
 CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
 	refused_until CONSTANT pg_catalog.int8 := (SELECT last_value FROM tideover.fence);
 BEGIN
 	IF refused_until OPERATOR(pg_catalog.<>) 0
-			AND refused_until OPERATOR(pg_catalog.>) (extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)
-			AND (pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_catalog.=) 'on') IS NOT TRUE THEN
-		RAISE EXCEPTION 'tideover: writes have moved to the other side'
-			USING ERRCODE = 'TD001', HINT = 'send the request to the router again', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
+			AND refused_until OPERATOR(pg_catalog.>) (extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000) THEN
+		IF ` + postgres.Passed + ` IS NOT TRUE THEN -- apart, since it is dearer than all that is asked of an open fence
+			RAISE EXCEPTION 'tideover: writes have moved to the other side'
+				USING ERRCODE = 'TD001', HINT = 'send the request to the router again', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
+		END IF;
 	END IF;
 	RETURN NULL;
-END $$`
+END $$;` + postgres.KeepSQL
 
 // guardedSQL are the tables of a database, partitions too, but for the system's, ours and those of others ($1).
 const guardedSQL = `
@@ -160,6 +161,7 @@ func (f *Fence) Install(ctx context.Context, budget postgres.Budget) error {
 	if err != nil {
 		return fmt.Errorf("install the fence on %s: %w", f.db.Name(), err)
 	}
+	f.db.Renew()
 	_, missing, err := f.tables(ctx)
 	if err != nil {
 		return err
@@ -198,7 +200,7 @@ func (f *Fence) Remove(ctx context.Context, budget postgres.Budget) error {
 		DROP FUNCTION IF EXISTS tideover.refuse_write();
 		DROP SEQUENCE IF EXISTS tideover.fence;
 	END IF;
-END $$`
+END $$;` + postgres.NoPassSQL
 	if err := f.exec(ctx, budget, sql); err != nil {
 		return fmt.Errorf("remove the fence of %s: %w", f.db.Name(), err)
 	}

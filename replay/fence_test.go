@@ -185,7 +185,7 @@ func TestPlainTableWouldNotDo(t *testing.T) {
 	db, f := fenced(t)
 	exec(t, db, `CREATE TABLE tideover.flag (last_value bigint); INSERT INTO tideover.flag VALUES (0);
 CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-IF (SELECT last_value FROM tideover.flag) = 1 AND current_setting('tideover.pass', true) IS DISTINCT FROM 'on' THEN
+IF (SELECT last_value FROM tideover.flag) = 1 AND `+passed+` IS NOT TRUE THEN
 RAISE EXCEPTION 'fenced' USING ERRCODE = 'TD001'; END IF; RETURN NULL; END $$`)
 	tx, err := stranger(t, db).BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {

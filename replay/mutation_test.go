@@ -46,7 +46,7 @@ INSERT INTO tideover.naive VALUES (0);
 CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog AS $$
 BEGIN
-	IF (SELECT until FROM tideover.naive) <> 0 AND current_setting('tideover.pass', true) IS DISTINCT FROM 'on' THEN
+	IF (SELECT until FROM tideover.naive) <> 0 AND ` + passed + ` IS NOT TRUE THEN
 		RAISE EXCEPTION 'writes have moved' USING ERRCODE = 'TD001';
 	END IF;
 	RETURN NULL;

@@ -132,7 +132,7 @@ func (r *Replayer) Prepare(ctx context.Context) error {
 }
 
 const ledgerSQL = `
-CREATE SCHEMA IF NOT EXISTS tideover;
+CREATE SCHEMA IF NOT EXISTS tideover;` + postgres.PassSQL + `
 CREATE TABLE IF NOT EXISTS tideover.applied (
 	epoch uuid NOT NULL,
 	change_id bigint NOT NULL,
@@ -177,6 +177,7 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("make the ledger on green: %w", err)
 	}
+	r.Green.Renew() // its merges are to pass by the capture of the way back, whenever that comes
 	if err := r.scratch.prepare(ctx, r.Schema); err != nil {
 		return err
 	}

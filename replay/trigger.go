@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
 )
 
 // removeSQL drops what the capture made, and leaves the rest of the schema (fence, journal, ledger) alone.
@@ -23,7 +25,7 @@ BEGIN
 		AND (p.proname = 'judge' OR p.proname LIKE 'capture\_%') LOOP
 		EXECUTE 'DROP FUNCTION ' || f;
 	END LOOP;
-END $$`
+END $$;` + postgres.NoPassSQL
 
 // trigger is one of a table's triggers and its function. There is a function for each kind of statement: what happened is
 // then known, and does not have to be asked for in every call.
@@ -35,7 +37,7 @@ type trigger struct {
 }
 
 // passed says whether the session is ours. A session that has never heard of the setting has NULL.
-const passed = `(pg_catalog.current_setting('tideover.pass', true) OPERATOR(pg_catalog.=) 'on')`
+const passed = postgres.Passed
 
 // triggersOf makes the triggers of one table, whose rows in the intake have the number shape: blue's write there, and
 // green's, which has few changes to record, into the queue.

@@ -1,10 +1,9 @@
 // Package postgres is the only door to a Postgres server: it connects, tells errors apart by SQLSTATE, bounds and
 // retries locks, fills named parameters, and stores the journal.
 //
-// Every connection of ours says who it is (application_name "tideover/<purpose>") and carries the run-time setting
-// tideover.pass=on. That setting is how the fence lets us write where the OAuth server no longer may, and how the
-// capture triggers know that a change is our own replay and must not be captured again. It protects against mistakes,
-// not against an attacker: any session can set it.
+// Every connection of ours says who it is (application_name "tideover/<purpose>") and carries, in the run-time setting
+// tideover.pass, a word that nobody else can know (pass.go). That is how the fence lets us write where the OAuth server no
+// longer may, and how the capture triggers know that a change is our own replay and must not be captured again.
 //
 // No error, name or log line of this package holds a password; [DB.DSN] and the DSN that a function was given do.
 package postgres
@@ -65,7 +64,10 @@ func Configure(cfg *pgx.ConnConfig, purpose string) {
 		if err := conn.Exec(ctx, sql).Close(); err != nil {
 			return err
 		}
-		return direct(ctx, conn)
+		if err := direct(ctx, conn); err != nil {
+			return err
+		}
+		return enter(ctx, conn, false)
 	}
 }
 
@@ -142,7 +144,7 @@ func connectThrough(ctx context.Context, name string, cfg *pgx.ConnConfig, throu
 }
 
 // ConnectAsIs opens one connection to a database of somebody else's, for SQL of theirs: with its own settings, through a
-// pooler or not. It does carry tideover.pass. The caller closes it.
+// pooler or not. It does carry tideover.pass, where its role may. The caller closes it.
 func ConnectAsIs(ctx context.Context, purpose, dsn string) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -150,7 +152,10 @@ func ConnectAsIs(ctx context.Context, purpose, dsn string) (*pgx.Conn, error) {
 	}
 	name(cfg, purpose)
 	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
-		return conn.Exec(ctx, catalogFirstSQL+durableSQL).Close()
+		if err := conn.Exec(ctx, catalogFirstSQL+durableSQL).Close(); err != nil {
+			return err
+		}
+		return enter(ctx, conn, true)
 	}
 	return connectThrough(ctx, purpose, cfg, nil)
 }

@@ -38,7 +38,10 @@ func edit(t testing.TB, dsn string, f func(*url.URL)) string {
 func TestConnectionsAreOurs(t *testing.T) {
 	t.Parallel()
 	db := open(t, pgtest.NewDatabase(t))
-	const sql = `SELECT pg_catalog.current_setting('application_name'), pg_catalog.current_setting('tideover.pass')`
+	pgtest.Exec(t, db.DSN(), "CREATE SCHEMA tideover;"+postgres.PassSQL)
+	word := pgtest.Query[string](t, db.DSN(), `SELECT word FROM tideover.pass`)
+	db.Renew()
+	const sql = `SELECT pg_catalog.current_setting('application_name'), coalesce(pg_catalog.current_setting('tideover.pass', true), '')`
 	conn, err := db.ConnectAs(t.Context(), "probe")
 	if err != nil {
 		t.Fatal(err)
@@ -48,13 +51,13 @@ func TestConnectionsAreOurs(t *testing.T) {
 	if err := conn.QueryRow(t.Context(), sql).Scan(&name, &pass); err != nil {
 		t.Fatal(err)
 	}
-	if name != "tideover/probe" || pass != "on" {
+	if name != "tideover/probe" || pass != word {
 		t.Errorf("own connection: application_name %q, tideover.pass %q", name, pass)
 	}
 	if err := db.Pool().QueryRow(t.Context(), sql).Scan(&name, &pass); err != nil {
 		t.Fatal(err)
 	}
-	if name != "tideover/blue" || pass != "on" {
+	if name != "tideover/blue" || pass != word {
 		t.Errorf("pool: application_name %q, tideover.pass %q", name, pass)
 	}
 }

@@ -129,6 +129,10 @@ func (e *ConnectError) Hint() string {
 	case Starting:
 		return "wait for it, then try again"
 	}
+	var theirs *schemaError
+	if errors.As(e.Err, &theirs) {
+		return theirs.Hint()
+	}
 	switch e.Reason {
 	case Pooled:
 		return "give the address of Postgres itself: locks, settings, snapshots and temporary tables of ours live in one session, and a pooler changes it under us"

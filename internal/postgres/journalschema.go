@@ -113,7 +113,7 @@ func (j *Journal) wrap(op string, err error) error {
 	var connect *pgconn.ConnectError
 	switch Code(err) {
 	case pgerrcode.InsufficientPrivilege:
-		e.hint = fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; where schema tideover belongs to somebody else: GRANT ALL ON SCHEMA tideover, and on all tables in it, TO %s",
+		e.hint = fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; where schema tideover belongs to another role: GRANT that role TO %s",
 			database, user, user)
 	case pgerrcode.ReadOnlySQLTransaction:
 		e.hint = "this is a standby, or its transactions are read-only: name the primary in the runbook's control: or blue:"

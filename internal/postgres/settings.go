@@ -86,8 +86,7 @@ WHERE pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.~~) '%pg_cat
 `
 
 // durableSQL is what a session of ours has in a database of somebody else's, too.
-const durableSQL = `SET tideover.pass = 'on';
-SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off';
+const durableSQL = `SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off';
 SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false)
 WHERE pg_catalog.current_setting('client_connection_check_interval', true) OPERATOR(pg_catalog.=) '0' AND pg_catalog.version() OPERATOR(pg_catalog.!~*) 'windows|visual c|mingw'`
 
@@ -110,6 +109,5 @@ func ProgramOptions(cfg *pgx.ConnConfig) string {
 			add(s.name, s.value) // the three are not known to every server, or are the program's own affair
 		}
 	}
-	add("tideover.pass", "on")
 	return strings.TrimSpace(b.String())
 }

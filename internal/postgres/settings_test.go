@@ -39,7 +39,7 @@ var pinned = map[string]string{
 	"default_transaction_isolation": "read committed", "default_transaction_deferrable": "off",
 	"check_function_bodies": "on", "array_nulls": "on", "transform_null_equals": "off", "quote_all_identifiers": "off",
 	"xmlbinary": "base64", "xmloption": "content", "gin_fuzzy_search_limit": "0", "backslash_quote": "safe_encoding",
-	"plpgsql.extra_errors": "none", "lc_monetary": "C", "jit": "off", "tideover.pass": "on", "session_replication_role": "origin",
+	"plpgsql.extra_errors": "none", "lc_monetary": "C", "jit": "off", "tideover.pass": "", "session_replication_role": "origin",
 	"search_path": "pg_catalog, pg_temp",
 }
 
@@ -146,13 +146,13 @@ func TestProgramsArePinned(t *testing.T) {
 		t.Fatal(err)
 	}
 	show := exec.CommandContext(t.Context(), filepath.Join(pgtest.Shared(t).BinDir(), "psql"), "-XAt", "-d", dsn,
-		"-c", "SHOW DateStyle", "-c", "SHOW search_path", "-c", "SHOW geqo", "-c", "SHOW work_mem", "-c", "SHOW TimeZone", "-c", "SHOW tideover.pass")
+		"-c", "SHOW DateStyle", "-c", "SHOW search_path", "-c", "SHOW geqo", "-c", "SHOW work_mem", "-c", "SHOW TimeZone")
 	show.Env = append(os.Environ(), "PGOPTIONS="+postgres.ProgramOptions(cfg), "PGCLIENTENCODING=UTF8")
 	out, err := show.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	want := "ISO, MDY\npg_catalog, pg_temp\noff\n5MB\nUTC\non\n"
+	want := "ISO, MDY\npg_catalog, pg_temp\noff\n5MB\nUTC\n"
 	if diff := cmp.Diff(want, string(out)); diff != "" {
 		t.Errorf("settings of psql (-want +got):\n%s", diff)
 	}
