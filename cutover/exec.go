@@ -5,18 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/tideover/tideover/internal/child"
 	"github.com/tideover/tideover/plan"
 )
 
 // execParticipant runs programs: exit status 0 is a yes, and status prints blue or green. They get TIDEOVER_ACTION,
-// TIDEOVER_RUN, TIDEOVER_TERM, TIDEOVER_CALL and TIDEOVER_KEY in the environment. A program that takes too long is killed with
+// TIDEOVER_RUN, TIDEOVER_TERM, TIDEOVER_CALL and TIDEOVER_KEY in the environment, and what the runbook names of ours. A program that takes too long is killed with
 // everything that it has started.
 type execParticipant struct {
 	base
@@ -63,7 +63,7 @@ func (p *execParticipant) run(ctx context.Context, t Ticket, action string, argv
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), "TIDEOVER_ACTION="+action, "TIDEOVER_RUN="+t.Run,
+	cmd.Env = append(child.Environment(p.spec.Env...), "TIDEOVER_ACTION="+action, "TIDEOVER_RUN="+t.Run,
 		"TIDEOVER_TERM="+strconv.FormatInt(t.Term, 10), "TIDEOVER_CALL="+strconv.FormatInt(t.Call, 10), "TIDEOVER_KEY="+t.Key)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

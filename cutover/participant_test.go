@@ -114,6 +114,30 @@ func fixtures(t *testing.T) map[string]plan.ParticipantSpec {
 	}
 }
 
+// Programs get what the runbook names, and none of our connection strings and tokens.
+func TestProgramsGetNoSecrets(t *testing.T) {
+	t.Setenv("GREEN_DSN", "postgres://app:secret@green/auth")
+	t.Setenv("GATEWAY_TOKEN", "named")
+	seen := filepath.Join(t.TempDir(), "env")
+	program := []string{"sh", "-c", `env > "$0"; echo blue`, seen}
+	p := built(t, "gateway", &plan.ExecSpec{Commit: program, Abort: program, Status: program, Env: []string{"GATEWAY_TOKEN"}}, time.Minute)
+	if _, err := p.Side(t.Context(), Ticket{Run: "r", Term: 1}); err != nil {
+		t.Fatal(err)
+	}
+	env, err := os.ReadFile(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"GATEWAY_TOKEN=named", "PATH=", "TIDEOVER_RUN=r"} {
+		if !strings.Contains(string(env), want) {
+			t.Errorf("%s is missing in\n%s", want, env)
+		}
+	}
+	if strings.Contains(string(env), "secret") {
+		t.Errorf("a connection string is in\n%s", env)
+	}
+}
+
 func TestParticipants(t *testing.T) {
 	t.Parallel()
 	for kind, spec := range fixtures(t) {

@@ -18,6 +18,7 @@ type MigrateSpec struct {
 	// AsWritten runs offline migrations one after the other instead of arranging their statements for speed.
 	AsWritten bool     `yaml:"as_written"`
 	Command   []string `yaml:"command"` // the vendor's own; the DSN is in the environment variable DSN
+	Env       []string `yaml:"env"`     // names of environment variables that Command gets beside what every program needs
 	// Allow names hazards of live migrations that a person accepts (docs/sqlrewrite.md).
 	Allow []string `yaml:"allow"`
 	// Defer names hazards whose statements wait for retire, when the old server is gone.
@@ -42,6 +43,7 @@ var migrate = kind{
 		"from":       {Doc: "The version that blue has already, with all below it: a baseline, which is noted where no table of versions says it. Default: what the table says."},
 		"to":         {Doc: "The goose version to stop at. 0: the newest."},
 		"command":    {Doc: "The vendor's own migration command, as a list of words. It finds the database in the environment variable DSN."},
+		"env":        {Doc: "Names of environment variables that the command gets beside `DSN`, `PATH`, `HOME`, `LANG` and the like."},
 		"allow": {Doc: "With `live`: the hazards that you accept, by their names (docs/sqlrewrite.md).",
 			Enum: hazardNames(func(liveHazard) bool { return true })},
 		"defer": {Doc: "With `live`: hazards whose statements wait for `retire`, when the old server is gone; the new server finds its version all the same.",

@@ -8,6 +8,7 @@ type ExecSpec struct {
 	Commit  []string `yaml:"commit"`
 	Abort   []string `yaml:"abort"`
 	Status  []string `yaml:"status"`
+	Env     []string `yaml:"env"`
 }
 
 var execKind = participantKind{
@@ -18,6 +19,7 @@ var execKind = participantKind{
 		"commit":  {Doc: "the command that switches.", Required: true},
 		"abort":   {Doc: "the command that takes it back.", Required: true},
 		"status":  {Doc: "the command that prints `blue` or `green`.", Required: true},
+		"env":     {Doc: "names of environment variables that the commands get beside `PATH`, `HOME`, `LANG` and the like."},
 	},
 	check: func(d *decoder, path string, config any) {
 		c := config.(*ExecSpec)

@@ -45,7 +45,7 @@ type migrator interface {
 
 func (u *Upgrade) migratorOf(m *plan.MigrateSpec) migrator {
 	if len(m.Command) > 0 {
-		return migrate.NewCommand(m.Command)
+		return migrate.NewCommand(m.Command, m.Env...)
 	}
 	return u.gooseOf(m, nil)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,16 +14,18 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/child"
 )
 
-// Command runs the vendor's own migration command. Its environment is ours, with DSN set to the database's connection
-// string, PGAPPNAME so that its sessions are known as ours, and the extra settings over it; nothing secret is on its
-// command line unless the runbook put it there.
+// Command runs the vendor's own migration command. In its environment are DSN, the database's connection string, PGAPPNAME so
+// that its sessions are known as ours, and of ours what any program needs and what the runbook names; nothing secret is on
+// its command line unless the runbook put it there.
 type Command struct {
 	argv, env []string
 }
 
-// NewCommand runs argv with extra environment settings ("NAME=value").
+// NewCommand runs argv with some more variables of our environment, by their names.
 func NewCommand(argv []string, env ...string) *Command { return &Command{argv: argv, env: env} }
 
 // keepLines is how much of a command's output an error shows.
@@ -41,7 +42,7 @@ func (c *Command) MigrateWith(ctx context.Context, dsn string, applied Applied) 
 	}
 	name, out, began := filepath.Base(c.argv[0]), &tail{}, time.Now()
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
-	cmd.Env = append(append(os.Environ(), "DSN="+dsn, "PGAPPNAME=tideover/migrate"), c.env...)
+	cmd.Env = append(child.Environment(c.env...), "DSN="+dsn, "PGAPPNAME=tideover/migrate")
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, 5*time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/child"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/sqlrewrite"
 )
@@ -35,7 +35,7 @@ func Dump(ctx context.Context, dsn, binDir string) (string, error) {
 		"--dbname=" + config.Database, "--exclude-table=goose_db_version*"}
 	var stdout, stderr bytes.Buffer
 	c := exec.CommandContext(ctx, program, args...)
-	c.Env = append(os.Environ(), "PGPASSWORD="+config.Password)
+	c.Env = append(child.Environment("PGSSL*", "PGSYSCONFDIR"), "PGPASSWORD="+config.Password)
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); err != nil {
 		return "", fmt.Errorf("pg_dump: %w: %s", err, strings.TrimSpace(stderr.String()))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/child"
 	"github.com/tideover/tideover/internal/postgres"
 )
 
@@ -98,7 +99,9 @@ func isProgram(path string) bool {
 func majorOf(ctx context.Context, program string) int {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, program, "--version").Output()
+	c := exec.CommandContext(ctx, program, "--version")
+	c.Env = child.Environment()
+	out, err := c.Output()
 	if err != nil {
 		return 0
 	}
@@ -155,7 +158,7 @@ func libpq(dsn string) (conninfo string, env []string, err error) {
 		add(name, settings[name])
 	}
 	add("options", postgres.ProgramOptions(config))
-	env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
+	env = slices.DeleteFunc(child.Environment("PG*"), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		if name == "PGSERVICEFILE" && settings["servicefile"] != "" {
 			return true
