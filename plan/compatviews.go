@@ -7,7 +7,7 @@ const CompatViews StepKind = "compat-views"
 
 // CompatViewsSpec are the fields of a compat-views step.
 type CompatViewsSpec struct {
-	Role    string        `yaml:"role"`    // the server's; default: blue.server_role
+	Role    string        `yaml:"role"`    // the server's; default: blue.role
 	Timeout time.Duration `yaml:"timeout"` // how long to wait for the server's old sessions to end
 }
 
@@ -15,12 +15,12 @@ var compatViews = kind{
 	name:     CompatViews,
 	standard: CompatViewsSpec{Timeout: 2 * time.Hour},
 	fields: fields{
-		"role":    {Doc: "The role that the OAuth server connects as. Default: `blue.server_role`.", Env: true},
+		"role":    {Doc: "The role that the OAuth server connects as. Default: `blue.role`.", Env: true},
 		"timeout": {Doc: "How long to wait until no session of the server is older than the views, and again when they are taken away.", Min: 1},
 	},
 	check: checked(func(d *decoder, rb *Runbook, path string, c *CompatViewsSpec) {
-		if c.Role == "" && rb.Blue.ServerRole == "" {
-			d.add(join(path, "role"), "name the role that the OAuth server connects as, here or in blue.server_role", "missing")
+		if c.Role == "" && rb.Blue.Role == "" {
+			d.add(join(path, "role"), "name the role that the OAuth server connects as, here or in blue.role", "missing")
 		}
 	}),
 	order: order{

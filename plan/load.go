@@ -51,6 +51,11 @@ func ParseRunbook(name string, data []byte, env func(string) (string, bool)) (*R
 		return nil, d.errs.orNil()
 	}
 	d.name(rb.Steps)
+	for _, s := range []*Side{&rb.Blue, &rb.Green} {
+		if s.Role == "" {
+			s.Role = s.ServerRole
+		}
+	}
 	d.checkSides(rb)
 	d.checkSteps(rb)
 	d.checkOrder(rb)

@@ -27,7 +27,9 @@ type Side struct {
 	DSN    string `yaml:"dsn"`
 	Public string `yaml:"public"` // base URL of the server's public listener
 	Admin  string `yaml:"admin"`  // base URL of the server's admin listener
-	// ServerRole is the role that the OAuth server connects as; its writes are what the fence refuses. Empty: any.
+	// Role is what the OAuth server connects as. Green's ends with what blue's has. Empty: taken to be the owner of blue's tables.
+	Role string `yaml:"role"`
+	// ServerRole is the older name of Role, which has its value.
 	ServerRole string `yaml:"server_role"`
 }
 

@@ -28,7 +28,7 @@ type compatViewsStep struct {
 func (s *compatViewsStep) views() *compat.Views {
 	role := s.spec.Role
 	if role == "" {
-		role = s.env.Runbook.Blue.ServerRole
+		role = s.env.Runbook.Blue.Role
 	}
 	return &compat.Views{DB: s.env.Blue, Tables: s.env.Profile.Schema, Role: role, Budget: s.env.budget(),
 		LeftOut: []string{"goose_db_version", migrate.LedgerTable, sqlrewrite.BackfillTable}}

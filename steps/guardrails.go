@@ -86,6 +86,9 @@ func (s *cutoverStep) guard(ctx context.Context, p *Progress, r *replay.Replayer
 	if err := s.env.unmoved(ctx); err != nil {
 		return err // no override: what blue has and green can't get would be lost
 	}
+	if err := s.env.greenWorks(ctx); err != nil {
+		return err // no override: every request would fail
+	}
 	for _, g := range s.guardrails(r, sw) {
 		err := g.look(ctx, p)
 		if err == nil {

@@ -84,6 +84,9 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	if s.spec.Target == "live" {
 		return nil
 	}
+	if err := s.env.giveGreen(ctx, p); err != nil {
+		return err
+	}
 	// Green must not be written by anyone but us until it serves (G5).
 	fence := s.env.greenFence()
 	if err := fence.Install(ctx, s.env.budget()); err != nil {

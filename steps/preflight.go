@@ -118,6 +118,7 @@ func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]prefli
 			return nil, err
 		}
 		o.Green, o.Migrator = e.Green, migrator
+		o.BlueRole, o.GreenRole = e.Runbook.Blue.Role, e.Runbook.Green.Role
 	}
 	findings, err := preflight.Check(ctx, o)
 	if err != nil {

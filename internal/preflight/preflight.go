@@ -46,13 +46,15 @@ type Migrator interface {
 
 // Options describe what is to be run.
 type Options struct {
-	Blue, Green    *postgres.DB // no green: blue itself is migrated
-	Profile        *plan.Profile
-	Migrator       Migrator // nil: nothing is migrated on trial
-	BinDir         string
-	MaxTransaction time.Duration // default 5m
-	MaxClockSkew   time.Duration // default 2s
-	MaxQuery       time.Duration // of one question to blue: a count of a huge table must not run for hours; default 1m
+	Blue, Green *postgres.DB // no green: blue itself is migrated
+	Profile     *plan.Profile
+	Migrator    Migrator // nil: nothing is migrated on trial
+	BinDir      string
+	// BlueRole and GreenRole are what the servers connect as, by the runbook; "": it does not say.
+	BlueRole, GreenRole string
+	MaxTransaction      time.Duration // default 5m
+	MaxClockSkew        time.Duration // default 2s
+	MaxQuery            time.Duration // of one question to blue: a count of a huge table must not run for hours; default 1m
 }
 
 // Check runs all checks. The error is for what kept it from looking (a connection lost, ctx ended); what it saw is in
@@ -83,7 +85,7 @@ func Check(ctx context.Context, o Options) ([]Finding, error) {
 		}
 		defer postgres.HangUp(ctx, c.green)
 		looks = []func(context.Context) error{
-			c.versions, c.locales, c.privileges, c.empty, c.space, c.transactions, c.clocks, c.tables, c.limits, c.statements, c.rules, c.trial,
+			c.versions, c.locales, c.privileges, c.server, c.empty, c.space, c.transactions, c.clocks, c.tables, c.limits, c.statements, c.rules, c.trial,
 		}
 	}
 	// First what must not run in our sessions: the looks behind it run SQL of the profile, and plan queries of blue's tables.
