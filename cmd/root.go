@@ -39,6 +39,7 @@ func NewRootCmd(std *IO) *cobra.Command {
 		NewDemoCmd(std),
 		NewPlanCmd(std),
 		NewInitCmd(std),
+		NewGrantsCmd(std),
 		NewRunCmd(std),
 		NewCutoverCmd(std),
 		NewStatusCmd(std),

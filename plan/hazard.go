@@ -49,6 +49,7 @@ func Hazards(rb *Runbook, p *Profile) []Hazard {
 	h.journal()
 	h.locks()
 	h.secrets()
+	h.wires()
 	return h.list
 }
 

@@ -38,7 +38,7 @@ func ParseRunbook(name string, data []byte, env func(string) (string, bool)) (*R
 		return nil, err
 	}
 	sum := sha256.Sum256(data)
-	rb := &Runbook{Hash: hex.EncodeToString(sum[:])}
+	rb := &Runbook{Hash: hex.EncodeToString(sum[:]), literal: literalPassword.Match(data)}
 	d := newDecoder(name, env)
 	if !d.root(root, reflect.ValueOf(rb).Elem(), "a runbook begins with `version: 1`") {
 		return nil, d.errs

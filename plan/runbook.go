@@ -20,6 +20,8 @@ type Runbook struct {
 
 	Path string `yaml:"-"` // as the user gave it
 	Hash string `yaml:"-"` // SHA-256 in hex of the file's bytes, before ${ENV} is filled in
+
+	literal bool // a connection string has its password in the file
 }
 
 // Side is one database and its server.

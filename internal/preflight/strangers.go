@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -43,9 +44,35 @@ func (c *check) strangers(ctx context.Context) error {
 		c.halted = true
 	case err != nil:
 		return err
+	default:
+		if err := c.others(ctx); err != nil {
+			return err
+		}
 	}
 	if len(c.findings) == before {
 		c.add(OK, "strangers", "nobody else's code could run in our sessions", "", 0)
+	}
+	return nil
+}
+
+// others warns of code that belongs neither to the owners of blue's tables nor to us: on green it runs as the owner of all.
+func (c *check) others(ctx context.Context) error {
+	const query = `SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_class t JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = t.relowner
+		WHERE n.nspname = $1 AND t.relkind IN ('r', 'p') UNION SELECT CURRENT_USER`
+	rows, _ := c.blue.Query(ctx, query, c.schema) // its error comes up in the rows
+	known, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("blue: look for the owners of the tables: %w", err)
+	}
+	found, err := snapshot.ForeignCode(ctx, c.blue)
+	if err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	for _, f := range found {
+		if !slices.Contains(known, f.Owner) {
+			c.add(Warn, "others-code", fmt.Sprintf("%s belongs to role %q, which owns none of the server's tables: on green it will belong to our role there, and run with its rights", f.Object, f.Owner),
+				"read it, and have the tables' owner own it (ALTER … OWNER TO), or drop it", 0)
+		}
 	}
 	return nil
 }

@@ -7,16 +7,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Query gives the one value that a statement asks for.
+// Query gives the one value that a statement asks for. It may be called from a clean-up, when the test's context has ended.
 func Query[T any](t testing.TB, dsn, sql string, args ...any) T {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
+	ctx := context.WithoutCancel(t.Context())
+	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
+	defer conn.Close(ctx)
 	var v T
-	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&v); err != nil {
+	if err := conn.QueryRow(ctx, sql, args...).Scan(&v); err != nil {
 		t.Fatal(err)
 	}
 	return v
