@@ -44,6 +44,10 @@ func Lint(scripts []*Script, allowed []string) ([]Finding, error) {
 				add(h, true)
 			}
 		}
+		for _, a := range r.Asks() {
+			all = append(all, Finding{Rule: "note", File: s.Name, Line: a.Line, Column: max(columns[a.Line], 1), Note: true,
+				Text: "it is done in batches, unless the catalog shows triggers, rules, keys, partitions or functions that let rows depend on each other: tideover plan --connect looks"})
+		}
 		for _, st := range s.Up {
 			for _, n := range Analyze(st).Notes {
 				all = append(all, Finding{Rule: "note", File: st.File, Line: st.Line, Column: st.Column, Text: n, Note: true})

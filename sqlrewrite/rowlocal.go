@@ -68,6 +68,8 @@ func rowLocal(n *pg.Node, ours bool) (u used, why string) {
 			why = fmt.Sprintf(format, args...)
 		}
 	}
+	// CASE, IN, BETWEEN, joins and subqueries compare without writing the operator out.
+	u.operators = []string{"=", "<>", "<", ">", "<=", ">="}
 	top := true
 	walk(n, func(m any) {
 		switch v := m.(type) {
