@@ -70,7 +70,7 @@ func (s *Script) oneMoment(parts []part) *Hazard {
 	}
 	st := found[1]
 	return &Hazard{Name: NotSplit, File: st.File, Line: st.Line, Statement: st.SQL,
-		Text: "the script stays as it is: several of its statements ask for the time, which is one and the same in a transaction", Hint: "put them into migrations of their own"}
+		Text: "the script stays as it is: several of its statements ask for the time, or set off what may ask for it, which is one and the same in a transaction", Hint: "put them into migrations of their own"}
 }
 
 // asksForTheTime: rows that the statement writes get the transaction's time.
@@ -80,6 +80,9 @@ func asksForTheTime(st *Statement) bool {
 	}
 	switch v := st.node.GetNode().(type) {
 	case *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt, *pg.Node_SelectStmt, *pg.Node_CreateTableAsStmt:
+		if st.whole != "" {
+			return true // what it sets off, such as triggers, may
+		}
 	case *pg.Node_AlterTableStmt: // a new column gets it in every row
 		if !slices.ContainsFunc(v.AlterTableStmt.Cmds, func(c *pg.Node) bool {
 			return c.GetAlterTableCmd().GetSubtype() == pg.AlterTableType_AT_AddColumn

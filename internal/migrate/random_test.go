@@ -380,7 +380,7 @@ func TestRandomMigrations(t *testing.T) {
 	}
 	t.Logf("%v", count)
 	judged := count[equal] + count[refused]
-	if judged > 100 && count[refused]*5 > judged*2 {
+	if judged > 100 && count[refused]*2 > judged {
 		t.Errorf("%d of %d are refused: that proves little of the rest", count[refused], judged)
 	}
 }
