@@ -155,3 +155,41 @@ UPDATE item SET app_id = a.id FROM app a WHERE a.name = item.app; ALTER TABLE it
 		})
 	}
 }
+
+// A log-out takes the login away, and the consent gets another flow. What on_delete says of the login finds the old flow on
+// green; its children are the consent's living tokens, and must not go along.
+func TestOnDeleteSparesWhatIsOnlyReplaced(t *testing.T) {
+	t.Parallel()
+	p := &plan.Profile{Tables: []plan.Table{
+		{Name: "login", OnDelete: "DELETE FROM flow WHERE id = :id"},
+		{Name: "consent", Keep: []string{"login"}, OnDelete: "DELETE FROM flow WHERE consent_id = :id"},
+		{Name: "token"},
+	}}
+	w := newTwin(t, p, `
+CREATE TABLE login (id text PRIMARY KEY); CREATE TABLE consent (id text PRIMARY KEY, login text REFERENCES login ON DELETE SET NULL);
+CREATE TABLE token (id text PRIMARY KEY, consent text NOT NULL REFERENCES consent ON DELETE CASCADE);
+INSERT INTO login VALUES ('l1'), ('l2'); INSERT INTO consent VALUES ('c1', 'l1'), ('c2', 'l2'); INSERT INTO token VALUES ('t1', 'c1'), ('t2', 'c2')`)
+	m := script(`
+CREATE TABLE flow (id text PRIMARY KEY, consent_id text UNIQUE);
+INSERT INTO flow SELECT l.id, c.id FROM login l LEFT JOIN consent c ON c.login = l.id;
+INSERT INTO flow SELECT 'alone-' || c.id, c.id FROM consent c WHERE c.login IS NULL;
+ALTER TABLE token DROP CONSTRAINT token_consent_fkey; ALTER TABLE token ADD FOREIGN KEY (consent) REFERENCES flow (consent_id) ON DELETE CASCADE;
+DROP TABLE consent, login`)
+	if err := m.Migrate(t.Context(), w.green.DSN()); err != nil {
+		t.Fatal(err)
+	}
+	w.config.Migrator = m
+	r := w.replayer(t)
+	w.as(t, `DELETE FROM login WHERE id = 'l1'; DELETE FROM consent WHERE id = 'c2'`)
+	if a := drain(t, r); len(a.Parked) > 0 {
+		t.Fatalf("parked: %v", a.Parked)
+	}
+	const flows = `SELECT string_agg(id || coalesce(consent_id, '-'), ' ' ORDER BY id) FROM flow`
+	if got := w.text(t, w.green, flows); got != "alone-c1c1 l2-" {
+		t.Errorf("flows: %s", got)
+	}
+	if got := w.text(t, w.green, `SELECT string_agg(id, ' ') FROM token`); got != "t1" {
+		t.Errorf("tokens: %s, want t1", got)
+	}
+	auditAll(t, NewAudit(r, 1))
+}
