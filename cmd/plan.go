@@ -14,7 +14,7 @@ import (
 
 const planLong = `Plan reads a runbook and says what would be done, step by step, what can be taken back, and which guarantee
 can't be kept in this configuration, with the step that causes it. It opens no connection and changes nothing; with
---connect it also looks at both databases, read-only but for a scratch database on green's server.
+--connect it also looks at both databases, read-only but for small databases of its own on green's server, which it drops.
 
 Migrations of a live database are rewritten to be lock-safe; what can't be made safe must be allowed by its name in the
 runbook (allow:), or plan and run refuse it. tideover sql lint shows the details.
