@@ -148,10 +148,15 @@ func Detect(fsys fs.FS) Format {
 
 var popVersion = regexp.MustCompile(`^\d{14}(\d{6})?_`)
 
-// guess: goose, dbmate and sql-migrate have annotations; pop has dialects or versions of 14 or 20 digits; anything else is plain.
+// guess: goose, dbmate and sql-migrate have annotations; pop has dialects or versions of 14 or 20 digits, in all names, and then
+// an annotation is one that was left behind from another tool, as in Ory Hydra's; anything else is plain.
 func guess(files map[string]string) Format {
+	names := sorted(files)
+	if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !IsPopName(name) }) {
+		return PopFormat
+	}
 	pop := false
-	for _, name := range sorted(files) {
+	for _, name := range names {
 		text := files[name]
 		for line := range strings.Lines(text) {
 			if _, is := annotation(line); is {

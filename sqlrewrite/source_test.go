@@ -42,6 +42,8 @@ func TestReadFolder(t *testing.T) {
 			"20200101000000000001_a.sqlite3.up.sql", "nonsense", "20200101000000000001_a.down.sql", "SELECT 3;", "20200101000000_old.cockroach.up.sql", "nonsense",
 			"20200101000000_old.autocommit.up.sql", "-- nothing"}, sqlrewrite.PopFormat,
 			"00001_schema_migration.sql 00002_old.sql 00003_a.sql 00004_b.sql"},
+		{"pop, with another tool's line left behind", []string{"20200101000000000001_a.up.sql", "-- +migrate Up\nSELECT 1;\n", "20200101000000000002_b.up.sql", "SELECT 2;"},
+			sqlrewrite.PopFormat, "00001_schema_migration.sql 00002_a.sql 00003_b.sql"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
