@@ -20,7 +20,7 @@ func bound() int {
 	if os.Getenv("TIDEOVER_SLICE") == "all" {
 		return 200
 	}
-	return 10
+	return 4
 }
 
 // mutants are mistakes in copy, capture, replay, merge and fence. Each must be seen within bound worlds.
