@@ -77,9 +77,6 @@ type Given struct {
 	// Partitioned are the tables and indexes among [Rewritten.Relations] that have partitions: what is done concurrently, or NOT
 	// VALID, elsewhere, Postgres refuses for them.
 	Partitioned map[string]bool
-	// TakenRelations and TakenConstraints are names that a database has, each with its schema as a script would write it before a
-	// dot, "" where search_path finds it: Postgres numbers the names that it chooses around them.
-	TakenRelations, TakenConstraints map[string]bool
 	// NoDefault are columns that have none in a database, and how that is known: answers to [Rewritten.NotNulls].
 	NoDefault map[Column]string
 }
@@ -98,7 +95,6 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 		list[i] = &own
 	}
 	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned}
-	l.relationNames, l.constraintNames, l.freed = given.TakenRelations, given.TakenConstraints, s.dropped()
 	asGiven := part{slices.Clone(list), s.NoTransaction}
 	list = indexFirst(list)
 	if !s.NoTransaction {
@@ -177,9 +173,6 @@ type live struct {
 	// byShadow: a type may change by way of a second column.
 	byShadow bool
 	unproved map[string]string // [Given.Unproved]
-	// relationNames and constraintNames are those of [Given]; freed are names that the script gives free, and at which line.
-	relationNames, constraintNames map[string]bool
-	freed                          map[string]int
 	// partitioned is [Given.Partitioned]; relations are those that it was asked for.
 	partitioned map[string]bool
 	relations   []string

@@ -16,7 +16,7 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 		}
 		c := clone(x)
 		if c.Idxname == "" {
-			for taken := 0; c.Idxname == "" || !l.take(st, c.Relation, c.Idxname, true, false); taken++ {
+			for taken := 0; c.Idxname == "" || !l.take(c.Relation, c.Idxname); taken++ {
 				var ok bool
 				if c.Idxname, ok = indexName(x, taken); !ok {
 					return nil
@@ -39,13 +39,10 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 	return nil
 }
 
-// take notes a name that we choose; false: it is taken, and Postgres would choose another. An index or a sequence is a relation, a
-// CHECK or a foreign key a constraint, a key both.
-func (l *live) take(st *Statement, t *pg.RangeVar, n string, relation, constraint bool) bool {
+// take notes a name that we choose; false: it is taken, and Postgres would choose another.
+func (l *live) take(t *pg.RangeVar, n string) bool {
 	key := t.GetSchemaname() + "." + n
-	line, freed := l.freed[key]
-	there := (!freed || line > st.Line) && (relation && l.relationNames[key] || constraint && l.constraintNames[key])
-	if there || l.names[key] {
+	if l.names[key] {
 		return false
 	}
 	l.names[key] = true

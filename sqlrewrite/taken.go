@@ -63,32 +63,3 @@ func frees(n *pg.Node) []string {
 	}
 	return nil
 }
-
-// dropped are the names, as [Given] has them, that a script gives free itself, and at which line first: Postgres may choose them again.
-func (s *Script) dropped() map[string]int {
-	at := map[string]int{}
-	for _, st := range s.Up {
-		free := func(t *pg.RangeVar, n string) {
-			key := t.GetSchemaname() + "." + n
-			if _, before := at[key]; !before {
-				at[key] = st.Line
-			}
-		}
-		switch v := st.node.GetNode().(type) {
-		case *pg.Node_AlterTableStmt:
-			for _, c := range v.AlterTableStmt.Cmds {
-				if c.GetAlterTableCmd().GetSubtype() == pg.AlterTableType_AT_DropConstraint {
-					free(v.AlterTableStmt.Relation, c.GetAlterTableCmd().GetName())
-				}
-			}
-		case *pg.Node_DropStmt:
-			for _, o := range v.DropStmt.Objects {
-				free(rangeVar(o), rangeVar(o).GetRelname())
-			}
-		case *pg.Node_RenameStmt:
-			free(v.RenameStmt.Relation, v.RenameStmt.GetRelation().GetRelname())
-			free(v.RenameStmt.Relation, v.RenameStmt.Subname)
-		}
-	}
-	return at
-}

@@ -109,26 +109,6 @@ func partitioned(ctx context.Context, db querier, relations []string) (map[strin
 	return parts, nil
 }
 
-// takenNames are the names of relations and of constraints, by schema, and without one those that a name of no schema would meet.
-func takenNames(ctx context.Context, db querier) (relations, constraints map[string]bool, _ error) {
-	const look = `WITH schemas AS (SELECT n.oid, n.nspname::text AS name FROM pg_catalog.pg_namespace n WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
-			UNION ALL SELECT n.oid, '' FROM pg_catalog.pg_namespace n WHERE n.nspname = pg_catalog.current_schema())
-		SELECT coalesce((SELECT array_agg(s.name || '.' || c.relname) FROM pg_catalog.pg_class c JOIN schemas s ON s.oid = c.relnamespace), '{}'),
-			coalesce((SELECT array_agg(s.name || '.' || c.conname) FROM pg_catalog.pg_constraint c JOIN schemas s ON s.oid = c.connamespace), '{}')`
-	var r, c []string
-	if err := db.QueryRow(ctx, look).Scan(&r, &c); err != nil {
-		return nil, nil, fmt.Errorf("look which names are taken: %w", err)
-	}
-	set := func(list []string) map[string]bool {
-		m := map[string]bool{}
-		for _, n := range list {
-			m[n] = true
-		}
-		return m
-	}
-	return set(r), set(c), nil
-}
-
 // taken refuses a script that builds an index whose name something else has. As written it would fail, or, with IF NOT EXISTS, be
 // passed over without a word; ours would fail half way, or keep an index that isn't the one. freed are names that the migrations
 // before it may have given free; "" stands for any.
@@ -164,10 +144,6 @@ func LiveOn(ctx context.Context, db querier, s *sqlrewrite.Script, allowed []str
 	if err != nil {
 		return r, err
 	}
-	relations, constraints, err := takenNames(ctx, db)
-	if err != nil {
-		return r, err
-	}
 	// What stays whole may bring other statements into one file, but asks nothing new.
 	found, err := Unproved(ctx, db, r.Asks())
 	if err != nil {
@@ -178,8 +154,8 @@ func LiveOn(ctx context.Context, db querier, s *sqlrewrite.Script, allowed []str
 		return r, err
 	}
 	parts, err := partitioned(ctx, db, r.Relations())
-	if err != nil {
+	if err != nil || len(found)+len(bare)+len(parts) == 0 {
 		return r, err
 	}
-	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare, Partitioned: parts, TakenRelations: relations, TakenConstraints: constraints})
+	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare, Partitioned: parts})
 }

@@ -74,25 +74,3 @@ func TestPartitionsAndNames(t *testing.T) {
 		})
 	}
 }
-
-// TestChosenNames: names that Postgres chooses around others are chosen alike.
-func TestChosenNames(t *testing.T) {
-	t.Parallel()
-	const base = `CREATE TABLE u (id bigint PRIMARY KEY, n int, CONSTRAINT u_n_check CHECK (id > 0)); CREATE SEQUENCE u_s_seq; CREATE TABLE u_n_key (); CREATE TABLE u_n_check1 (); CREATE TABLE u_n_idx ();
-		CREATE TABLE other (a int CONSTRAINT u_n_fkey CHECK (a > 0), b int, CONSTRAINT u_n_id_idx CHECK (b > 0));`
-	const change = "ALTER TABLE u ADD CHECK (n > 0);\nALTER TABLE u ADD UNIQUE (n);\nALTER TABLE u ADD FOREIGN KEY (n) REFERENCES u (n);\nCREATE INDEX ON u (n);\nCREATE INDEX ON u (n, id);\nALTER TABLE u ADD COLUMN s serial;\n" +
-		"ALTER TABLE u DROP CONSTRAINT u_n_check;\n"
-	const names = `SELECT (SELECT string_agg(conname::text, ' ' ORDER BY conname) FROM pg_constraint WHERE conrelid = 'u'::regclass) || ' ' ||
-		(SELECT string_agg(c.relname::text, ' ' ORDER BY c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE indrelid = 'u'::regclass) || ' ' || pg_get_serial_sequence('u', 's')`
-	written, dsn := connect(t, pgtest.NewDatabase(t)), pgtest.NewDatabase(t)
-	live := connect(t, dsn)
-	must(t, written, base)
-	must(t, written, change)
-	must(t, live, base)
-	if err := liveGoose(files("1_a.sql", up+change)).Migrate(t.Context(), dsn); err != nil {
-		t.Fatal(err)
-	}
-	if want, got := ask[string](t, written, names), ask[string](t, live, names); want != got {
-		t.Errorf("%s, want %s", got, want)
-	}
-}
