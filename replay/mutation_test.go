@@ -68,6 +68,7 @@ var mutants = []mutant.Mutant{
 	err = alongTheIndex`},
 	}},
 	{Name: "no closure", Edits: []mutant.Edit{
+		{File: "closure.go", Old: "	fresh := make(map[string][]tuple)\n	for table, set", New: "	if true {\n		return found, nil\n	}\n	fresh := make(map[string][]tuple)\n	for table, set"},
 		{File: "closure.go", Old: "	for _, e := range r.loose {\n", New: "	if true {\n		return found, nil\n	}\n	for _, e := range r.loose {\n"},
 	}},
 	{Name: "no ledger", Edits: []mutant.Edit{
