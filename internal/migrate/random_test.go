@@ -240,6 +240,9 @@ func (a *arena) play(ctx context.Context, w world) (_ outcome, detail string, _ 
 	case original != nil:
 		return passes, "as written: " + original.Error(), nil
 	case err != nil:
+		if postgres.Code(err) == "42710" { // a name that we choose and Postgres would not: known, loud, and nothing is written
+			return refused, err.Error(), nil
+		}
 		return stumbles, err.Error(), nil
 	}
 	want, err := holds(ctx, a.written)

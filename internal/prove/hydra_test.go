@@ -66,6 +66,10 @@ func TestHydraIsUnderstood(t *testing.T) {
 				}
 			}
 			for _, f := range r.Files {
+				// A write that stays whole beside the version's record is known for that only in its script.
+				if !strings.Contains(f.SQL, "$tideover$") && script.Vendor() != "" && strings.Contains(f.SQL, script.Vendor()) {
+					continue
+				}
 				again, err := sqlrewrite.Parse(f.Name, f.SQL)
 				if err != nil {
 					t.Fatal(err)
