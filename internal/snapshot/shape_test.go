@@ -53,7 +53,7 @@ func TestShapes(t *testing.T) {
 	run(t, blue, strings.ReplaceAll(shapes, "EVENT TRIGGER NAME", "EVENT TRIGGER "+event))
 	role := "owner_" + event
 	run(t, blue, `CREATE ROLE `+role+` SUPERUSER; ALTER TABLE app.token OWNER TO `+role+`; ALTER SCHEMA app OWNER TO `+role+`; DELETE FROM app.written`) // the role stays with the test's server, which goes
-	const utc = "&options=-c%20TimeZone%3DUTC"                                                                                                 // pg_dump leaves it as the database has it
+	const utc = "&options=-c%20TimeZone%3DUTC"                                                                                                           // pg_dump leaves it as the database has it
 	want := lines(dump(t, blue+utc, "--no-owner", "--no-privileges"))
 	for name, copying := range map[string]func(o snapshot.Options) error{
 		"copy":      func(o snapshot.Options) error { _, err := snapshot.Copy(t.Context(), o); return err },
