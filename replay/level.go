@@ -48,6 +48,11 @@ func (r *Replayer) level(ctx context.Context, f func(tx pgx.Tx, late []*seed) er
 				return err
 			}
 		}
+		if len(claimed) == 0 { // nobody has looked whether what was parked still is
+			if _, err := r.withParked(ctx, tx, nil); err != nil {
+				return err
+			}
+		}
 		if r.someParked {
 			return errLater
 		}

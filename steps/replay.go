@@ -40,9 +40,7 @@ func (s *replayStep) Run(ctx context.Context, p *Progress) error {
 	if err := r.Prepare(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, s.spec.Timeout,
-		fmt.Errorf("the backlog did not come down to %d changes, or to %s, within %s: blue writes faster than replay applies",
-			s.spec.UntilLag, s.spec.UntilAge, s.spec.Timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, s.spec.Timeout, errLate)
 	defer cancel()
 	near := steady(s.spec.SteadyFor, func(lag replay.Lag) bool {
 		return lag.Changes <= int64(s.spec.UntilLag) || lag.Oldest <= s.spec.UntilAge
@@ -51,7 +49,35 @@ func (s *replayStep) Run(ctx context.Context, p *Progress) error {
 	if _, err := p.Load(auditFound, &pass); err != nil {
 		return err
 	}
-	return found(ctx, p, s.env.replayUntil(ctx, r, p, func(lag replay.Lag) bool { return near(lag) && (!pass || s.env.audited()) }))
+	var short bool // the backlog is
+	err = s.env.replayUntil(ctx, r, p, func(lag replay.Lag) bool {
+		short = near(lag)
+		return short && (!pass || s.env.audited())
+	})
+	if errors.Is(context.Cause(ctx), errLate) {
+		return s.late(ctx, r, short)
+	}
+	return found(ctx, p, err)
+}
+
+// errLate says that the step's timeout is over.
+var errLate = errors.New("the step took too long")
+
+// late says what the step has waited for in vain.
+func (s *replayStep) late(ctx context.Context, r *replay.Replayer, short bool) error {
+	if !short {
+		return fmt.Errorf("the backlog did not come down to %d changes, or to %s, within %s: blue writes faster than replay applies",
+			s.spec.UntilLag, s.spec.UntilAge, s.spec.Timeout)
+	}
+	parked, err := r.Parked(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	why := "give it more of the time (audit:), or more time (timeout:)"
+	if len(parked) > 0 {
+		why = fmt.Sprintf("it can't compare while changes are parked, such as %s", parked[0])
+	}
+	return fmt.Errorf("the audit did not go through all tables within %s: %s", s.spec.Timeout, why)
 }
 
 // audited says whether the audit has gone through all tables.
