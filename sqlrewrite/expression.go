@@ -1,29 +1,38 @@
 package sqlrewrite
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// walk calls f for every message of a tree, the parents first. A nil tree has none.
+// walk calls f for every message of a tree, the parents first, and those of one message in the order of its fields. A nil tree has
+// none.
 func walk(m proto.Message, f func(any)) {
 	if m == nil || !m.ProtoReflect().IsValid() {
 		return
 	}
 	f(m)
-	m.ProtoReflect().Range(func(d protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case d.Kind() != protoreflect.MessageKind:
-		case d.IsList():
-			for i := range v.List().Len() {
-				walk(v.List().Get(i).Message().Interface(), f)
-			}
-		default:
-			walk(v.Message().Interface(), f)
+	var fields []protoreflect.FieldDescriptor
+	m.ProtoReflect().Range(func(d protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		if d.Kind() == protoreflect.MessageKind {
+			fields = append(fields, d)
 		}
 		return true
 	})
+	slices.SortFunc(fields, func(a, b protoreflect.FieldDescriptor) int { return a.Index() - b.Index() })
+	for _, d := range fields {
+		v := m.ProtoReflect().Get(d)
+		if !d.IsList() {
+			walk(v.Message().Interface(), f)
+			continue
+		}
+		for i := range v.List().Len() {
+			walk(v.List().Get(i).Message().Interface(), f)
+		}
+	}
 }
 
 // constant: a literal, also with a cast or a sign, or an array of such.
