@@ -136,7 +136,7 @@ func TestAuditOfAQuietBlue(t *testing.T) {
 	exec(t, w.green, `ALTER TABLE session ADD CHECK (note <> 'never')`)
 	w.as(t, `UPDATE token SET note = 'never' WHERE id = 5`)
 	drain(t, r)
-	if parked, err := r.Parked(t.Context()); err != nil || len(parked) != 1 {
+	if parked, err := r.Retry(t.Context()); err != nil || len(parked) != 1 {
 		t.Fatalf("parked: %q, %v", parked, err)
 	}
 	exec(t, w.green, `UPDATE session SET note = 'wrong' WHERE id = 7`)

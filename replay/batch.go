@@ -247,6 +247,9 @@ func (r *Replayer) apply(ctx context.Context, tx pgx.Tx, claimed []change, commi
 	if d.rows, err = r.closure(ctx, tx, d.seeds); err != nil {
 		return a, err
 	}
+	if err := r.bereft(ctx, tx, d.seeds); err != nil {
+		return a, err
+	}
 	if d.revocations, err = r.inForce(ctx, tx, claimed); err != nil {
 		return a, err
 	}

@@ -169,6 +169,13 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 	if err != nil {
 		return err
 	}
+	if c.side == Blue {
+		for i, s := range found { // whether all that refers to a row went with it is asked by these
+			found[i].keep = append(slices.Clone(s.keep), slices.DeleteFunc(referred(all, s.table), func(column string) bool {
+				return slices.Contains(s.key, column) || slices.Contains(s.keep, column)
+			})...)
+		}
+	}
 	err = c.openQueue(ctx, budget, all, found, func(ctx context.Context, tx pgx.Tx) error {
 		for _, s := range found {
 			shape := 0

@@ -72,13 +72,6 @@ func (r *Replayer) stuck(ctx context.Context) ([]string, error) {
 	return append(parked, refused...), err
 }
 
-// Parked lists the changes that can't be brought over as things are: table, key and error.
-func (r *Replayer) Parked(ctx context.Context) ([]string, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.stuck(ctx)
-}
-
 // noSource joins what an installation lacks into one error with a hint.
 type noSource struct {
 	what string

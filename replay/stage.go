@@ -206,13 +206,6 @@ func (s *stage) orphans(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// orphanError is what Postgres would say of a foreign key (23503), had it looked.
-type orphanError struct{ table, parent, foreignKey string }
-
-func (e *orphanError) Error() string {
-	return fmt.Sprintf("table %q has rows that foreign key %q keeps, and table %q has another value than they refer to", e.table, e.foreignKey, e.parent)
-}
-
 // differ is the condition that rows differ, by the image of their values: equal is not the same (Postgres manual 9.24.6).
 func differ(a, b string, columns names) string {
 	return "ROW(" + columns.of(a) + ")::record OPERATOR(pg_catalog.*<>) ROW(" + columns.of(b) + ")::record"
