@@ -77,6 +77,8 @@ type Given struct {
 	// Partitioned are the tables and indexes among [Rewritten.Relations] that have partitions: what is done concurrently, or NOT
 	// VALID, elsewhere, Postgres refuses for them.
 	Partitioned map[string]bool
+	// Taken are the names that a database has.
+	Taken Taken
 	// NoDefault are columns that have none in a database, and how that is known: answers to [Rewritten.NotNulls].
 	NoDefault map[Column]string
 }
@@ -94,7 +96,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 		own.bare = bare
 		list[i] = &own
 	}
-	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned}
+	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned, chooser: chooserOf(s.Up, given.Taken)}
 	asGiven := part{slices.Clone(list), s.NoTransaction}
 	list = indexFirst(list)
 	if !s.NoTransaction {
@@ -170,6 +172,7 @@ func (p part) same(q part) bool {
 type live struct {
 	script string
 	names  map[string]bool // the constraints and indexes that we have named
+	chooser
 	// byShadow: a type may change by way of a second column.
 	byShadow bool
 	unproved map[string]string // [Given.Unproved]

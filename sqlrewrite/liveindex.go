@@ -16,7 +16,7 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 		}
 		c := clone(x)
 		if c.Idxname == "" {
-			for taken := 0; c.Idxname == "" || !l.take(c.Relation, c.Idxname); taken++ {
+			for taken := 0; c.Idxname == "" || !l.take(st, c.Relation, c.Idxname, true, false); taken++ {
 				var ok bool
 				if c.Idxname, ok = indexName(x, taken); !ok {
 					return nil
@@ -39,10 +39,11 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 	return nil
 }
 
-// take notes a name that we choose; false: it is taken, and Postgres would choose another.
-func (l *live) take(t *pg.RangeVar, n string) bool {
-	key := t.GetSchemaname() + "." + n
-	if l.names[key] {
+// take notes a name that we choose; false: it is taken, and Postgres would choose another. An index or a sequence is a relation, a
+// CHECK or a foreign key a constraint, a key both.
+func (l *live) take(st *Statement, t *pg.RangeVar, n string, relation, constraint bool) bool {
+	key := l.schemaOf(t) + "." + n
+	if l.names[key] || l.taken(st, t, n, relation, constraint) {
 		return false
 	}
 	l.names[key] = true

@@ -12,6 +12,7 @@ import (
 
 // querier is a connection or a transaction.
 type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
@@ -109,6 +110,35 @@ func partitioned(ctx context.Context, db querier, relations []string) (map[strin
 	return parts, nil
 }
 
+// takenNames are the names of a database's relations and constraints outside the system's schemas.
+func takenNames(ctx context.Context, db querier) (sqlrewrite.Taken, error) {
+	const columns = `ARRAY(SELECT a.attname::text FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+		WHERE d.classid = %s AND d.objid = c.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = t.oid AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+		UNION SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = ANY (%s))`
+	look := `SELECT n.nspname::text, c.relname::text, false, coalesce(t.relname::text, ''), ` + fmt.Sprintf(columns, "'pg_catalog.pg_class'::pg_catalog.regclass", "x.conkey") + `
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_catalog.pg_constraint x ON x.conindid = c.oid AND x.contype IN ('p', 'u', 'x')
+		LEFT JOIN pg_catalog.pg_depend s ON c.relkind = 'S' AND s.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND s.objid = c.oid
+			AND s.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND s.refobjsubid > 0
+		LEFT JOIN pg_catalog.pg_class t ON t.oid = coalesce(i.indrelid, s.refobjid) AND t.relnamespace = c.relnamespace
+		WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+		UNION ALL SELECT n.nspname::text, c.conname::text, true, coalesce(t.relname::text, ''), ` + fmt.Sprintf(columns, "'pg_catalog.pg_constraint'::pg_catalog.regclass", "c.conkey") + `
+		FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace LEFT JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
+		WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'`
+	var taken sqlrewrite.Taken
+	if err := db.QueryRow(ctx, `SELECT coalesce(pg_catalog.current_schema()::text, '')`).Scan(&taken.Schema); err != nil {
+		return taken, fmt.Errorf("look which names are taken: %w", err)
+	}
+	rows, err := db.Query(ctx, look)
+	if err == nil {
+		taken.Names, err = pgx.CollectRows(rows, pgx.RowToStructByPos[sqlrewrite.TakenName])
+	}
+	if err != nil {
+		return taken, fmt.Errorf("look which names are taken: %w", err)
+	}
+	return taken, nil
+}
+
 // taken refuses a script that builds an index whose name something else has. As written it would fail, or, with IF NOT EXISTS, be
 // passed over without a word; ours would fail half way, or keep an index that isn't the one. freed are names that the migrations
 // before it may have given free; "" stands for any.
@@ -154,8 +184,12 @@ func LiveOn(ctx context.Context, db querier, s *sqlrewrite.Script, allowed []str
 		return r, err
 	}
 	parts, err := partitioned(ctx, db, r.Relations())
-	if err != nil || len(found)+len(bare)+len(parts) == 0 {
+	if err != nil {
 		return r, err
 	}
-	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare, Partitioned: parts})
+	names, err := takenNames(ctx, db)
+	if err != nil {
+		return r, err
+	}
+	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare, Partitioned: parts, Taken: names})
 }

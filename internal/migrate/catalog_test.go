@@ -3,11 +3,13 @@ package migrate_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/migrate"
+	"github.com/tideover/tideover/sqlrewrite"
 )
 
 // TestPartitionsAndNames: what Postgres has for ordinary tables alone stays as it is, behind a gate, and what would fail half way on a
@@ -70,6 +72,50 @@ func TestPartitionsAndNames(t *testing.T) {
 			}
 			if !ask[bool](t, conn, c.asked) {
 				t.Errorf("not so: %s", c.asked)
+			}
+		})
+	}
+}
+
+// TestChosenNames: names that Postgres chooses around others are chosen alike, also those that an earlier migration takes, and those
+// that the script gives free by what it drops.
+func TestChosenNames(t *testing.T) {
+	t.Parallel()
+	const base = `CREATE TABLE u (id bigint PRIMARY KEY, n int, m int, CONSTRAINT u_n_check CHECK (id > 0), CONSTRAINT u_m_check CHECK (m > id), CONSTRAINT u_check CHECK (n < m));
+		CREATE SEQUENCE u_s_seq; CREATE TABLE u_n_key (); CREATE TABLE u_n_check1 (); CREATE TABLE u_n_idx (); CREATE INDEX u_id_m_idx ON u (n) WHERE m > 0;
+		CREATE TABLE other (a int CONSTRAINT u_n_fkey CHECK (a > 0), b int, CONSTRAINT u_n_id_idx CHECK (b > 0));`
+	const names = `SELECT (SELECT string_agg(conname::text, ' ' ORDER BY conname) FROM pg_constraint WHERE conrelid = 'u'::regclass) || ' ' ||
+		(SELECT string_agg(c.relname::text, ' ' ORDER BY c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE indrelid = 'u'::regclass) || ' ' ||
+		coalesce((SELECT string_agg(relname::text, ' ' ORDER BY relname) FROM pg_class WHERE relkind = 'S' AND relname NOT LIKE 'goose%'), '')`
+	for _, c := range []struct {
+		name   string
+		change []string
+	}{
+		{"taken before", []string{"ALTER TABLE u ADD CHECK (n > 0);\nALTER TABLE u ADD UNIQUE (n);\nALTER TABLE u ADD FOREIGN KEY (n) REFERENCES u (n);\nCREATE INDEX ON u (n);\nCREATE INDEX ON u (n, id);\n" +
+			"ALTER TABLE u ADD COLUMN s serial;\nALTER TABLE u DROP CONSTRAINT u_n_check;\n"}},
+		{"given free by name", []string{"ALTER TABLE u DROP CONSTRAINT u_n_check;\nALTER TABLE u ADD CHECK (n > 0);\nDROP TABLE u_n_key;\nALTER TABLE public.u ADD UNIQUE (n);\nDROP SEQUENCE u_s_seq;\nALTER TABLE u ADD COLUMN s serial;\n"}},
+		{"given free by a column", []string{"ALTER TABLE u RENAME m TO k;\nALTER TABLE u DROP COLUMN k;\nALTER TABLE u ADD COLUMN m int;\nALTER TABLE u ADD CHECK (m > 0);\nALTER TABLE u ADD CHECK (n > id);\nCREATE INDEX ON u (id, m);\n"}},
+		{"in one statement", []string{"ALTER TABLE u DROP COLUMN m, ADD CHECK (n < id);\nALTER TABLE u ADD CHECK (n > 5 AND id > 5);\n"}},
+		{"renamed away", []string{"ALTER TABLE u RENAME CONSTRAINT u_n_check TO mine;\nALTER TABLE u ADD CHECK (n > 0);\nALTER SEQUENCE u_s_seq RENAME TO mine_too;\nALTER TABLE u ADD COLUMN s serial;\n"}},
+		{"taken by the migration before", []string{"ALTER TABLE u ADD CHECK (n IS NOT NULL OR m > 0);\nCREATE INDEX ON u (m);\nALTER TABLE u DROP CONSTRAINT u_m_check;\n",
+			"ALTER TABLE u ADD CHECK (n > 1 OR m > 1);\nCREATE INDEX ON u (m);\nALTER TABLE u ADD CHECK (m > 0);\n", "ALTER TABLE u ADD CHECK (m < 100);\n"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			written, dsn := connect(t, pgtest.NewDatabase(t)), pgtest.NewDatabase(t)
+			live := connect(t, dsn)
+			must(t, live, base)
+			must(t, written, base)
+			var list []string
+			for i, sql := range c.change {
+				must(t, written, sql)
+				list = append(list, fmt.Sprintf("%d_a.sql", i+1), up+sql)
+			}
+			if err := liveGoose(files(list...), migrate.Allow(slices.DeleteFunc(sqlrewrite.HazardNames(), func(n string) bool { return n == sqlrewrite.ColumnOrder })...)).Migrate(t.Context(), dsn); err != nil {
+				t.Fatal(err)
+			}
+			if want, got := ask[string](t, written, names), ask[string](t, live, names); want != got {
+				t.Errorf("%s\nwant %s", got, want)
 			}
 		})
 	}

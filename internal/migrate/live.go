@@ -217,7 +217,17 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 	if err := g.checkLate(files, rewritten, scripts); err != nil {
 		return err
 	}
-	for _, f := range files {
+	for i, f := range files {
+		if i > 0 && ledger.entries[f.version] == nil { // those before it have changed the catalog
+			r, err := LiveOn(ctx, e.Conn, scripts[f.version], g.accepted())
+			if err == nil {
+				err = Refused(r.Hazards, g.accepted())
+			}
+			if err != nil {
+				return err
+			}
+			rewritten[f.version] = r
+		}
 		if err := timed(applied, f.version, f.name, func() error {
 			entry, err := ledger.entry(ctx, f, rewritten[f.version].Files)
 			if err != nil {
