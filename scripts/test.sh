@@ -40,10 +40,19 @@ finish() {
 	fi
 	printf '\nWhere the minutes went:\n'
 	[ ! -s "$times" ] || awk -F'\t' '{printf "  %3d:%02d  %s %s\n", $1 / 60, $1 % 60, $2, $3; all += $1} END {printf "  %3d:%02d  in all\n", all / 60, all % 60}' "$times"
-	[ "$code" = 0 ] || printf '\nfailed in "%s"; the whole once more: %s\n' "$now" "$again"
+	[ "$code" = 0 ] || printf '\nfailed in: %s; the whole once more: %s\n' "${now:-$failed}" "$again"
 	rm -rf "$work"
 }
 trap finish EXIT
+
+# tests <name> <command…>: a part that does not stop those behind it when it fails: what else fails is to be seen in the same run.
+failed=
+tests() {
+	began=$SECONDS
+	printf '\n== %s\n' "$1"
+	"${@:2}" || failed="$failed${failed:+, }$1"
+	printf '%s\t%s\t\n' $((SECONDS - began)) "$1" >>"$times"
+}
 
 # phase <name> <command…>: runs a part and takes its time.
 phase() {
@@ -90,6 +99,7 @@ phase build build
 phase lint make --no-print-directory lint
 # The commands first and alone: each of their tests is a whole upgrade under load, and the machines have two cores. Then a
 # package at a time for each of them; each has Postgres servers of its own.
-phase "commands and whole upgrades" go test -timeout 40m -tags "container hydra" ./cmd/... ./e2e
-phase "under the race detector" go test -race -p "$(nproc)" -timeout 40m -tags "container hydra" $race
-phase "the other packages" others
+tests "commands and whole upgrades" go test -timeout 40m -tags "container hydra" ./cmd/... ./e2e
+tests "under the race detector" go test -race -p "$(nproc)" -timeout 40m -tags "container hydra" $race
+tests "the other packages" others
+[ -z "$failed" ]
