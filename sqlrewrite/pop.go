@@ -20,9 +20,8 @@ var popDialects = map[string]bool{
 }
 
 const (
-	popTable  = "schema_migration"
-	popSize   = 48
-	popDigits = 20
+	popTable = "schema_migration"
+	popSize  = 48
 )
 
 // popInit makes popx' own table as popx does, where it is not there.
@@ -30,6 +29,40 @@ var popInit = fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %[1]s (version VARCHAR (%[
 CREATE UNIQUE INDEX IF NOT EXISTS %[1]s_version_idx ON %[1]s (version);
 CREATE INDEX IF NOT EXISTS %[1]s_version_self_idx ON %[1]s (version_self);
 `, popTable, popSize)
+
+// popLegacyDigits are those of a version as the pop before popx wrote it; six zeros are missing.
+const popLegacyDigits = 14
+
+// popLegacy makes popx' table of the one that the pop before it has left, as popx does: the old one stays beside it, and a version
+// of the old kind stands for the file that begins with it. Source: popx' migrator.go.
+func popLegacy(versions []string) string {
+	var long []string
+	for _, v := range versions {
+		if short, zeros := strings.CutSuffix(v, "000000"); zeros && len(short) == popLegacyDigits {
+			long = append(long, quoted(v))
+		}
+	}
+	if len(long) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`DO $pop$
+BEGIN
+	IF pg_catalog.to_regclass('%[1]s') IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_attribute
+		WHERE attrelid = pg_catalog.to_regclass('%[1]s') AND attname = 'version_self' AND NOT attisdropped) THEN
+		RETURN;
+	END IF;
+	DROP INDEX IF EXISTS %[1]s_version_idx;
+	CREATE TABLE %[1]s_transactional (version VARCHAR (%[2]d) NOT NULL, version_self INT NOT NULL DEFAULT 0);
+	CREATE UNIQUE INDEX %[1]s_version_idx ON %[1]s_transactional (version);
+	CREATE INDEX %[1]s_version_self_idx ON %[1]s_transactional (version_self);
+	INSERT INTO %[1]s_transactional (version) SELECT version FROM %[1]s;
+	ALTER TABLE %[1]s RENAME TO %[1]s_pop_legacy;
+	ALTER TABLE %[1]s_transactional RENAME TO %[1]s;
+	INSERT INTO %[1]s (version) SELECT v FROM pg_catalog.unnest(ARRAY[%[3]s]) v
+		WHERE EXISTS (SELECT FROM %[1]s l WHERE l.version = pg_catalog.left(v, %[4]d)) ON CONFLICT DO NOTHING;
+END $pop$;
+`, popTable, popSize, strings.Join(long, ", "), popLegacyDigits)
+}
 
 type popFile struct {
 	name, version, title string
@@ -65,7 +98,7 @@ func popFolder(files map[string]string) ([]*Script, error) {
 		versions = append(versions, v)
 	}
 	slices.Sort(versions)
-	first, err := Parse(popTable+".sql", popInit)
+	first, err := Parse(popTable+".sql", popLegacy(versions)+popInit)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +130,10 @@ func popFolder(files map[string]string) ([]*Script, error) {
 // isPopInit: the script makes popx' table, and nothing else. It stays as it is: where the table is there, it does nothing.
 func (s *Script) isPopInit() bool {
 	var b strings.Builder
-	for _, st := range s.Up {
-		b.WriteString(st.SQL + ";\n")
+	for i, st := range s.Up {
+		if i > 0 || st.node.GetDoStmt() == nil { // a DO is popLegacy's
+			b.WriteString(st.SQL + ";\n")
+		}
 	}
 	return b.String() == popInit
 }

@@ -18,6 +18,9 @@ type Records struct {
 	Read   string // a query of the versions, as text
 	UpTo   bool   // the version that it has is the newest: all up to it are in place
 	Late   bool   // the tool runs files that come late, below the newest that is in place
+	// Old asks whether the table is as a version of the tool before this one made it; the first migration makes it anew. "": there is
+	// no such.
+	Old string
 	// Dirty asks whether the tool has left a migration half done; "": it can't.
 	Dirty    string
 	up, down string // with the version as a literal: note it, and forget it
@@ -28,7 +31,8 @@ func (r *Records) Note(version string) string { return fmt.Sprintf(r.up, quoted(
 
 var records = map[Format]*Records{
 	PopFormat: {Table: popTable, Read: "SELECT version FROM " + popTable, Late: true,
-		up: "INSERT INTO " + popTable + " (version) VALUES (%[1]s) ON CONFLICT DO NOTHING", down: "DELETE FROM " + popTable + " WHERE version = %[1]s"},
+		Old: "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('" + popTable + "') AND attname = 'version_self' AND NOT attisdropped)",
+		up:  "INSERT INTO " + popTable + " (version) VALUES (%[1]s) ON CONFLICT DO NOTHING", down: "DELETE FROM " + popTable + " WHERE version = %[1]s"},
 	// Source: dbmate's pkg/driver/postgres.
 	DbmateFormat: {Table: "schema_migrations", Create: "CREATE TABLE IF NOT EXISTS schema_migrations (version varchar(128) PRIMARY KEY)",
 		Read: "SELECT version FROM schema_migrations", Late: true,
@@ -348,4 +352,17 @@ func strangers(dirs, others []string, files map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// Known is the migration that a version in the vendor's table stands for, by the versions of the files; "": none.
+func (r *Records) Known(version string, files map[string]int64) string {
+	if _, ok := files[version]; ok {
+		return version
+	}
+	if long := version + "000000"; r.Table == popTable && len(version) == popLegacyDigits {
+		if _, ok := files[long]; ok {
+			return long
+		}
+	}
+	return ""
 }

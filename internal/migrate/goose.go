@@ -288,13 +288,18 @@ func (g *Goose) vendorHas(ctx context.Context, conn *pgx.Conn) (map[int64]bool, 
 		return nil, err
 	}
 	done := map[int64]bool{}
-	if g.scripts.Format == sqlrewrite.PopFormat {
+	old := false
+	if r.Old != "" {
+		if err := conn.QueryRow(ctx, r.Old).Scan(&old); err != nil {
+			return nil, fmt.Errorf("read %s: %w", r.Table, err)
+		}
+	}
+	if g.scripts.Format == sqlrewrite.PopFormat && !old {
 		done[1] = true // the table itself
 	}
 	for _, v := range list {
-		n, ok := of[v]
-		if ok {
-			done[n] = true
+		if known := r.Known(v, of); known != "" {
+			done[of[known]] = true
 		} else if r.UpTo {
 			return nil, &FolderError{Text: fmt.Sprintf("%s has version %s, which is no file's", r.Table, v), Way: "put the file back: which ones the database has can't be told without it"}
 		}

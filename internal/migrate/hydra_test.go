@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,6 +31,7 @@ import (
 	"github.com/tideover/tideover/internal/prove"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/sqlrewrite"
 )
 
 //go:embed testdata/hydra.sql
@@ -167,6 +169,74 @@ func TestHydraBothEndAlike(t *testing.T) {
 			}
 			hydraReady(t, dsn)
 		})
+	}
+}
+
+// TestHydraOldVersionTable: what 1.8 and 1.9 have left has versions of 14 digits in a table of one column. It ends as the vendor's command
+// ends, rewritten for traffic and not, and nothing that is in place is run again.
+func TestHydraOldVersionTable(t *testing.T) {
+	files := hydraFiles(t)
+	for _, newest := range []string{"20200819163013", "20201116133000"} { // of 1.8.5, and of 1.9.2
+		old := fstest.MapFS{}
+		if err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || name > newest+"999999" {
+				return err
+			}
+			text, err := fs.ReadFile(files, name)
+			old[name] = &fstest.MapFile{Data: text}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		base := pgtest.NewDatabase(t)
+		if err := migrate.NewGoose(old, 0, migrate.InFormat("pop")).Migrate(t.Context(), base); err != nil {
+			t.Fatal(err)
+		}
+		hydraExec(t, base, `CREATE TABLE made (version varchar(14) NOT NULL); INSERT INTO made SELECT left(version, 14) FROM schema_migration ORDER BY version;
+			DROP TABLE schema_migration; ALTER TABLE made RENAME TO schema_migration; CREATE UNIQUE INDEX schema_migration_version_idx ON schema_migration (version)`)
+		want := hydraCopy(t, base)
+		if err := hydraCommand(t, "hydra-v2").Migrate(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		schema, err := prove.Dump(t.Context(), want, pgtest.Shared(t).BinDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const versions = `SELECT (SELECT string_agg(version || '/' || version_self, ' ' ORDER BY version) FROM schema_migration) || ' ' || (SELECT string_agg(version, ' ' ORDER BY version) FROM schema_migration_pop_legacy)`
+		conn := connect(t, want)
+		for name, options := range map[string][]migrate.Option{
+			"arranged": {migrate.Arranged()},
+			"live":     {migrate.InFormat("pop"), migrate.Live(postgres.Budget{Timeout: 500 * time.Millisecond, Retry: time.Minute}), migrate.Allow(sqlrewrite.HazardNames()...)},
+		} {
+			t.Run(newest+"/"+name, func(t *testing.T) {
+				dsn := hydraCopy(t, base)
+				g := migrate.NewGoose(files, 0, options...)
+				all, err := migrate.NewGoose(files, 0).Pending(t.Context(), pgtest.NewDatabase(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, err := g.Pending(t.Context(), dsn)
+				if had := ask[int](t, conn, `SELECT count(*) FROM schema_migration_pop_legacy`); err != nil || n != all-had {
+					t.Errorf("%d pending of %d, and %d are there; %v", n, all, had, err)
+				}
+				if err := g.Migrate(t.Context(), dsn); err != nil {
+					t.Fatal(err)
+				}
+				got, err := prove.Dump(t.Context(), dsn, pgtest.Shared(t).BinDir())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := cmp.Diff(schema, got); d != "" {
+					t.Errorf("the schema differs:\n%s", d)
+				}
+				if want, got := ask[string](t, conn, versions), ask[string](t, connect(t, dsn), versions); want != got {
+					t.Errorf("versions\n%s\nwant\n%s", got, want)
+				}
+				if n, err := g.Pending(t.Context(), dsn); err != nil || n != 0 {
+					t.Errorf("%d pending, %v", n, err)
+				}
+			})
+		}
 	}
 }
 

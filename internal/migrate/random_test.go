@@ -189,7 +189,7 @@ const (
 	equal    outcome = "equal"
 	differs  outcome = "differs"
 	stumbles outcome = "fails though not as written"
-	passes outcome = "passes though not as written"
+	passes   outcome = "passes though not as written"
 )
 
 func (o outcome) wrong() bool { return o == differs || o == stumbles || o == passes }
