@@ -82,24 +82,28 @@ BEGIN
 	RETURN NULL;
 END $$;` + postgres.KeepSQL
 
-// guardedSQL are the tables of a database, partitions too, but for the system's, ours and those of others ($1).
+// guardedSQL are the tables of a database, partitions too, but for the system's, ours and those of others ($1). A statement on the
+// table that one inherits from fires its statement triggers and not those of the heir, whose rows it writes.
 const guardedSQL = `
-SELECT c.oid, n.nspname, c.relname
+SELECT c.oid, n.nspname, c.relname, NOT c.relispartition AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) AS heir
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname NOT IN ('tideover', 'information_schema', 'pg_catalog', 'pg_toast')
 	AND (n.nspname || '.' || c.relname) <> ALL ($1::pg_catalog.text[]) AND (n.nspname || '.*') <> ALL ($1)`
 
-// fencedTablesSQL lists the guarded tables, and whether both triggers are there and fire always.
+// fencedTablesSQL lists the guarded tables, and whether their triggers are there and fire always.
 const fencedTablesSQL = `
-SELECT g.nspname, g.relname, count(t.oid) = 2
+SELECT g.nspname, g.relname, g.heir, count(t.oid) = 2 + g.heir::int
 FROM (` + guardedSQL + `) g
-LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = g.oid AND t.tgname IN ('tideover_fence', 'tideover_fence_truncate')
+LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = g.oid AND t.tgname IN ('tideover_fence', 'tideover_fence_truncate', 'tideover_fence_rows')
 	AND t.tgenabled = 'A' AND t.tgfoid = pg_catalog.to_regprocedure('tideover.refuse_write()')
-GROUP BY g.nspname, g.relname ORDER BY g.nspname <> $2, g.nspname, g.relname`
+GROUP BY g.nspname, g.relname, g.heir ORDER BY g.nspname <> $2, g.nspname, g.relname`
 
 // guarded is a table that the fence protects.
-type guarded struct{ schema, name string }
+type guarded struct {
+	schema, name string
+	heir         bool // inherits from another, and is no partition
+}
 
 func (g guarded) ident() string { return pgx.Identifier{g.schema, g.name}.Sanitize() }
 
@@ -121,7 +125,7 @@ func (f *Fence) tables(ctx context.Context) (all, missing []guarded, err error) 
 	}
 	var g guarded
 	var fenced bool
-	_, err = pgx.ForEachRow(rows, []any{&g.schema, &g.name, &fenced}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&g.schema, &g.name, &g.heir, &fenced}, func() error {
 		all = append(all, g)
 		if !fenced {
 			missing = append(missing, g)
@@ -174,6 +178,10 @@ func (f *Fence) Install(ctx context.Context, budget postgres.Budget) error {
 CREATE OR REPLACE TRIGGER tideover_fence_truncate BEFORE TRUNCATE ON ` + name + `
 	FOR EACH STATEMENT EXECUTE FUNCTION tideover.refuse_write();
 ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence, ENABLE ALWAYS TRIGGER tideover_fence_truncate`
+		if table.heir {
+			sql += `; CREATE OR REPLACE TRIGGER tideover_fence_rows AFTER INSERT OR UPDATE OR DELETE ON ` + name + `
+	FOR EACH ROW EXECUTE FUNCTION tideover.refuse_write(); ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence_rows`
+		}
 		if err := f.exec(ctx, budget, sql); err != nil {
 			return notOurs(fmt.Errorf("put the fence on table %q of %s: %w", f.shown(table), f.db.Name(), err), table)
 		}
@@ -189,7 +197,8 @@ func (f *Fence) Remove(ctx context.Context, budget postgres.Budget) error {
 	}
 	for _, table := range all {
 		name := table.ident()
-		sql := `DROP TRIGGER IF EXISTS tideover_fence ON ` + name + `; DROP TRIGGER IF EXISTS tideover_fence_truncate ON ` + name
+		sql := `DROP TRIGGER IF EXISTS tideover_fence ON ` + name + `; DROP TRIGGER IF EXISTS tideover_fence_truncate ON ` + name + `;
+DROP TRIGGER IF EXISTS tideover_fence_rows ON ` + name
 		if err := f.exec(ctx, budget, sql); err != nil {
 			return fmt.Errorf("take the fence off table %q of %s: %w", f.shown(table), f.db.Name(), err)
 		}

@@ -14,8 +14,9 @@ import (
 // Watch notices writes to the tables of blue that no profile names. They are copied, and nobody brings their changes over: one
 // that is written after the copy would be stale on green. What it finds stops a run before anybody waits.
 //
-// A statement trigger on each such table notes that the table was written, in the writer's transaction. It asks before it
-// notes, so that a busy table costs its writers one look at a table of a few rows.
+// A statement trigger on each such table notes that the table was written, in the writer's transaction; where the table inherits
+// from another, a trigger of rows. It asks before it notes, so that a busy table costs its writers one look at a table of a few
+// rows.
 type Watch struct {
 	db      *postgres.DB
 	profile *plan.Profile
@@ -37,13 +38,13 @@ END $$`
 // unnamedSQL are the guarded tables that a profile does not name ($2 its tables, $3 its schema), without the partitions of
 // those that it names, and whether the watch is on them.
 const unnamedSQL = `
-SELECT g.nspname, g.relname, count(t.oid) = 2
+SELECT g.nspname, g.relname, g.heir, count(t.oid) = 2
 FROM (` + guardedSQL + `) g
 LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = g.oid AND t.tgname IN ('tideover_watch', 'tideover_watch_truncate') AND t.tgenabled = 'A'
 WHERE NOT EXISTS (
 	SELECT 1 FROM pg_catalog.pg_class root JOIN pg_catalog.pg_namespace n ON n.oid = root.relnamespace
 	WHERE root.oid = coalesce(pg_catalog.pg_partition_root(g.oid), g.oid) AND n.nspname = $3 AND root.relname = ANY ($2))
-GROUP BY g.nspname, g.relname ORDER BY g.nspname, g.relname`
+GROUP BY g.nspname, g.relname, g.heir ORDER BY g.nspname, g.relname`
 
 // named are the tables that a profile has a word about.
 func named(p *plan.Profile) []string {
@@ -62,7 +63,7 @@ func (w *Watch) unnamed(ctx context.Context) (all, missing []guarded, err error)
 	}
 	var g guarded
 	var watched bool
-	_, err = pgx.ForEachRow(rows, []any{&g.schema, &g.name, &watched}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&g.schema, &g.name, &g.heir, &watched}, func() error {
 		all = append(all, g)
 		if !watched {
 			missing = append(missing, g)
@@ -98,7 +99,11 @@ func (w *Watch) Install(ctx context.Context, budget postgres.Budget) error {
 		return fmt.Errorf("watch %s: %w", w.db.Name(), err)
 	}
 	for _, table := range missing {
-		sql := `CREATE OR REPLACE TRIGGER tideover_watch AFTER INSERT OR UPDATE OR DELETE ON ` + table.ident() + ` FOR EACH STATEMENT EXECUTE FUNCTION tideover.note_write();
+		each := "STATEMENT"
+		if table.heir { // a statement on what it inherits from is none on it
+			each = "ROW"
+		}
+		sql := `CREATE OR REPLACE TRIGGER tideover_watch AFTER INSERT OR UPDATE OR DELETE ON ` + table.ident() + ` FOR EACH ` + each + ` EXECUTE FUNCTION tideover.note_write();
 CREATE OR REPLACE TRIGGER tideover_watch_truncate AFTER TRUNCATE ON ` + table.ident() + ` FOR EACH STATEMENT EXECUTE FUNCTION tideover.note_write();
 ALTER TABLE ` + table.ident() + ` ENABLE ALWAYS TRIGGER tideover_watch, ENABLE ALWAYS TRIGGER tideover_watch_truncate`
 		err := w.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
@@ -162,6 +167,12 @@ SELECT DISTINCT n.nspname || '.' || c.relname FROM tideover.written w
 JOIN pg_catalog.pg_class c ON c.oid = w.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY 1`
 	written, err := collect[string](ctx, w.db.Pool(), "ask which tables were written", sql)
+	if err == nil {
+		var objects bool // preflight has found none; they have no triggers
+		if err = w.db.Pool().QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)`).Scan(&objects); objects {
+			written = append(written, "large objects")
+		}
+	}
 	if err == nil && len(written) > 0 {
 		err = &WrittenError{Side: w.db.Name(), Tables: written}
 	}

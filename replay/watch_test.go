@@ -44,7 +44,10 @@ CREATE TABLE child (extra int) INHERITS (token)`)
 	for _, write := range []struct{ sql, table string }{
 		{`INSERT INTO billing.token VALUES (1)`, "billing.token"},
 		{`SET session_replication_role = replica; INSERT INTO billing.invoice VALUES (1); RESET session_replication_role`, "billing.invoice"},
-		{`TRUNCATE child`, "public.child"},
+		{`INSERT INTO child VALUES (7); DELETE FROM tideover.written; UPDATE token SET id = 8 WHERE id = 7`, "public.child"},
+		{`DELETE FROM tideover.written; DELETE FROM token WHERE id = 8`, "public.child"},
+		{`DELETE FROM tideover.written; TRUNCATE child`, "public.child"},
+		{`DELETE FROM tideover.written; SELECT lo_create(0)`, "large objects"},
 	} {
 		exec(t, db, write.sql)
 		var written *WrittenError
@@ -52,6 +55,7 @@ CREATE TABLE child (extra int) INHERITS (token)`)
 			t.Errorf("%s: %v", write.sql, err)
 		}
 	}
+	exec(t, db, `SELECT lo_unlink(oid) FROM pg_largeobject_metadata`)
 	if err := w.Remove(t.Context(), budget); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +131,8 @@ CREATE VIEW seen AS SELECT id FROM token`
 func TestFenceHoldsEverySchema(t *testing.T) {
 	t.Parallel()
 	db := open(t, "blue", newDatabase(t))
-	exec(t, db, `CREATE SCHEMA billing; CREATE SCHEMA jobs; CREATE TABLE billing.invoice (id int); CREATE TABLE token (id int); CREATE TABLE jobs.run (id int)`)
+	exec(t, db, `CREATE SCHEMA billing; CREATE SCHEMA jobs; CREATE TABLE billing.invoice (id int); CREATE TABLE token (id int); CREATE TABLE jobs.run (id int);
+		CREATE TABLE jobs.base (id int); CREATE TABLE heir () INHERITS (jobs.base); INSERT INTO heir VALUES (1)`)
 	f := NewFence(db, "", "jobs.*")
 	if err := f.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
@@ -141,10 +146,19 @@ func TestFenceHoldsEverySchema(t *testing.T) {
 			t.Errorf("a write to %s: %v", table, err)
 		}
 	}
+	for _, through := range []string{`UPDATE jobs.base SET id = 2`, `DELETE FROM jobs.base`} {
+		if _, err := conn.Exec(t.Context(), through); postgres.Code(err) != FencedCode {
+			t.Errorf("%s, a table of others that heir inherits from: %v", through, err)
+		}
+	}
+	if missing, err := f.Missing(t.Context()); err != nil || len(missing) > 0 {
+		t.Errorf("without a fence: %q, %v", missing, err)
+	}
 	if _, err := conn.Exec(t.Context(), `INSERT INTO jobs.run VALUES (1)`); err != nil {
 		t.Errorf("a write to a table of others: %v", err)
 	}
 	if err := f.Remove(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}
+	exec(t, db, `DELETE FROM jobs.base`)
 }
