@@ -40,7 +40,7 @@ var migrate = kind{
 		"as_written": {Doc: "With `offline`: run the files one after the other, each as it is, instead of arranging their statements for speed (docs/offline.md)."},
 		"source":     {Doc: "`bundled`, or a folder of migrations, relative to the runbook.", Env: true},
 		"format":     {Doc: "How the folder's files are named and annotated (docs/sqlrewrite.md). Default: what annotations and names say; plain files and golang-migrate's have none, so that they must be named.", Enum: []string{"goose", "plain", "pop", "dbmate", "sql-migrate", "golang-migrate"}},
-		"from":       {Doc: "The version that blue has already, with all below it: a baseline, which is noted where no table of versions says it. Default: what the table says."},
+		"from":       {Doc: "The version that blue has already, with all below it: a baseline, for a database that has no table of versions; it is noted there. Where the vendor's tool keeps one, that table counts."},
 		"to":         {Doc: "The goose version to stop at. 0: the newest."},
 		"command":    {Doc: "The vendor's own migration command, as a list of words. It finds the database in the environment variable DSN."},
 		"env":        {Doc: "Names of environment variables that the command gets beside `DSN`, `PATH`, `HOME`, `LANG` and the like."},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
@@ -31,7 +32,7 @@ func describeMigrate(c *plan.MigrateSpec) (does, undo string) {
 		if len(c.Defer) > 0 {
 			what += "; " + strings.Join(c.Defer, " and ") + " wait for retire"
 		}
-		return what, "none: a point of no return"
+		return what, "none once a statement was run: a point of no return"
 	}
 	return what + " on green, which serves nobody yet", "green emptied"
 }
@@ -62,6 +63,16 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	pending, err := m.Pending(ctx, s.database())
 	if err != nil {
 		return err
+	}
+	if s.spec.Target == "live" {
+		before := pending
+		if there, err := p.Load(pendingBefore, &before); err != nil {
+			return err
+		} else if !there {
+			if err := p.Checkpoint(ctx, pendingBefore, pending); err != nil {
+				return err
+			}
+		}
 	}
 	longest := &longest{step: s.id}
 	if len(s.spec.Command) == 0 {
@@ -168,10 +179,42 @@ func checkMigrationsAt(ctx context.Context, u Upgrade, blue string) error {
 	return nil
 }
 
-// liveMigrateStep is migrate with target: live. It can't be taken back: blue's own schema has changed, and is served so.
+// pendingBefore is the checkpoint of how many migrations were pending before the first of them.
+const pendingBefore = "pending"
+
+// liveMigrateStep is migrate with target: live. It can't be taken back once it has run a statement: blue's own schema has changed,
+// and is served so.
 type liveMigrateStep struct {
 	migrateStep
 	pointOfNoReturn
+}
+
+// Untouched says whether no statement of the migrations was run. A vendor's command is not looked into.
+func (s *liveMigrateStep) Untouched(ctx context.Context, p *Progress) (bool, error) {
+	if len(s.spec.Command) > 0 {
+		return false, nil
+	}
+	g := s.env.gooseOf(s.spec, nil)
+	var before int
+	there, err := p.Load(pendingBefore, &before)
+	if err != nil {
+		return false, err
+	}
+	if !there { // it had not come so far as to count them
+		state := p.State()
+		st, _ := state.Step(s.id)
+		return st.Status != journal.StepIsFinished, nil
+	}
+	return g.Untouched(ctx, s.database(), before)
+}
+
+// Withdraw takes away the table of what is under way.
+func (s *liveMigrateStep) Withdraw(ctx context.Context, p *Progress) error {
+	var before int
+	if there, err := p.Load(pendingBefore, &before); err != nil || !there {
+		return err
+	}
+	return s.env.gooseOf(s.spec, nil).Withdraw(ctx, s.database(), before)
 }
 
 // Finish runs what was put off until the old server is gone.

@@ -244,7 +244,7 @@ func (r *Runner) stopped(ctx context.Context, step string, err error, command st
 		Run: state.Run, Step: step, Past: state.PastPointOfNoReturn, Err: err,
 		Next: "tideover " + command + " " + state.Runbook,
 	}
-	if e.Past && r.wayBack(state) == nil {
+	if e.Past && r.wayBack(ctx, state) == nil {
 		e.Back = "tideover rollback " + state.Runbook
 	}
 	if errors.Is(err, journal.ErrFenced) || errors.Is(err, journal.ErrReleased) {

@@ -208,6 +208,40 @@ func TestNoWayBack(t *testing.T) {
 	}
 }
 
+// withdrawn is a step without a way back that has, or has not, done anything.
+type withdrawn struct {
+	noWayBack
+	touched bool
+	gone    *bool
+}
+
+func (withdrawn) Irreversible()                                        {}
+func (w withdrawn) Untouched(context.Context, *Progress) (bool, error) { return !w.touched, nil }
+func (w withdrawn) Withdraw(context.Context, *Progress) error          { *w.gone = true; return nil }
+
+// A step without a way back is taken back for as long as it has not done anything.
+func TestWithdrawn(t *testing.T) {
+	t.Parallel()
+	for _, touched := range []bool{true, false} {
+		m := journaltest.NewMemory()
+		undone, gone := false, false
+		steps := []Step{
+			&fake{id: "views", undo: func(context.Context, *Progress) error { undone = true; return nil }},
+			withdrawn{noWayBack{&fake{id: "migrate", run: func(context.Context, *Progress) error { return errors.New("a hazard") }}}, touched, &gone},
+		}
+		p := begin(t, m, "", steps, nil)
+		if err := p.Run(t.Context()); err == nil {
+			t.Fatal("no error")
+		}
+		p.lease.Release()
+		q := begin(t, m, p.lease.Run(), steps, nil)
+		err := q.Rollback(t.Context(), "test")
+		if refused := errors.As(err, new(*NoWayBackError)); refused != touched || !touched && err != nil || undone == touched || gone == touched {
+			t.Errorf("touched %t: %v; undone %t, withdrawn %t", touched, err, undone, gone)
+		}
+	}
+}
+
 func TestStepRollsBackByItself(t *testing.T) {
 	t.Parallel()
 	m := journaltest.NewMemory()

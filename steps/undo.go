@@ -38,7 +38,7 @@ func (r *Runner) Rollback(ctx context.Context, reason string) error {
 
 func (r *Runner) rollback(ctx context.Context, reason string) error {
 	state := r.State()
-	if err := r.wayBack(state); err != nil {
+	if err := r.wayBack(ctx, state); err != nil {
 		return err
 	}
 	if !state.Phase.GoesBack() {
@@ -52,10 +52,26 @@ func (r *Runner) rollback(ctx context.Context, reason string) error {
 }
 
 // wayBack looks for a step that has begun and can't be taken back.
-func (r *Runner) wayBack(state journal.State) error {
+func (r *Runner) wayBack(ctx context.Context, state journal.State) error {
+	ctx = context.WithoutCancel(ctx)
 	for i, st := range state.Steps {
-		if _, ok := r.cfg.Steps[i].(Undoer); st.Begun() && !ok {
-			return &NoWayBackError{Run: state.Run, Step: st.ID}
+		step := r.cfg.Steps[i]
+		if _, ok := step.(Undoer); !st.Begun() || ok {
+			continue
+		}
+		none := &NoWayBackError{Run: state.Run, Step: st.ID}
+		w, ok := step.(Withdrawer)
+		if !ok {
+			return none
+		}
+		limited, cancel := context.WithTimeout(ctx, recordTimeout)
+		untouched, err := w.Untouched(limited, r.progress(st.ID))
+		cancel()
+		if err != nil {
+			return errors.Join(none, err)
+		}
+		if !untouched {
+			return none
 		}
 	}
 	return nil
@@ -63,7 +79,7 @@ func (r *Runner) wayBack(state journal.State) error {
 
 // back goes on with a way back that has begun.
 func (r *Runner) back(ctx context.Context) error {
-	if err := r.wayBack(r.State()); err != nil {
+	if err := r.wayBack(ctx, r.State()); err != nil {
 		return err
 	}
 	work, cancel := r.under(context.WithoutCancel(ctx))
@@ -97,7 +113,11 @@ func (r *Runner) undo(ctx context.Context, step Step) error {
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, r.cfg.Undo, fmt.Errorf("undo took longer than %s", r.cfg.Undo))
 	defer cancel()
-	if err := step.(Undoer).Undo(limited, r.progress(id)); err != nil {
+	back := func(ctx context.Context, p *Progress) error { return step.(Withdrawer).Withdraw(ctx, p) } // wayBack has let it pass
+	if u, ok := step.(Undoer); ok {
+		back = u.Undo
+	}
+	if err := back(limited, r.progress(id)); err != nil {
 		if limited.Err() != nil && ctx.Err() == nil {
 			err = errors.Join(context.Cause(limited), err)
 		}

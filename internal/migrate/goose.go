@@ -228,6 +228,12 @@ func (g *Goose) recorded(ctx context.Context, conn *pgx.Conn) (map[int64]bool, e
 	if err != nil {
 		return nil, err
 	}
+	if some := slices.ContainsFunc(slices.Collect(maps.Keys(done)), func(v int64) bool { return v > 1 || v == 1 && !g.isPop() }); some && g.vendorRecords() {
+		return done, nil // the tool's own table knows better
+	}
+	if err := g.contradicts(done, base); err != nil {
+		return nil, err
+	}
 	if done == nil && len(base) > 0 {
 		done = map[int64]bool{}
 	}
@@ -236,6 +242,23 @@ func (g *Goose) recorded(ctx context.Context, conn *pgx.Conn) (map[int64]bool, e
 	}
 	return done, nil
 }
+
+// contradicts refuses a baseline with files that goose's table, where it has any, doesn't have: they would be left out, and those after
+// them run on a schema that they were not written for.
+func (g *Goose) contradicts(done map[int64]bool, base []int64) error {
+	if g.vendorRecords() || len(base) == 0 || !slices.ContainsFunc(slices.Collect(maps.Keys(done)), func(v int64) bool { return v > 0 }) {
+		return nil
+	}
+	for _, v := range base {
+		if !done[v] {
+			return &FolderError{Text: fmt.Sprintf("goose_db_version does not have version %d, and from (%d) says that the database has it", v, base[len(base)-1]),
+				Way: "leave from out: the table says what the database has; or mend the table, if it is wrong"}
+		}
+	}
+	return nil
+}
+
+func (g *Goose) isPop() bool { return g.scripts != nil && g.scripts.Format == sqlrewrite.PopFormat }
 
 // known refuses a database of which plain files don't tell what it has.
 func (g *Goose) known(ctx context.Context, conn *pgx.Conn, done map[int64]bool) error {
@@ -294,7 +317,7 @@ func (g *Goose) vendorHas(ctx context.Context, conn *pgx.Conn) (map[int64]bool, 
 			return nil, fmt.Errorf("read %s: %w", r.Table, err)
 		}
 	}
-	if g.scripts.Format == sqlrewrite.PopFormat && !old {
+	if g.isPop() && !old {
 		done[1] = true // the table itself
 	}
 	for _, v := range list {

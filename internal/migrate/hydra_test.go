@@ -206,7 +206,7 @@ func TestHydraOldVersionTable(t *testing.T) {
 		conn := connect(t, want)
 		for name, options := range map[string][]migrate.Option{
 			"arranged": {migrate.Arranged()},
-			"live":     {migrate.InFormat("pop"), migrate.Live(postgres.Budget{Timeout: 500 * time.Millisecond, Retry: time.Minute}), migrate.Allow(sqlrewrite.HazardNames()...)},
+			"live":     {migrate.InFormat("pop"), migrate.From(50), migrate.Live(postgres.Budget{Timeout: 500 * time.Millisecond, Retry: time.Minute}), migrate.Allow(sqlrewrite.HazardNames()...)},
 		} {
 			t.Run(newest+"/"+name, func(t *testing.T) {
 				dsn := hydraCopy(t, base)

@@ -35,7 +35,6 @@ func openLedger(ctx context.Context, conn *pgx.Conn, vendor bool) (*ledger, erro
 	const create = `CREATE TABLE IF NOT EXISTS ` + LedgerTable + ` (
 		version bigint PRIMARY KEY, name text NOT NULL, part integer NOT NULL DEFAULT 0, step integer NOT NULL DEFAULT 0,
 		reached boolean NOT NULL DEFAULT false, files jsonb NOT NULL)`
-	const begun = `SELECT version, name, part, step, reached, files FROM ` + LedgerTable
 	if _, err := conn.Exec(ctx, create); err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", LedgerTable, err)
 	}
@@ -45,7 +44,25 @@ func openLedger(ctx context.Context, conn *pgx.Conn, vendor bool) (*ledger, erro
 		}
 	}
 	l := &ledger{conn: conn, vendor: vendor, entries: map[int64]*entry{}}
-	rows, err := conn.Query(ctx, begun)
+	list, err := begunEntries(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list {
+		l.entries[e.Version] = e
+	}
+	return l, nil
+}
+
+// begunEntries are the migrations that are under way.
+func begunEntries(ctx context.Context, conn *pgx.Conn) ([]*entry, error) {
+	const exists = `SELECT pg_catalog.to_regclass('` + LedgerTable + `') IS NOT NULL`
+	const entries = `SELECT version, name, part, step, reached, files FROM ` + LedgerTable
+	var there bool
+	if err := conn.QueryRow(ctx, exists).Scan(&there); err != nil || !there {
+		return nil, err
+	}
+	rows, err := conn.Query(ctx, entries)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", LedgerTable, err)
 	}
@@ -60,33 +77,17 @@ func openLedger(ctx context.Context, conn *pgx.Conn, vendor bool) (*ledger, erro
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", LedgerTable, err)
 	}
-	for _, e := range list {
-		l.entries[e.Version] = e
-	}
-	return l, nil
+	return list, nil
 }
 
-// begunVersions are the migrations that are under way.
+// begunVersions are the versions of those that are under way.
 func begunVersions(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
-	const exists = `SELECT pg_catalog.to_regclass('` + LedgerTable + `') IS NOT NULL`
-	const versions = `SELECT version FROM ` + LedgerTable
-	var there bool
-	if err := conn.QueryRow(ctx, exists).Scan(&there); err != nil || !there {
-		return nil, err
-	}
-	rows, err := conn.Query(ctx, versions)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", LedgerTable, err)
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", LedgerTable, err)
-	}
+	list, err := begunEntries(ctx, conn)
 	begun := map[int64]bool{}
-	for _, v := range list {
-		begun[v] = true
+	for _, e := range list {
+		begun[e.Version] = true
 	}
-	return begun, nil
+	return begun, err
 }
 
 // entry is where a migration goes on; a new one is stored before it begins.

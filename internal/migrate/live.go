@@ -241,6 +241,46 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 	return ledger.drop(ctx)
 }
 
+// Untouched says whether a live migration, before which so many files were pending, has run none of their statements. Of a statement
+// outside of transactions that was begun it says that it was run.
+func (g *Goose) Untouched(ctx context.Context, dsn string, pending int) (bool, error) {
+	now, err := g.Pending(ctx, dsn)
+	if err != nil || now != pending {
+		return false, err
+	}
+	conn, err := g.connect(ctx, dsn)
+	if err != nil {
+		return false, err
+	}
+	defer postgres.HangUp(ctx, conn)
+	begun, err := begunEntries(ctx, conn)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range begun {
+		if e.Part > 0 || e.Step > 0 || len(e.Files) == 0 || e.Files[0].NoTransaction {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Withdraw forgets a live migration that is [Goose.Untouched], once nobody is at it any more.
+func (g *Goose) Withdraw(ctx context.Context, dsn string, pending int) error {
+	e, closed, err := g.executor(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer closed()
+	if untouched, err := g.Untouched(ctx, dsn, pending); err != nil || !untouched {
+		return errors.Join(err, errors.New("the migration has run a statement meanwhile, and can't be taken back"))
+	}
+	if _, err := e.Conn.Exec(ctx, `DROP TABLE IF EXISTS `+LedgerTable); err != nil {
+		return fmt.Errorf("drop %s: %w", LedgerTable, err)
+	}
+	return nil
+}
+
 // executor is alone at the database until closed is called.
 func (g *Goose) executor(ctx context.Context, dsn string) (_ *Executor, closed func(), err error) {
 	conn, err := g.connect(ctx, dsn)

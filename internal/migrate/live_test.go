@@ -324,3 +324,53 @@ func TestFailedIndexIsTakenAway(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A live migration can be taken back until the first of its statements is run, and not from then on.
+func TestUntouched(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.NewDatabase(t)
+	conn := connect(t, dsn)
+	must(t, conn, "CREATE TABLE a (id int); CREATE TABLE b (id int)")
+	g := func(sql ...string) *migrate.Goose {
+		var list []string
+		for i, s := range sql {
+			list = append(list, fmt.Sprintf("%d_a.sql", i+1), up+s+";\n")
+		}
+		return migrate.NewGoose(files(list...), 0, migrate.Live(postgres.Budget{Timeout: 50 * time.Millisecond, Retry: 200 * time.Millisecond}))
+	}
+	both := g("ALTER TABLE a ADD COLUMN n int", "ALTER TABLE b ADD COLUMN n int")
+	untouched := func(g *migrate.Goose, want bool) {
+		t.Helper()
+		if got, err := g.Untouched(t.Context(), dsn, 2); err != nil || got != want {
+			t.Errorf("untouched: %t, %v; want %t", got, err, want)
+		}
+	}
+	untouched(both, true)
+	stopped := func(g *migrate.Goose, table string) {
+		t.Helper()
+		must(t, conn, "BEGIN; LOCK TABLE "+table)
+		if err := g.Migrate(t.Context(), dsn); err == nil {
+			t.Fatal("a lock did not stop it")
+		}
+		must(t, conn, "ROLLBACK")
+	}
+	stopped(both, "a")
+	untouched(both, true)
+	if err := both.Withdraw(t.Context(), dsn, 2); err != nil {
+		t.Fatal(err)
+	}
+	if ask[bool](t, conn, "SELECT to_regclass('tideover_migration') IS NOT NULL") {
+		t.Error("the table of what is under way is left")
+	}
+	stopped(both, "b")
+	untouched(both, false)
+	if err := both.Withdraw(t.Context(), dsn, 2); err == nil {
+		t.Error("withdrawn, though one of two is done")
+	}
+	must(t, conn, "DROP TABLE goose_db_version, tideover_migration; ALTER TABLE a DROP COLUMN n; INSERT INTO a VALUES (1), (1)")
+	twice := g("CREATE UNIQUE INDEX a_id ON a (id)", "SELECT 1")
+	if err := twice.Migrate(t.Context(), dsn); err == nil {
+		t.Fatal("built, though it is not unique")
+	}
+	untouched(twice, false) // it may have left an index that is not valid
+}

@@ -74,7 +74,8 @@ func (s *stage) restore(ctx context.Context, into string) error {
 func (s *stage) migrate(ctx context.Context, dsn string) error {
 	settings, err := ask[string](ctx, s.green, `
 SELECT pg_catalog.format('SET %s = %s;', pg_catalog.split_part(c, '=', 1),
-	CASE WHEN pg_catalog.split_part(c, '=', 1) = 'search_path' THEN pg_catalog.substr(c, 13)
+	CASE WHEN c = 'search_path=""' THEN '''''' -- an empty one, which can't be set as it is written there
+		WHEN pg_catalog.split_part(c, '=', 1) = 'search_path' THEN pg_catalog.substr(c, 13)
 		ELSE pg_catalog.quote_literal(pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1)) END)
 FROM pg_catalog.pg_db_role_setting CROSS JOIN LATERAL pg_catalog.unnest(setconfig) AS c
 WHERE setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND setrole = 0`)
