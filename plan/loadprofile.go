@@ -83,6 +83,16 @@ func ParseProfile(name string, data []byte) (*Profile, error) {
 	d.checkPath("http.health", p.HTTP.Health)
 	d.checkPath("http.refresh_path", p.HTTP.RefreshPath)
 	d.checkPath("http.introspect_path", p.HTTP.IntrospectPath)
+	for i, a := range p.HTTP.Answers {
+		at := item("http.answers", i)
+		d.checkPath(join(at, "path"), a.Path)
+		if strings.Contains(a.Path, "{}") != (a.SQL != "") {
+			d.add(join(at, "path"), "with `sql:` the path has {}, and without it none", "{} in the path stands for a value of sql")
+		}
+		if a.Status < 100 || a.Status > 599 {
+			d.add(join(at, "status"), "such as 200", "%d is no status", a.Status)
+		}
+	}
 	if err := d.errs.orNil(); err != nil {
 		return nil, err
 	}

@@ -156,6 +156,17 @@ type HTTP struct {
 	// IntrospectPath is introspection on the admin listener: what a kept refresh answer holds is asked for there before it
 	// is given again after a revocation.
 	IntrospectPath string `yaml:"introspect_path"`
+	// Answers are questions that green's server is asked before the hold, and how it answers them where it works on green's
+	// database.
+	Answers []Answer `yaml:"answers"`
+}
+
+// Answer is a GET that has a known outcome.
+type Answer struct {
+	Listener string `yaml:"listener"` // public or admin
+	Path     string `yaml:"path"`     // as blue has it; {} is a value of SQL
+	SQL      string `yaml:"sql"`      // query of one text on green, asked for each; empty: asked once
+	Status   int    `yaml:"status"`
 }
 
 // Listener has the routes of one listener. The first route that matches counts; without one the request is a write.

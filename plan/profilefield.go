@@ -76,6 +76,12 @@ var profileFields = map[string]field{
 	"HTTP.health":          {Doc: "The readiness path on both listeners of both sides."},
 	"HTTP.refresh_path":    {Doc: "The token endpoint, where refresh requests are coalesced."},
 	"HTTP.introspect_path": {Doc: "Introspection on the admin listener, as blue has it: asked before an answer is given again that a revocation has put in doubt. Without it the retry goes to the server."},
+	"HTTP.answers":         {Doc: "What green's server is asked before the hold (guardrail `green-answers`). Each is a GET that it answers so only where it works on green's database, with blue's secrets."},
+
+	"Answer.listener": {Doc: "Where it is asked.", Required: true, Enum: []string{"public", "admin"}},
+	"Answer.path":     {Doc: "The path, as blue has it. `{}` stands for a value of `sql`.", Required: true},
+	"Answer.sql":      {Doc: "Query of one text on green; it is asked for each row. Default: asked once."},
+	"Answer.status":   {Doc: "The status that is right, such as 200.", Required: true},
 
 	"Listener.routes":       {Doc: "The first route that matches counts; without one the request is a write."},
 	"Listener.green_prefix": {Doc: "Put before a path that has not got it when green serves, such as `/admin`."},

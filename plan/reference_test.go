@@ -33,7 +33,7 @@ func TestReference(t *testing.T) {
 	table(&runbook, ParticipantSpec{})
 	for _, x := range []any{
 		Profile{}, Table{}, Follow{}, Revocation{}, RevocationSide{}, GreenTables{}, ColumnRef{}, Rule{}, Invariant{},
-		Lifetimes{}, HTTP{}, Listener{}, Route{},
+		Lifetimes{}, HTTP{}, Answer{}, Listener{}, Route{},
 	} {
 		table(&profile, x)
 	}
@@ -71,7 +71,7 @@ var titles = map[string]string{
 	"ParticipantSpec": "A participant or job", "Profile": "The profile", "Table": "An entry of `tables`", "Follow": "An entry of `follow`",
 	"Revocation": "An entry of `revocations`", "RevocationSide": "Its `blue` and `green`", "GreenTables": "`green`",
 	"ColumnRef": "An entry of `green.constants` and `green.volatile`", "Rule": "An entry of `rules`", "Invariant": "An entry of `invariants`",
-	"Lifetimes": "`lifetimes`", "HTTP": "`http`", "Listener": "`http.public`, `http.admin`", "Route": "An entry of `routes`",
+	"Lifetimes": "`lifetimes`", "HTTP": "`http`", "Answer": "An entry of `answers`", "Listener": "`http.public`, `http.admin`", "Route": "An entry of `routes`",
 }
 
 func table(b *strings.Builder, x any) { titled(b, titles[reflect.TypeOf(x).Name()], x) }

@@ -29,13 +29,14 @@ func (r *Replayer) bereft(ctx context.Context, tx pgx.Tx, seeds []*seed) error {
 			if !e.enforced || !r.held(e) {
 				continue
 			}
+			byKey := !slices.ContainsFunc(e.toColumns, func(c string) bool { return !slices.Contains(r.keys[e.to], c) }) // then no update changes them
 			var before keySet
 			for _, s := range seeds {
 				if s.table != e.to {
 					continue
 				}
 				for _, c := range s.changes {
-					if t, ok := c.pick(e.toColumns); ok && c.op != "I" {
+					if t, ok := c.pick(e.toColumns); ok && (c.op == "D" || c.op == "U" && !byKey) {
 						before.add(t)
 					}
 				}
@@ -44,8 +45,9 @@ func (r *Replayer) bereft(ctx context.Context, tx pgx.Tx, seeds []*seed) error {
 				continue
 			}
 			from, to := r.blue[e.from], r.blue[e.to]
-			sql := "SELECT EXISTS (SELECT 1 FROM " + unnest(to, e.toColumns, "k") + " JOIN " + from.rows() + " f ON " + from.equal("f", e.fromColumns, "k", numbered(len(e.toColumns))) +
-				" WHERE NOT EXISTS (SELECT 1 FROM " + to.rows() + " t WHERE " + to.equal("t", e.toColumns, "f", e.fromColumns) + "))"
+			columns := numbered(len(e.toColumns))
+			sql := "SELECT EXISTS (SELECT 1 FROM " + unnest(to, e.toColumns, "k") + " WHERE NOT EXISTS (SELECT 1 FROM " + to.rows() + " t WHERE " + to.equal("t", e.toColumns, "k", columns) +
+				") AND EXISTS (SELECT 1 FROM " + from.rows() + " f WHERE " + from.equal("f", e.fromColumns, "k", columns) + "))"
 			var some bool
 			if err := tx.QueryRow(ctx, sql, transpose(before.keys, len(e.toColumns))...).Scan(&some); err != nil {
 				return fmt.Errorf("look for what refers to rows that are gone from table %q: %w", e.to, err)

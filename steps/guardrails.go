@@ -28,7 +28,7 @@ type guardrail struct {
 }
 
 // Guardrails are the names that Options.Override takes, in the order in which they are looked at.
-var Guardrails = []string{"window", "replay-lag", "long-transactions", "green-health", "green-warm", "disk", "participants", "canary"}
+var Guardrails = []string{"window", "replay-lag", "long-transactions", "green-health", "green-warm", "green-answers", "disk", "participants", "canary"}
 
 // ParseOverride checks a list of guardrails.
 func ParseOverride(names []string) ([]string, error) {
@@ -72,6 +72,7 @@ func (s *cutoverStep) guardrails(r *replay.Replayer, sw *cutover.Switch) []guard
 		{"long-transactions", s.noLongTransaction},
 		{"green-health", s.greenHealthy},
 		{"green-warm", s.greenWarm},
+		{"green-answers", s.greenAnswers},
 		{"disk", s.diskFree},
 		{"participants", func(ctx context.Context, _ *Progress) error { return s.answering(ctx, sw) }},
 		{"canary", s.canary},

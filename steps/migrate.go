@@ -74,6 +74,10 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 			}
 		}
 	}
+	before, err := s.marks(ctx, p)
+	if err != nil {
+		return err
+	}
 	longest := &longest{step: s.id}
 	if len(s.spec.Command) == 0 {
 		m = s.env.gooseOf(s.spec, s.tell(ctx, p), migrate.Timed(func(t migrate.Timing) {
@@ -95,6 +99,9 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	if s.spec.Target == "live" {
 		return nil
 	}
+	if err := snapshot.TakenNumbers(ctx, s.env.Blue, s.env.Green, s.env.Profile, before); err != nil {
+		return err
+	}
 	if err := s.env.giveGreen(ctx, p); err != nil {
 		return err
 	}
@@ -104,6 +111,21 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 		return err
 	}
 	return fence.Raise(ctx, 0)
+}
+
+// marks are how far green's sequences were before the first of the migrations.
+func (s *migrateStep) marks(ctx context.Context, p *Progress) (before map[string]snapshot.Mark, err error) {
+	const key = "sequences"
+	if s.spec.Target == "live" {
+		return nil, nil
+	}
+	if there, err := p.Load(key, &before); err != nil || there {
+		return before, err
+	}
+	if before, err = snapshot.Marks(ctx, s.env.Green); err != nil {
+		return nil, err
+	}
+	return before, p.Checkpoint(ctx, key, before)
 }
 
 // tell shows how far a live migration is, and stores what it waits for. A note that can't be stored says that the run is

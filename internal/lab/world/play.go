@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,7 +14,7 @@ type Verdict string
 
 const (
 	Equal   Verdict = "equal"   // green is blue's last state, migrated
-	Refused Verdict = "refused" // stopped before the hold with a reason, and taken back
+	Refused Verdict = "refused" // stopped before the hold with a reason, or in it for what a client did there, and taken back
 	Wrong   Verdict = "wrong"   // anything else
 )
 
@@ -34,6 +35,9 @@ func (o *Outcome) find(format string, args ...any) {
 
 // limit is how long a world may take on a busy machine before it counts as stuck.
 const limit = 3 * time.Minute
+
+// inHold are reasons for which a switch may be called off in the hold: what a client does there can't be seen before.
+var inHold = []string{"blue's schema has changed since it was copied", "it went while the key was off"}
 
 // Play takes a world through an upgrade and judges it. An error is one of the world itself, such as SQL of its own that
 // Postgres does not take, or of the machine: it says nothing of the program.
@@ -72,6 +76,8 @@ func (p *Pair) Play(ctx context.Context, w *World) (o Outcome, err error) {
 	}
 	o.Reason, o.Early = r.reason(), !r.copied
 	switch {
+	case r.held && code == 4 && slices.ContainsFunc(inHold, func(text string) bool { return strings.Contains(o.Reason, text) }) && o.Verdict == Equal:
+		o.Verdict = Refused
 	case r.held:
 		o.find("stopped in the hold, or after it, with exit status %d: %s", code, o.Reason)
 	case code != 1 && code != 2 && code != 4 && code != 5:
