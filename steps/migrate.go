@@ -32,7 +32,7 @@ func describeMigrate(c *plan.MigrateSpec) (does, undo string) {
 		if len(c.Defer) > 0 {
 			what += "; " + strings.Join(c.Defer, " and ") + " wait for retire"
 		}
-		return what, "none once a statement was run: a point of no return"
+		return what, "none: a point of no return, once a statement has run"
 	}
 	return what + " on green, which serves nobody yet", "green emptied"
 }
