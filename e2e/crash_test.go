@@ -25,7 +25,7 @@ var killPoints = []string{
 	"cutover.preparing cutover", "cutover.holding cutover", "cutover.fencing cutover", "cutover.replaying cutover",
 	"cutover.verifying cutover", "cutover.switched cutover", "cutover.released cutover",
 	"step.progress token-lifetimes", "step.checkpoint token-lifetimes", "step.progress snapshot", "step.checkpoint snapshot",
-	"step.progress migrate", "step.progress replay", "step.progress validate", "step.progress cutover",
+	"step.checkpoint migrate", "step.progress migrate", "step.progress replay", "step.progress validate", "step.progress cutover",
 	"step.progress monitor",
 	"cutover.aborting cutover", "cutover.aborted cutover",
 }
