@@ -41,21 +41,29 @@ UNION ALL SELECT 'constraint ' || full_name || '.' || k.conname, pg_catalog.conc
 	FROM rel JOIN pg_catalog.pg_constraint k ON k.conrelid = rel.oid
 UNION ALL SELECT 'index ' || full_name, pg_catalog.pg_get_indexdef(oid) FROM rel WHERE relkind IN ('i', 'I')
 UNION ALL SELECT 'parent of ' || full_name, i.inhparent::pg_catalog.regclass::pg_catalog.text FROM rel JOIN pg_catalog.pg_inherits i ON i.inhrelid = rel.oid
-UNION ALL SELECT 'view ' || full_name, pg_catalog.pg_get_viewdef(oid) FROM rel WHERE relkind IN ('v', 'm')
+UNION ALL SELECT 'view ' || full_name, pg_catalog.concat_ws(' ', pg_catalog.pg_get_viewdef(oid), reloptions) FROM rel WHERE relkind IN ('v', 'm')
 UNION ALL SELECT 'sequence ' || full_name, pg_catalog.concat_ws(' ', s.seqtypid, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle)
 	FROM rel JOIN pg_catalog.pg_sequence s ON s.seqrelid = rel.oid
 UNION ALL SELECT 'trigger ' || full_name || '.' || t.tgname, pg_catalog.concat_ws(' ', pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled)
 	FROM rel JOIN pg_catalog.pg_trigger t ON t.tgrelid = rel.oid WHERE NOT t.tgisinternal AND t.tgname NOT LIKE 'tideover\_%'
 UNION ALL SELECT 'rule ' || full_name || '.' || r.rulename, pg_catalog.concat_ws(' ', pg_catalog.pg_get_ruledef(r.oid), r.ev_enabled)
-	FROM rel JOIN pg_catalog.pg_rewrite r ON r.ev_class = rel.oid WHERE relkind IN ('r', 'p')
+	FROM rel JOIN pg_catalog.pg_rewrite r ON r.ev_class = rel.oid WHERE r.rulename <> '_RETURN'
+UNION ALL SELECT 'policy ' || full_name || '.' || p.polname, pg_catalog.concat_ws(' ', p.polcmd, p.polpermissive, p.polroles,
+		pg_catalog.pg_get_expr(p.polqual, p.polrelid), 'CHECK', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid))
+	FROM rel JOIN pg_catalog.pg_policy p ON p.polrelid = rel.oid
+UNION ALL SELECT 'statistics ' || ns.nspname || '.' || x.stxname, pg_catalog.pg_get_statisticsobjdef(x.oid)
+	FROM pg_catalog.pg_statistic_ext x JOIN ns ON ns.oid = x.stxnamespace
 UNION ALL SELECT 'type ' || ns.nspname || '.' || t.typname, pg_catalog.concat_ws(' ', t.typtype, pg_catalog.format_type(t.typbasetype, t.typtypmod), t.typnotnull, t.typdefault,
 		(SELECT pg_catalog.string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
 		(SELECT pg_catalog.string_agg(pg_catalog.pg_get_constraintdef(k.oid), ',' ORDER BY k.conname) FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid),
 		(SELECT pg_catalog.string_agg(a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod), ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND NOT a.attisdropped))
 	FROM pg_catalog.pg_type t JOIN ns ON ns.oid = t.typnamespace
 	WHERE t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c')
-UNION ALL SELECT 'function ' || p.oid::pg_catalog.regprocedure, pg_catalog.concat_ws(' ', p.prosrc, p.probin, p.provolatile, p.proisstrict, p.proconfig)
-	FROM pg_catalog.pg_proc p JOIN ns ON ns.oid = p.pronamespace WHERE p.prokind IN ('f', 'p')`
+UNION ALL SELECT 'function ' || p.oid::pg_catalog.regprocedure, pg_catalog.concat_ws(' ', p.prosrc, p.probin, p.provolatile, p.proisstrict, p.proconfig,
+		p.prosecdef, p.proleakproof, p.prolang, p.prosqlbody, pg_catalog.pg_get_function_arguments(p.oid), pg_catalog.pg_get_function_result(p.oid))
+	FROM pg_catalog.pg_proc p JOIN ns ON ns.oid = p.pronamespace WHERE p.prokind IN ('f', 'p')
+UNION ALL SELECT 'aggregate ' || p.oid::pg_catalog.regprocedure, pg_catalog.to_jsonb(a)::pg_catalog.text
+	FROM pg_catalog.pg_proc p JOIN ns ON ns.oid = p.pronamespace JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = p.oid`
 
 // definitions are the objects of a database by name, each with a hash of what defines it.
 func definitions(ctx context.Context, db *postgres.DB) (map[string]string, error) {

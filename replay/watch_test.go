@@ -78,7 +78,8 @@ CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT 2 * n';
 CREATE TABLE token (id int PRIMARY KEY, v text, c color, s short);
 CREATE TABLE billing.invoice (id int PRIMARY KEY);
 CREATE TABLE part (id int) PARTITION BY LIST (id);
-CREATE VIEW seen AS SELECT id FROM token`
+CREATE VIEW seen AS SELECT id FROM token;
+CREATE POLICY mine ON token USING (id > 0)`
 	for _, c := range []struct{ sql, object string }{
 		{`INSERT INTO token VALUES (1); TRUNCATE token; ANALYZE token; COMMENT ON TABLE token IS 'x'`, ""},
 		{`ALTER TABLE token ADD COLUMN extra text`, "column public.token.extra is new"},
@@ -93,6 +94,14 @@ CREATE VIEW seen AS SELECT id FROM token`
 		{`ALTER DOMAIN short ADD CHECK (VALUE <> 'x')`, "type public.short is another"},
 		{`CREATE OR REPLACE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT 3 * n'`, "function public.twice(integer) is another"},
 		{`CREATE OR REPLACE VIEW seen AS SELECT id, v FROM token`, "view public.seen is another"},
+		{`ALTER POLICY mine ON token USING (id > 5)`, "policy public.token.mine is another"},
+		{`CREATE POLICY yours ON token AS RESTRICTIVE WITH CHECK (id < 9)`, "policy public.token.yours is new"},
+		{`ALTER FUNCTION twice(int) SECURITY DEFINER`, "function public.twice(integer) is another"},
+		{`CREATE OR REPLACE FUNCTION twice(n int DEFAULT 4) RETURNS int LANGUAGE sql AS 'SELECT 2 * n'`, "function public.twice(integer) is another"},
+		{`ALTER VIEW seen SET (security_barrier)`, "view public.seen is another"},
+		{`CREATE RULE told AS ON INSERT TO seen DO INSTEAD NOTHING`, "rule public.seen.told is new"},
+		{`CREATE STATISTICS pair ON id, v FROM token`, "statistics public.pair is new"},
+		{`CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)`, "aggregate public.total(integer) is new"},
 		{`ALTER TABLE token ENABLE ROW LEVEL SECURITY`, "table public.token is another"},
 	} {
 		t.Run(c.sql, func(t *testing.T) {
@@ -161,4 +170,23 @@ func TestFenceHoldsEverySchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec(t, db, `DELETE FROM jobs.base`)
+}
+
+// What notices changes is switched off and on again, as a restore does: it fires no more for replicas, and nobody knows what was written.
+func TestSwitchedOffCapture(t *testing.T) {
+	t.Parallel()
+	db := open(t, "blue", newDatabase(t))
+	exec(t, db, `CREATE TABLE token (id int PRIMARY KEY); CREATE TABLE noticed (id int)`)
+	p := &plan.Profile{Tables: tables("token")}
+	c, w := NewCapture(db, p, Blue), NewWatch(db, p)
+	if err := errors.Join(c.Install(t.Context(), postgres.DefaultBudget()), w.Install(t.Context(), postgres.DefaultBudget())); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, `ALTER TABLE token DISABLE TRIGGER ALL; ALTER TABLE token ENABLE TRIGGER ALL; ALTER TABLE noticed DISABLE TRIGGER ALL; ALTER TABLE noticed ENABLE TRIGGER ALL`)
+	if there, err := c.Installed(t.Context()); err != nil || there {
+		t.Errorf("the capture is all there: %t, %v", there, err)
+	}
+	if there, err := w.Installed(t.Context()); err != nil || there {
+		t.Errorf("the watch is all there: %t, %v", there, err)
+	}
 }

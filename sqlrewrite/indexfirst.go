@@ -16,7 +16,7 @@ func indexFirst(list []*Statement) []*Statement {
 			continue
 		}
 		for i := range j {
-			if covers(x, list[i]) {
+			if covers(x, list[i]) && !slices.ContainsFunc(list[i:j], func(st *Statement) bool { return !keepsApart(x, st) }) {
 				st := list[j]
 				list = slices.Insert(slices.Delete(list, j, j+1), i, st)
 				break
@@ -25,6 +25,23 @@ func indexFirst(list []*Statement) []*Statement {
 	}
 	setScopes(list)
 	return list
+}
+
+// keepsApart: the index may as well be built before the statement, which only adds constraints, or builds an index of another name.
+func keepsApart(x *pg.IndexStmt, st *Statement) bool {
+	if other := st.indexStmt(); other != nil {
+		return other.Idxname != x.Idxname && other.Idxname != "" && x.Idxname != "" && !other.Unique && !x.Unique
+	}
+	a := st.node.GetAlterTableStmt()
+	if a == nil {
+		return false
+	}
+	for _, n := range a.Cmds {
+		if c := n.GetAlterTableCmd(); c.GetSubtype() != pg.AlterTableType_AT_AddConstraint || c.GetDef().GetConstraint().GetContype() != pg.ConstrType_CONSTR_FOREIGN {
+			return false
+		}
+	}
+	return true
 }
 
 // covers: the index has only columns of a foreign key that the statement adds, its first among them.

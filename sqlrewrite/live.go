@@ -172,7 +172,7 @@ func (p part) same(q part) bool {
 type live struct {
 	script string
 	names  map[string]bool // the constraints and indexes that we have named
-	chooser
+	*chooser
 	// byShadow: a type may change by way of a second column.
 	byShadow bool
 	unproved map[string]string // [Given.Unproved]

@@ -95,7 +95,7 @@ func (x *alteration) sequence(d *pg.ColumnDef) *pg.Node {
 	d.TypeName = typ
 	d.Constraints = append(slices.Clone(d.Constraints), constraintNode(&pg.Constraint{Contype: pg.ConstrType_CONSTR_NOTNULL}))
 	own := name{x.table.GetSchemaname(), ""}
-	for taken := 0; own.name == "" || !x.take(x.st, x.table, own.name, true, false); taken++ {
+	for taken := 0; own.name == "" || !x.choose(x.st, x.table, own.name, true, false); taken++ {
 		own.name = objectName(x.table.GetRelname(), d.Colname, numbered("seq", taken))
 	}
 	rel := &pg.RangeVar{Schemaname: own.schema, Relname: own.name, Inh: true, Relpersistence: "p"}

@@ -146,12 +146,12 @@ func (x *alteration) constraint(c *pg.Constraint) bool {
 // name gives a constraint the name that Postgres would.
 func (x *alteration) name(c *pg.Constraint) {
 	if c.Conname != "" {
-		x.take(x.st, x.table, c.Conname, false, false)
+		x.choose(x.st, x.table, c.Conname, false, false)
 		return
 	}
 	key := c.Contype == pg.ConstrType_CONSTR_UNIQUE || c.Contype == pg.ConstrType_CONSTR_PRIMARY
 	for taken := 0; ; taken++ {
-		if n := constraintName(x.table.GetRelname(), c, taken); x.take(x.st, x.table, n, key, true) {
+		if n := constraintName(x.table.GetRelname(), c, taken); x.choose(x.st, x.table, n, key, true) {
 			c.Conname = n
 			return
 		}

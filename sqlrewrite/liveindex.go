@@ -16,7 +16,7 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 		}
 		c := clone(x)
 		if c.Idxname == "" {
-			for taken := 0; c.Idxname == "" || !l.take(st, c.Relation, c.Idxname, true, false); taken++ {
+			for taken := 0; c.Idxname == "" || !l.choose(st, c.Relation, c.Idxname, true, false); taken++ {
 				var ok bool
 				if c.Idxname, ok = indexName(x, taken); !ok {
 					return nil
@@ -39,9 +39,9 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 	return nil
 }
 
-// take notes a name that we choose; false: it is taken, and Postgres would choose another. An index or a sequence is a relation, a
+// choose notes a name that we choose; false: it is taken, and Postgres would choose another. An index or a sequence is a relation, a
 // CHECK or a foreign key a constraint, a key both.
-func (l *live) take(st *Statement, t *pg.RangeVar, n string, relation, constraint bool) bool {
+func (l *live) choose(st *Statement, t *pg.RangeVar, n string, relation, constraint bool) bool {
 	key := l.schemaOf(t) + "." + n
 	if l.names[key] || l.taken(st, t, n, relation, constraint) {
 		return false

@@ -36,7 +36,22 @@ func (s *Script) Names() []Naming {
 			}
 		case *pg.Node_RenameStmt:
 			n.Frees = []string{v.RenameStmt.GetRelation().GetRelname(), v.RenameStmt.Subname}
-		case *pg.Node_AlterTableStmt, *pg.Node_DoStmt, *pg.Node_CallStmt, *pg.Node_SelectStmt, *pg.Node_AlterObjectSchemaStmt:
+		case *pg.Node_AlterTableStmt:
+			n.Frees = frees(st.node)
+			list = append(list, n)
+			if st.scope.fresh(v.AlterTableStmt.Relation) {
+				continue
+			}
+			for _, cmd := range v.AlterTableStmt.Cmds {
+				k := cmd.GetAlterTableCmd().GetDef().GetConstraint()
+				if k.GetConname() == "" || k.Indexname != "" || k.Contype != pg.ConstrType_CONSTR_PRIMARY && k.Contype != pg.ConstrType_CONSTR_UNIQUE {
+					continue
+				}
+				t := v.AlterTableStmt.Relation
+				list = append(list, Naming{Line: st.Line, Name: k.Conname, Index: ident(name{t.GetSchemaname(), k.Conname}), Table: ident(nameOf(t)), Unique: true})
+			}
+			continue
+		case *pg.Node_DoStmt, *pg.Node_CallStmt, *pg.Node_SelectStmt, *pg.Node_AlterObjectSchemaStmt:
 			n.Frees = frees(st.node)
 		default:
 			continue

@@ -71,8 +71,33 @@ func (e *Env) unmoved(ctx context.Context) error {
 	if err := e.drift().Check(ctx); err != nil {
 		return err
 	}
+	if installed, err := e.source().Installed(ctx); err != nil {
+		return err
+	} else if !installed {
+		return &unwatchedError{"the capture's triggers"}
+	}
+	if installed, err := e.watch().Installed(ctx); err != nil {
+		return err
+	} else if !installed {
+		return &unwatchedError{"the triggers that notice writes to other tables"}
+	}
 	return e.watch().Check(ctx)
 }
+
+// unwatchedError says that something of what notices changes of blue was off for a time.
+type unwatchedError struct{ what string }
+
+func (e *unwatchedError) Error() string {
+	return e.what + " on blue are not all there and firing always: they were switched off (DISABLE TRIGGER, and ENABLE after it), or dropped, and what was written meanwhile is not known"
+}
+
+// Hint says what a person can do.
+func (e *unwatchedError) Hint() string {
+	return "blue serves, and has lost nothing; take the run back with tideover rollback, and begin a new one; keep jobs off blue that disable triggers"
+}
+
+// ExitCode is 4: stopped safely before the point of no return.
+func (e *unwatchedError) ExitCode() int { return 4 }
 
 // Done looks whether changes are recorded.
 func (s *captureStep) Done(ctx context.Context) (bool, error) {

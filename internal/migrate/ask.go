@@ -141,8 +141,8 @@ func takenNames(ctx context.Context, db querier) (sqlrewrite.Taken, error) {
 
 // taken refuses a script that builds an index whose name something else has. As written it would fail, or, with IF NOT EXISTS, be
 // passed over without a word; ours would fail half way, or keep an index that isn't the one. freed are names that the migrations
-// before it may have given free; "" stands for any.
-func taken(ctx context.Context, db querier, s *sqlrewrite.Script, freed map[string]bool) error {
+// before it may have given free; "" stands for any; made are those of the indexes that they build.
+func taken(ctx context.Context, db querier, s *sqlrewrite.Script, freed, made map[string]bool) error {
 	const look = `SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass($1)
 		AND indrelid = pg_catalog.to_regclass($2) AND indisunique = $3 AND indisvalid)`
 	for _, b := range s.Names() {
@@ -152,6 +152,10 @@ func taken(ctx context.Context, db querier, s *sqlrewrite.Script, freed map[stri
 		if b.Index == "" || freed[""] || freed[b.Name] {
 			continue
 		}
+		if made[b.Index] && !b.IfNotExists {
+			return &FolderError{File: s.Name, Text: fmt.Sprintf("line %d fails as written: the name %s is taken by an index that the migrations have built before", b.Line, b.Index), Way: "give the index another name"}
+		}
+		made[b.Index] = true
 		var there, same bool
 		if err := db.QueryRow(ctx, look, b.Index, b.Table, b.Unique).Scan(&there, &same); err != nil {
 			return fmt.Errorf("%s:%d: look whether the name %s is free: %w", s.Name, b.Line, b.Index, err)

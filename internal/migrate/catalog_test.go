@@ -36,6 +36,8 @@ func TestPartitionsAndNames(t *testing.T) {
 		{name: "a foreign key to it", up: "ALTER TABLE ONLY u ADD COLUMN k int, ADD FOREIGN KEY (id, k) REFERENCES t;", gate: "blocks-writes", asked: `SELECT bool_and(convalidated) FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype = 'f'`},
 		{name: "a partition made by the migration", up: "CREATE TABLE t_2 PARTITION OF t FOR VALUES IN (7);", asked: `SELECT to_regclass('t_2') IS NOT NULL`},
 		{name: "a name that is taken", up: "CREATE INDEX u_n ON u (id);", refused: "the name \"u_n\" is taken"},
+		{name: "a key whose name an index has", up: "ALTER TABLE u ADD CONSTRAINT u_n UNIQUE (id, n);", refused: "the name \"u_n\" is taken"},
+		{name: "one name for two indexes", up: "CREATE INDEX x ON u (n);\nCREATE INDEX x ON u (id);", refused: "is taken by an index that the migrations have built before"},
 		{name: "a name that is taken, and passed over", up: "CREATE INDEX IF NOT EXISTS u_n ON t_1 (id);", refused: "builds no index, since something else has the name"},
 		{name: "a table's name", up: "CREATE INDEX IF NOT EXISTS u ON t_1 (id);", refused: "builds no index"},
 		{name: "an index that is there", up: "CREATE INDEX IF NOT EXISTS u_n ON u (n);", asked: `SELECT true`},
@@ -97,6 +99,10 @@ func TestChosenNames(t *testing.T) {
 		{"given free by a column", []string{"ALTER TABLE u RENAME m TO k;\nALTER TABLE u DROP COLUMN k;\nALTER TABLE u ADD COLUMN m int;\nALTER TABLE u ADD CHECK (m > 0);\nALTER TABLE u ADD CHECK (n > id);\nCREATE INDEX ON u (id, m);\n"}},
 		{"in one statement", []string{"ALTER TABLE u DROP COLUMN m, ADD CHECK (n < id);\nALTER TABLE u ADD CHECK (n > 5 AND id > 5);\n"}},
 		{"renamed away", []string{"ALTER TABLE u RENAME CONSTRAINT u_n_check TO mine;\nALTER TABLE u ADD CHECK (n > 0);\nALTER SEQUENCE u_s_seq RENAME TO mine_too;\nALTER TABLE u ADD COLUMN s serial;\n"}},
+		{"taken by the script", []string{"CREATE INDEX u_n_idx1 ON u (m);\nCREATE INDEX ON u (n);\nALTER INDEX u_n_idx1 RENAME TO u_n_idx3;\nCREATE INDEX ON u (n);\nCREATE INDEX ON u (n);\n" +
+			"CREATE TABLE made (id int, CONSTRAINT u_id_n_key UNIQUE (id));\nALTER TABLE u ADD UNIQUE (id, n);\nCREATE SEQUENCE u_r_seq;\nALTER TABLE u ADD COLUMN r serial;\n"}},
+		{"an index of a new foreign key", []string{"ALTER TABLE u ADD COLUMN o bigint, ADD CONSTRAINT fk FOREIGN KEY (o) REFERENCES u (id);\nCREATE INDEX u_o ON u (o);\nALTER TABLE u ADD FOREIGN KEY (n) REFERENCES u (id);\n" +
+			"ALTER TABLE u RENAME COLUMN n TO p;\nCREATE INDEX u_p ON u (p);\n"}},
 		{"taken by the migration before", []string{"ALTER TABLE u ADD CHECK (n IS NOT NULL OR m > 0);\nCREATE INDEX ON u (m);\nALTER TABLE u DROP CONSTRAINT u_m_check;\n",
 			"ALTER TABLE u ADD CHECK (n > 1 OR m > 1);\nCREATE INDEX ON u (m);\nALTER TABLE u ADD CHECK (m > 0);\n", "ALTER TABLE u ADD CHECK (m < 100);\n"}},
 	} {

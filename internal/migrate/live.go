@@ -148,7 +148,7 @@ func (g *Goose) rewrite(ctx context.Context, conn *pgx.Conn, pending []file) (_ 
 	}
 	all, hazards := map[int64]sqlrewrite.Rewritten{}, []sqlrewrite.Hazard(nil)
 	scripts = map[int64]*sqlrewrite.Script{}
-	freed, begun := map[string]bool{}, map[int64]bool(nil)
+	freed, made, begun := map[string]bool{}, map[string]bool{}, map[int64]bool(nil)
 	if conn != nil {
 		var err error
 		if begun, err = begunVersions(ctx, conn); err != nil {
@@ -166,7 +166,7 @@ func (g *Goose) rewrite(ctx context.Context, conn *pgx.Conn, pending []file) (_ 
 		r, err := sqlrewrite.LiveWith(script, sqlrewrite.Given{Allowed: g.accepted()})
 		if conn != nil {
 			if !begun[v] {
-				if err := taken(ctx, conn, script, freed); err != nil {
+				if err := taken(ctx, conn, script, freed, made); err != nil {
 					return nil, nil, nil, err
 				}
 			}

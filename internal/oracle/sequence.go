@@ -15,7 +15,8 @@ FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid J
 LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
 	AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0
 LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
-LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.atttypid IN (
+	'pg_catalog.int2'::pg_catalog.regtype, 'pg_catalog.int4'::pg_catalog.regtype, 'pg_catalog.int8'::pg_catalog.regtype)
 WHERE n.nspname = $1 AND s.seqincrement > 0 AND NOT s.seqcycle ORDER BY c.relname`
 
 type numbering struct{ sequence, table, column string }
@@ -43,7 +44,7 @@ func (c *Comparison) sequences(ctx context.Context, expected, actual *pgx.Conn, 
 			return err
 		}
 		var need int64
-		if n.table != "" {
+		if n.column != "" {
 			sql := fmt.Sprintf("SELECT coalesce(max(%s), 0)::bigint FROM %s", pgx.Identifier{n.column}.Sanitize(), pgx.Identifier{schema, n.table}.Sanitize())
 			if err := actual.QueryRow(ctx, sql).Scan(&need); err != nil {
 				return err

@@ -36,7 +36,7 @@ func Marks(ctx context.Context, green *postgres.DB) (map[string]Mark, error) {
 	return marks, nil
 }
 
-// fedQuery lists the columns that a sequence gives their numbers: as schema and name of the sequence, and of table and column.
+// fedQuery lists the columns of whole numbers that a sequence feeds: as schema and name of the sequence, and of table and column.
 const fedQuery = `
 SELECT DISTINCT sn.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, a.attname::text
 FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
@@ -45,8 +45,9 @@ JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.
 LEFT JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = d.objid
 JOIN pg_catalog.pg_class t ON t.oid = coalesce(f.adrelid, d.refobjid) AND t.relkind IN ('r', 'p') AND NOT t.relispartition
 JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = coalesce(f.adnum, d.refobjsubid)
-WHERE s.relkind = 'S'
+JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = coalesce(f.adnum, d.refobjsubid) AND a.atttypid IN (
+	'pg_catalog.int2'::pg_catalog.regtype, 'pg_catalog.int4'::pg_catalog.regtype, 'pg_catalog.int8'::pg_catalog.regtype)
+WHERE s.relkind = 'S' AND sn.nspname NOT LIKE 'pg\_%' AND sn.nspname <> 'tideover'
 ORDER BY 1, 2, 3, 4, 5`
 
 // fed is a column that a sequence gives its numbers.

@@ -63,7 +63,7 @@ func setSequences(ctx context.Context, blue, into *pgx.Conn) error {
 
 // AdvanceSequences brings green's sequences at least as far as blue's of the same name, and never back. It is for the
 // hold before the switch: rows that replay brought over carry their numbers with them and advance no sequence. A sequence that
-// the migrations took away is left out. It returns how many it moved.
+// the migrations took away is left out; one that they renamed or made goes past the numbers of its columns. It returns how many it moved.
 func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int, err error) {
 	from, err := connect(ctx, "blue", blue.DSN())
 	if err != nil {
@@ -83,6 +83,10 @@ func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int,
 	if err != nil {
 		return 0, err
 	}
+	known := map[[2]string]bool{}
+	for _, s := range theirs {
+		known[[2]string{s.schema, s.name}] = true
+	}
 	ours := map[[2]string]sequence{}
 	for _, s := range list {
 		ours[[2]string{s.schema, s.name}] = s
@@ -97,7 +101,44 @@ func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int,
 		}
 		moved++
 	}
+	fed, err := columnsFed(ctx, green)
+	if err != nil {
+		return moved, err
+	}
+	for _, f := range fed {
+		s, ok := ours[[2]string{f.SequenceSchema, f.Sequence}]
+		if !ok || known[[2]string{f.SequenceSchema, f.Sequence}] {
+			continue
+		}
+		n, err := pass(ctx, to.Conn, s, f)
+		if err != nil {
+			return moved, err
+		}
+		moved += n
+	}
 	return moved, nil
+}
+
+// pass brings a sequence that blue doesn't have by its name, such as one that the migrations have renamed or made, past the numbers
+// of a column that it feeds.
+func pass(ctx context.Context, green *pgx.Conn, s sequence, f fed) (moved int, err error) {
+	furthest := "max"
+	if !s.ascending {
+		furthest = "min"
+	}
+	name := pgx.Identifier{s.schema, s.name}.Sanitize()
+	var number *int64
+	sql := fmt.Sprintf("SELECT %s(%s) FROM %s", furthest, pgx.Identifier{f.Column}.Sanitize(), pgx.Identifier{f.Schema, f.Table}.Sanitize())
+	if err := green.QueryRow(ctx, sql).Scan(&number); err != nil {
+		return 0, fmt.Errorf("read the numbers of sequence %s: %w", name, err)
+	}
+	if number == nil || !ahead(sequence{last: *number, called: true, ascending: s.ascending}, s) {
+		return 0, nil
+	}
+	if _, err := green.Exec(ctx, setSequence, name, *number, true); err != nil {
+		return 0, fmt.Errorf("set sequence %s: %w", name, err)
+	}
+	return 1, nil
 }
 
 // ahead says whether s would hand out a number beyond o's.

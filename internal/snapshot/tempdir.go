@@ -18,13 +18,29 @@ const tempPattern = "tideover-snapshot-*"
 
 func newTempDir() (*tempDir, error) {
 	sweepTempDirs()
+	for {
+		d, err := lockedTempDir()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(filepath.Join(d.path, "owner")); err == nil {
+			return d, nil
+		}
+		d.remove() // another process has taken it for a dead one's before it was locked
+	}
+}
+
+func lockedTempDir() (*tempDir, error) {
 	path, err := os.MkdirTemp("", tempPattern)
 	if err != nil {
 		return nil, err
 	}
 	owner, err := os.Create(filepath.Join(path, "owner"))
+	if errors.Is(err, os.ErrNotExist) {
+		return &tempDir{path: path}, nil // it is gone already
+	}
 	if err == nil {
-		err = syscall.Flock(int(owner.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err = syscall.Flock(int(owner.Fd()), syscall.LOCK_EX) // who removes it holds it for a moment
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(path))
@@ -49,5 +65,7 @@ func sweepTempDirs() {
 
 func (d *tempDir) remove() {
 	_ = os.RemoveAll(d.path)
-	_ = d.owner.Close()
+	if d.owner != nil {
+		_ = d.owner.Close()
+	}
 }

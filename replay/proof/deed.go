@@ -13,26 +13,29 @@ import (
 // Deeds are done as a server does them: by statements, each a transaction of its own, with blue's triggers, rules and
 // constraints at work. One that blue itself refuses shows nothing and is passed over.
 
-// update writes every row as it is, and then has two rows change what they have in one column after the other: values, NULL
-// too, that the migrations have to take, since blue has them, and each as often as before.
-func (p *proof) update(ctx context.Context, conn *pgx.Conn) error {
+// rewrite writes every row as it is.
+func (p *proof) rewrite(ctx context.Context, conn *pgx.Conn) error {
 	for _, t := range p.tables {
 		taken, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %s SET %s = %[2]s", t.ident, list(t.key[:1], "")))
 		if err != nil {
 			return err
 		}
-		for n, c := range t.columns {
-			if c.linked || c.always || t.inKey(c.name) {
-				continue
-			}
-			ok, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %[1]s t SET %[2]s = o.%[2]s FROM %[1]s o WHERE (%[3]s AND %[4]s OR %[5]s AND %[6]s) AND t.%[2]s::pg_catalog.text IS DISTINCT FROM o.%[2]s::pg_catalog.text",
-				t.ident, list([]string{c.name}, ""), t.row("t.", n), t.row("o.", n+1), t.row("t.", n+1), t.row("o.", n)))
-			if err != nil {
-				return err
-			}
-			taken = taken || ok
-		}
 		p.note(t, "update", taken)
+	}
+	return nil
+}
+
+// swap has two rows of a table change what they have in one column after the other: values, NULL too, that the migrations have to
+// take, since blue has them, and each as often as before.
+func (p *proof) swap(ctx context.Context, conn *pgx.Conn, t table) error {
+	for n, c := range t.columns {
+		if c.linked || c.always || t.inKey(c.name) {
+			continue
+		}
+		if _, err := p.done(ctx, conn, fmt.Sprintf("UPDATE %[1]s t SET %[2]s = o.%[2]s FROM %[1]s o WHERE (%[3]s AND %[4]s OR %[5]s AND %[6]s) AND t.%[2]s::pg_catalog.text IS DISTINCT FROM o.%[2]s::pg_catalog.text",
+			t.ident, list([]string{c.name}, ""), t.row("t.", n), t.row("o.", n+1), t.row("t.", n+1), t.row("o.", n))); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -62,7 +62,11 @@ func Run(ctx context.Context, o Options) (_ Report, err error) {
 	if err := p.open(ctx); err != nil {
 		return p.report, err
 	}
-	for _, d := range []deed{{"insert", p.insert}, {"update", p.update}, {"delete", p.delete}, {"revoke", p.revocations}} {
+	deeds := []deed{{"insert", p.insert}, {"update", p.rewrite}}
+	for _, t := range p.tables { // one after the other: what a row becomes may depend on a row of another table, which must not come along by chance
+		deeds = append(deeds, deed{"update", func(ctx context.Context, conn *pgx.Conn) error { return p.swap(ctx, conn, t) }})
+	}
+	for _, d := range append(deeds, deed{"delete", p.delete}, deed{"revoke", p.revocations}) {
 		if err := p.try(ctx, d); err != nil || len(p.report.Objections) > 0 {
 			return p.report, err
 		}
