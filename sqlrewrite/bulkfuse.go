@@ -52,10 +52,21 @@ func newFused(b *bulk, it *item) *fused {
 	}
 	f := &fused{name: name, types: t.Types, values: map[string]*pg.Node{},
 		table: &pg.RangeVar{Schemaname: u.Relation.Schemaname, Relname: u.Relation.Relname, Inh: u.Relation.Inh, Relpersistence: "p"}}
-	if !f.compose(b, u) {
+	if !f.compose(b, u) || f.acts(t) {
 		return nil
 	}
 	return f
+}
+
+// acts says whether what is written is referred to: what a foreign key does with each of several values is not what it does with the
+// last one.
+func (f *fused) acts(t Table) bool {
+	for c := range f.values {
+		if t.Referenced[c] {
+			return true
+		}
+	}
+	return false
 }
 
 // add takes one more UPDATE in; false leaves everything as it was.
@@ -70,7 +81,7 @@ func (f *fused) add(b *bulk, it *item) bool {
 	for c, v := range f.values {
 		next.values[c] = v
 	}
-	if !next.compose(b, u) {
+	if !next.compose(b, u) || next.acts(t) {
 		return false
 	}
 	sql, err := next.text()

@@ -186,12 +186,18 @@ func indexColumns(x *pg.IndexStmt) map[string]bool {
 	return m
 }
 
+// chosen says whether Postgres may choose a name for something of a table, if it is free.
+func chosen(name string, t *pg.RangeVar) bool {
+	begin := t.GetRelname()
+	return strings.HasPrefix(name, begin[:min(len(begin), maxName/2)])
+}
+
 // verdict: what isn't known to leave w alone wants it done first.
 func (p *postponer) verdict(w *postponed, it *item) verdict {
 	n := it.st.node
 	switch v := n.GetNode().(type) {
 	case *pg.Node_IndexStmt:
-		return when(v.IndexStmt.Idxname == w.name || v.IndexStmt.Idxname == "" && v.IndexStmt.GetRelation().GetRelname() == w.table)
+		return when(v.IndexStmt.Idxname == w.name || v.IndexStmt.Idxname == "" && (v.IndexStmt.GetRelation().GetRelname() == w.table || chosen(w.name, v.IndexStmt.Relation)))
 	case *pg.Node_DropStmt:
 		return p.drop(w, v.DropStmt)
 	case *pg.Node_AlterTableStmt:
@@ -213,8 +219,10 @@ func (p *postponer) verdict(w *postponed, it *item) verdict {
 			if k, ok := m.(*pg.Constraint); ok && k.Contype == pg.ConstrType_CONSTR_FOREIGN {
 				found = found || p.needs(w, k)
 			}
+			_, like := m.(*pg.TableLikeClause) // it takes indexes along
+			found = found || like
 		})
-		return when(found || v.CreateStmt.GetRelation().GetRelname() == w.name || len(v.CreateStmt.InhRelations) > 0)
+		return when(found || chosen(w.name, v.CreateStmt.Relation) || v.CreateStmt.GetRelation().GetRelname() == w.name || len(v.CreateStmt.InhRelations) > 0)
 	case *pg.Node_InsertStmt:
 		to, _, plain := it.before.table(v.InsertStmt.Relation)
 		reads := p.reads(n, v.InsertStmt.Relation)
@@ -288,7 +296,7 @@ func (p *postponer) alter(w *postponed, a *pg.AlterTableStmt) verdict {
 				must = p.needs(w, k)
 			case pg.ConstrType_CONSTR_CHECK:
 			default: // it makes an index, whose name is chosen among those that are free
-				must = mine && !w.foreign && (k.Indexname != "" || k.Conname == w.name || strings.HasPrefix(w.name, constraintName(name, k, 0)))
+				must = !w.foreign && (mine && k.Indexname != "" || k.Conname == w.name || strings.HasPrefix(w.name, constraintName(name, k, 0)))
 			}
 		case pg.AlterTableType_AT_DropConstraint:
 			must = mine && c.Name == w.name || parents && c.Behavior == pg.DropBehavior_DROP_CASCADE

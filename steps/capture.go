@@ -71,15 +71,18 @@ func (e *Env) unmoved(ctx context.Context) error {
 	if err := e.drift().Check(ctx); err != nil {
 		return err
 	}
-	if installed, err := e.source().Installed(ctx); err != nil {
-		return err
-	} else if !installed {
-		return &unwatchedError{"the capture's triggers"}
-	}
-	if installed, err := e.watch().Installed(ctx); err != nil {
-		return err
-	} else if !installed {
-		return &unwatchedError{"the triggers that notice writes to other tables"}
+	for what, installed := range map[string]func(context.Context) (bool, error){
+		"the capture's triggers": e.source().Installed, "the triggers that notice writes to other tables": e.watch().Installed,
+	} {
+		there, err := installed(ctx)
+		if err == nil && !there {
+			if err = e.drift().Check(ctx); err == nil { // a table that has come, or has another name, meanwhile
+				err = &unwatchedError{what}
+			}
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return e.watch().Check(ctx)
 }

@@ -85,7 +85,7 @@ func TestMutants(t *testing.T) {
 				t.Fatal(err)
 			}
 			for n := range bound() {
-				w, _ := world.Generate(world.Recipe{Seed: uint64(n), Without: alwaysRefused})
+				w, _ := world.Generate(world.Recipe{Seed: uint64(n), Without: apart})
 				w.Name += "_mutant"
 				o, err := sick.Play(t.Context(), w)
 				if err != nil {

@@ -15,14 +15,14 @@ import (
 // TIDEOVER_KIND plays worlds with other kinds, separated by commas.
 func TestRefusedKinds(t *testing.T) {
 	quick.Skip(t)
-	kinds := alwaysRefused
+	kinds := apart
 	each := 1
 	if text, some := os.LookupEnv("TIDEOVER_KIND"); some {
 		kinds, each = strings.Split(text, ","), 4
 	}
 	rng := slice.Chance(t)
 	for _, kind := range kinds {
-		without := slices.DeleteFunc(slices.Clone(alwaysRefused), func(k string) bool { return k == kind })
+		without := slices.DeleteFunc(slices.Clone(apart), func(k string) bool { return k == kind })
 		found := 0
 		for seed := rng.Uint64N(1 << 20); found < each; seed++ {
 			_, features := world.Generate(world.Recipe{Seed: seed, Without: without})
