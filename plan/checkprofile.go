@@ -34,6 +34,11 @@ func (d *decoder) checkTables(p *Profile) {
 				"has %d columns where from_columns has %d", len(f.ToColumns), len(f.FromColumns))
 		}
 	}
+	for i, s := range p.Settled {
+		if s.File == "" && s.Table == "" {
+			d.add(item("settled", i), "name file, table or both, as the refusal does", "would settle everything")
+		}
+	}
 	for i, t := range p.Tables {
 		if slices.Contains(p.Bookkeeping, t.Name) {
 			d.add(join(item("tables", i), "name"), "keep it in one of the two lists", "%s is in bookkeeping too", quoted(t.Name))

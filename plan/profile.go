@@ -13,6 +13,7 @@ type Profile struct {
 	Others      []string     `yaml:"others"`
 	Bookkeeping []string     `yaml:"bookkeeping"` // tables of the migration tool: copied whole, never captured, never compared
 	Follow      []Follow     `yaml:"follow"`      // joins that make a row's entity, beyond its foreign keys
+	Settled     []Settled    `yaml:"settled"`     // what migrations make of rows by way of others that needs no following
 	Revocations []Revocation `yaml:"revocations"`
 	Green       GreenTables  `yaml:"green"`
 	Rules       []Rule       `yaml:"rules"`      // clean-up and repair, in order
@@ -68,6 +69,15 @@ type Follow struct {
 	FromColumns []string `yaml:"from_columns"`
 	To          string   `yaml:"to"`
 	ToColumns   []string `yaml:"to_columns"`
+}
+
+// Settled says that a statement of the migrations needs no following, although what it makes of a row of Table hangs on rows of On:
+// whoever wrote the profile knows that these don't change, or that it is made good otherwise.
+type Settled struct {
+	File    string `yaml:"file"`  // of the migrations; empty: any
+	Table   string `yaml:"table"` // empty: any
+	On      string `yaml:"on"`    // empty: any
+	Because string `yaml:"because"`
 }
 
 // Revocation is one way in which authority is taken away, by meaning.

@@ -8,6 +8,7 @@ var profileFields = map[string]field{
 	"Profile.others":      {Doc: "Tables of somebody else in the same database, as `schema.table` or `schema.*`: copied, and neither watched nor fenced. Any other table that is not in `tables` stops the run when it is written after the copy."},
 	"Profile.bookkeeping": {Doc: "Tables of the migration tool: copied whole, never captured, never compared."},
 	"Profile.follow":      {Doc: "Joins that make a row's entity, beyond its foreign keys."},
+	"Profile.settled":     {Doc: "What migrations make of a row by way of others, where that needs no following."},
 	"Profile.revocations": {Doc: "The ways in which authority is taken away."},
 	"Profile.green":       {Doc: "How rows are merged into green's tables."},
 	"Profile.rules":       {Doc: "Clean-up and repair, in order."},
@@ -30,6 +31,11 @@ var profileFields = map[string]field{
 	"Follow.from_columns": {Doc: "… the rows that match in these columns …", Required: true},
 	"Follow.to":           {Doc: "… of this table …", Required: true},
 	"Follow.to_columns":   {Doc: "… in these columns come along.", Required: true},
+
+	"Settled.file":    {Doc: "The migration. Default: any."},
+	"Settled.table":   {Doc: "The table whose rows hang on others, as the refusal names it. Default: any."},
+	"Settled.on":      {Doc: "The table that they hang on. Default: any."},
+	"Settled.because": {Doc: "Why nothing can go wrong by it during the upgrade.", Required: true},
 
 	"Revocation.kind":  {Doc: "Its name, such as `chain`, `consent` or `client`.", Required: true},
 	"Revocation.blue":  {Doc: "On blue."},

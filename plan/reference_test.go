@@ -32,7 +32,7 @@ func TestReference(t *testing.T) {
 	}
 	table(&runbook, ParticipantSpec{})
 	for _, x := range []any{
-		Profile{}, Table{}, Follow{}, Revocation{}, RevocationSide{}, GreenTables{}, ColumnRef{}, Rule{}, Invariant{},
+		Profile{}, Table{}, Follow{}, Settled{}, Revocation{}, RevocationSide{}, GreenTables{}, ColumnRef{}, Rule{}, Invariant{},
 		Lifetimes{}, HTTP{}, Answer{}, Listener{}, Route{},
 	} {
 		table(&profile, x)
@@ -68,7 +68,7 @@ func hold(t *testing.T, path, want string) {
 // titles are the names of the types in the words of the documentation.
 var titles = map[string]string{
 	"Runbook": "The runbook", "Side": "`blue`, `green`", "Control": "`control`", "Router": "`router`", "LockBudget": "`locks`",
-	"ParticipantSpec": "A participant or job", "Profile": "The profile", "Table": "An entry of `tables`", "Follow": "An entry of `follow`",
+	"ParticipantSpec": "A participant or job", "Profile": "The profile", "Table": "An entry of `tables`", "Follow": "An entry of `follow`", "Settled": "An entry of `settled`",
 	"Revocation": "An entry of `revocations`", "RevocationSide": "Its `blue` and `green`", "GreenTables": "`green`",
 	"ColumnRef": "An entry of `green.constants` and `green.volatile`", "Rule": "An entry of `rules`", "Invariant": "An entry of `invariants`",
 	"Lifetimes": "`lifetimes`", "HTTP": "`http`", "Answer": "An entry of `answers`", "Listener": "`http.public`, `http.admin`", "Route": "An entry of `routes`",

@@ -71,7 +71,7 @@ func (a *Audit) judge(ctx context.Context, from *pgx.Conn, green pgx.Tx, d *delt
 	r := a.replayer
 	var stages []*stage
 	if from != nil {
-		if stages, err = r.stage(ctx, from, green); err != nil {
+		if stages, err = r.stage(ctx, from, green, d); err != nil {
 			return nil, err
 		}
 	}
@@ -99,6 +99,15 @@ func (a *Audit) judge(ctx context.Context, from *pgx.Conn, green pgx.Tx, d *delt
 			return nil, fmt.Errorf("audit: table %q of green: %w", h.table, err)
 		}
 		found = append(found, extra...)
+	}
+	for _, table := range sortedNames(r.derived) {
+		for _, h := range r.derived[table] {
+			extra, err := a.undone(ctx, green, table, h, stages, d)
+			if err != nil {
+				return nil, fmt.Errorf("audit: table %q of green: %w", h.table, err)
+			}
+			found = append(found, extra...)
+		}
 	}
 	return found, nil
 }
@@ -182,6 +191,28 @@ func (s *stage) mixed(ctx context.Context, tx pgx.Tx, h home, loaded *keySet) (s
 	}
 	err = tx.QueryRow(ctx, sql+")", args...).Scan(&some)
 	return some, err
+}
+
+// undone are rows of green that were made of rows of blue, and that these don't make any more.
+func (a *Audit) undone(ctx context.Context, tx pgx.Tx, table string, h home, stages []*stage, d *delta) ([]Difference, error) {
+	r := a.replayer
+	var keys []tuple
+	if set := d.rows[table]; set != nil {
+		keys = append(keys, set.keys...)
+	}
+	for _, gone := range d.seeds {
+		if gone.table == table && !d.rows[table].has(gone.key) {
+			keys = append(keys, gone.key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	rel := r.green[h.table]
+	using, where := r.undone(h, stages)
+	sql := fmt.Sprintf("SELECT %s FROM %s t, %s WHERE %s LIMIT %d", keyTexts(rel, h.key, "t"), rel.rows(), using, where, mostFound)
+	found, err := tuples(ctx, tx, sql, keys, len(h.key))
+	return extras(h, found), err
 }
 
 // leftovers are rows of green that a table's rows should have left: those that no rule let through, and those that blue has

@@ -84,7 +84,7 @@ func poisonous(err error) bool {
 // attempt claims changes and applies them, all or none. truncated says that the queue had more.
 func (r *Replayer) attempt(ctx context.Context, limit int) (a Applied, truncated bool, err error) {
 	var claimed []change
-	err = r.reading(ctx, func(tx pgx.Tx) error {
+	err = r.alongside(ctx, func(tx pgx.Tx) error {
 		if claimed, truncated, err = r.claim(ctx, tx, limit); err != nil || len(claimed) == 0 {
 			return err
 		}

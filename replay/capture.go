@@ -170,8 +170,8 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 		return err
 	}
 	if c.side == Blue {
-		for i, s := range found { // whether all that refers to a row went with it is asked by these
-			found[i].keep = append(slices.Clone(s.keep), slices.DeleteFunc(referred(all, s.table), func(column string) bool {
+		for i, s := range found { // whether all that refers to a row went with it is asked by these, and what hung on it
+			found[i].keep = append(slices.Clone(s.keep), slices.DeleteFunc(dedupe(slices.Concat(referred(all, s.table), linking(all, c.profile, s.table))), func(column string) bool {
 				return slices.Contains(s.key, column) || slices.Contains(s.keep, column)
 			})...)
 		}

@@ -88,6 +88,9 @@ func (r *Replayer) closure(ctx context.Context, tx pgx.Tx, seeds []*seed) (map[s
 	if err != nil {
 		return nil, err
 	}
+	if err := r.accompany(ctx, tx, found); err != nil {
+		return nil, err
+	}
 	fresh := make(map[string][]tuple)
 	for table, set := range found {
 		if len(set.keys) > 0 {

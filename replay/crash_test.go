@@ -21,7 +21,7 @@ var crashPoints = mutant.Mutant{Name: "crash points", Edits: []mutant.Edit{
 	{File: "outbox.go", Old: "	return o.wrap(err)\n}\n\n// Refused", New: unlessFailed("stored") + "	return o.wrap(err)\n}\n\n// Refused"},
 	before("loaded", "err", "batch.go", "	return r.migrate(ctx, conn, dsn, d)"),
 	{File: "batch.go", Old: "	return r.leftQuarantine(ctx, conn, d)", New: "	err := r.leftQuarantine(ctx, conn, d)\n" + unlessFailed("migrated") + "	return err"},
-	before("staged", "a, err", "merge.go", "	if err := replace(ctx, tx, stages)"),
+	before("staged", "a, err", "merge.go", "	if err := r.replace(ctx, tx, stages, d)"),
 	before("merged", "err", "batch.go", "		if !commit {"),
 	before("committed", "Applied{}, truncated, err", "batch.go", "	if err := r.mark(ctx, claimed)"),
 	{File: "batch.go", Old: "	return a, truncated, nil", New: "	return a, truncated, Reach(ctx, \"marked\")"},

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/sqlrewrite"
 )
 
 // home is where the rows of one table of blue live on green: its table there, and the columns that blue's key columns
@@ -93,11 +95,27 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defined := make(map[string]bool)
+	if err := functionsOfRows(ctx, conn, defined); err != nil {
+		return err
+	}
+	var lineage sqlrewrite.Lineage
+	if m, ok := r.Migrator.(Lineal); ok {
+		if lineage, err = m.Lineage(ctx, dsn); err != nil {
+			return err
+		}
+	}
 	if err := r.Migrator.Migrate(ctx, dsn); err != nil {
 		return fmt.Errorf("migrate an empty database of blue's schema: %w", err)
 	}
 	after, err := trace(ctx, conn, schemaOf(r.Profile))
 	if err != nil {
+		return err
+	}
+	if err := functionsOfRows(ctx, conn, defined); err != nil {
+		return err
+	}
+	if err := r.seeds(ctx, conn); err != nil {
 		return err
 	}
 	r.homes = before.follow(after, r.keys)
@@ -118,6 +136,9 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 		if r.green[h.table] == nil { // not merged, so that nothing is deleted there either
 			delete(r.homes, name)
 		}
+	}
+	if err := r.descend(lineage, defined); err != nil {
+		return err
 	}
 	return r.homeless()
 }
@@ -152,7 +173,7 @@ func (r *Replayer) partOfAnother(table string) bool {
 // homeless refuses a captured table whose deletes would be lost.
 func (r *Replayer) homeless() error {
 	for i, t := range r.Profile.Tables {
-		if _, ok := r.homes[t.Name]; ok || !t.Captured() || t.OnDelete != "" {
+		if _, ok := r.homes[t.Name]; ok || !t.Captured() || t.OnDelete != "" || len(r.derived[t.Name]) > 0 {
 			continue
 		}
 		if slices.Contains(r.Profile.Green.Ignore, t.Name) || r.partOfAnother(t.Name) {

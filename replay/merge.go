@@ -27,7 +27,7 @@ import (
 func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delta) (a Applied, err error) {
 	var stages []*stage
 	if from != nil {
-		if stages, err = r.stage(ctx, from, tx); err != nil {
+		if stages, err = r.stage(ctx, from, tx, d); err != nil {
 			return a, err
 		}
 	}
@@ -45,7 +45,7 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 		}
 		a.Deleted += n
 	}
-	if err := replace(ctx, tx, stages); err != nil {
+	if err := r.replace(ctx, tx, stages, d); err != nil {
 		return a, err
 	}
 	// Not before: a statement may look for the very row that is only replaced, and take its children along.
@@ -65,6 +65,9 @@ func (r *Replayer) merge(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delt
 		return a, err
 	}
 	a.Deleted += n
+	if err := r.sow(ctx, tx, stages, d); err != nil {
+		return a, err
+	}
 	for _, s := range stages {
 		if err := s.orphans(ctx, tx); err != nil {
 			return a, fmt.Errorf("merge into green: %w", err)
@@ -96,7 +99,7 @@ func enter(ctx context.Context, tx pgx.Tx, epoch string, done []int64) error {
 }
 
 // stage copies the scratch database's outcome into temporary tables of green's transaction, parents first.
-func (r *Replayer) stage(ctx context.Context, from *pgx.Conn, tx pgx.Tx) ([]*stage, error) {
+func (r *Replayer) stage(ctx context.Context, from *pgx.Conn, tx pgx.Tx, d *delta) ([]*stage, error) {
 	ordered := parentsFirst(r.green)
 	var asked []string
 	for _, rel := range ordered {
@@ -117,7 +120,7 @@ func (r *Replayer) stage(ctx context.Context, from *pgx.Conn, tx pgx.Tx) ([]*sta
 		}
 		s := newStage(rel, r.green, r.Profile.Green.Volatile)
 		s.temp = fmt.Sprintf("pg_temp.tideover_stage_%d", i)
-		if err := s.identify(r.keys[rel.name]); err != nil {
+		if err := s.identify(r.declared(rel.name)); err != nil {
 			return nil, err
 		}
 		columns := rel.names().list() // with those that are computed: a key may have one
@@ -125,6 +128,9 @@ func (r *Replayer) stage(ctx context.Context, from *pgx.Conn, tx pgx.Tx) ([]*sta
 			return nil, fmt.Errorf("merge into green: table %q: %w", rel.name, err)
 		}
 		if _, err := pipe(ctx, from, "SELECT "+columns+" FROM "+rel.rows(), tx.Conn(), s.temp+" ("+columns+")"); err != nil {
+			return nil, fmt.Errorf("merge into green: table %q: %w", rel.name, err)
+		}
+		if err := r.setAside(ctx, tx, s, d); err != nil {
 			return nil, fmt.Errorf("merge into green: table %q: %w", rel.name, err)
 		}
 		stages = append(stages, s)
@@ -218,7 +224,7 @@ func (s *stage) settledColumns(column string) (was, is string) {
 
 // replace deletes the rows of green that have another identity but share a unique value with a staged row, and those that
 // are written anew because they can't be updated.
-func replace(ctx context.Context, tx pgx.Tx, stages []*stage) error {
+func (r *Replayer) replace(ctx context.Context, tx pgx.Tx, stages []*stage, d *delta) error {
 	if len(stages) == 0 {
 		return nil
 	}
@@ -227,7 +233,7 @@ func replace(ctx context.Context, tx pgx.Tx, stages []*stage) error {
 	}
 	for _, s := range stages {
 		for _, u := range s.rivals() {
-			if _, err := tx.Exec(ctx, s.conflict(u)); err != nil {
+			if err := r.oust(ctx, tx, s, u, d); err != nil {
 				return fmt.Errorf("merge into green: table %q: %w", s.name, err)
 			}
 		}

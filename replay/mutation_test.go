@@ -76,7 +76,7 @@ var mutants = []mutant.Mutant{
 		{File: "merge.go", Old: "return a, enter(ctx, tx, r.epoch, ids(d.changes))", New: "return a, nil"},
 	}},
 	{Name: "merge by one key only", Edits: []mutant.Edit{
-		{File: "merge.go", Old: "if err := replace(ctx, tx, stages);", New: "if err := error(nil);"},
+		{File: "merge.go", Old: "if err := r.replace(ctx, tx, stages, d);", New: "if err := error(nil);"},
 	}},
 	{Name: "collapse keeps the first change", Edits: []mutant.Edit{
 		{File: "claim.go", Old: "			seeds = append(seeds, s)\n		}\n", New: "			seeds = append(seeds, s)\n		} else {\n			continue\n		}\n"},
@@ -125,6 +125,11 @@ func TestMutantsFitTheSource(t *testing.T) {
 	t.Parallel()
 	for _, m := range mutants {
 		if _, err := mutantOf(t, m.Name).Source("."); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, m := range lineageMutants {
+		if _, err := m.Source("."); err != nil {
 			t.Error(err)
 		}
 	}

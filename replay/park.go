@@ -109,7 +109,7 @@ func (r *Replayer) trial(ctx context.Context, seeds []*seed) error {
 	if len(some) == 0 {
 		return r.trialOfNothing(ctx)
 	}
-	return r.reading(ctx, func(tx pgx.Tx) error {
+	return r.alongside(ctx, func(tx pgx.Tx) error {
 		_, err := r.apply(ctx, tx, some, false)
 		if isMergeForeignKey(err) {
 			return nil

@@ -29,7 +29,7 @@ func (r *Replayer) gone(d *delta) gone {
 		}
 		if r.onDelete(s.table) != "" {
 			g.statements = append(g.statements, s)
-		} else if _, ok := r.homes[s.table]; ok {
+		} else if _, ok := r.homes[s.table]; ok || len(r.derived[s.table]) > 0 {
 			g.keys[s.table] = append(g.keys[s.table], s.key)
 		}
 	}
@@ -87,8 +87,46 @@ func (r *Replayer) remove(ctx context.Context, tx pgx.Tx, stages []*stage, d *de
 			}
 			total += n
 		}
+		for _, table := range sortedNames(r.derived) {
+			keys := gone[table]
+			if set := d.rows[table]; set != nil {
+				keys = slices.Concat(set.keys, keys)
+			}
+			for _, h := range r.derived[table] {
+				if h.table != rel.name || len(keys) == 0 {
+					continue
+				}
+				n, err := r.removeDerived(ctx, tx, h, keys, stages)
+				if err != nil {
+					return total, err
+				}
+				total += n
+			}
+		}
 	}
 	return total, nil
+}
+
+// removeDerived deletes rows that were made of rows of blue and that these don't make any more.
+func (r *Replayer) removeDerived(ctx context.Context, tx pgx.Tx, h home, keys []tuple, stages []*stage) (int64, error) {
+	using, where := r.undone(h, stages)
+	tag, err := tx.Exec(ctx, "DELETE FROM "+r.green[h.table].rows()+" t USING "+using+" WHERE "+where, transpose(keys, len(h.key))...)
+	if err != nil {
+		return 0, fmt.Errorf("delete from green: table %q: %w", h.table, err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// undone finds rows of green, as t, that were made of rows of blue with the keys that using has, and are not in the stage.
+func (r *Replayer) undone(h home, stages []*stage) (using, where string) {
+	rel := r.green[h.table]
+	using, where = unnest(rel, h.key, "k"), rel.equal("t", h.key, "k", numbered(len(h.key)))
+	for _, s := range stages {
+		if s.name == rel.name {
+			where += " AND NOT EXISTS (SELECT 1 FROM " + s.temp + " n WHERE " + rel.equal("n", s.match, "t", s.match) + ")"
+		}
+	}
+	return using, where
 }
 
 func (r *Replayer) onDelete(table string) string {

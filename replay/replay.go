@@ -83,6 +83,9 @@ type Replayer struct {
 	green    map[string]*relation
 	keys     map[string][]string // of blue's tables
 	homes    map[string]home     // by table of blue, where its rows live on green
+	derived  map[string][]home   // by table of blue, where else rows of green are made of its rows
+	seeded   map[string][]byte   // by table of green, the rows that the migrations make of nothing, as COPY writes them
+	company  map[string][]tuple  // rows of blue that come along in this attempt
 	judges   judges
 	edges    map[string][]edge // by the table that they lead from
 	loose    []edge            // of them those that no foreign key keeps

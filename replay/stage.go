@@ -19,6 +19,7 @@ type stage struct {
 	direct   bool     // an index on match can say whether a row is there (ON CONFLICT)
 	groups   bool     // no index says that match is unique: rows with one key are replaced together
 	volatile []string
+	seeds    string             // a temporary table of rows that the migrations make of nothing; empty without any
 	children []edge             // foreign keys that refer to it
 	lost     map[string][]tuple // by the name of one of children: values that children may still refer to
 }
@@ -71,6 +72,22 @@ func (s *stage) identify(declared []string) error {
 		return &keylessError{s.name}
 	}
 	s.match, s.groups = declared, true
+	return nil
+}
+
+// declared are columns by which rows of a table of green are told apart in groups: the key of blue's table of that name, or that of
+// the rows that they are made of.
+func (r *Replayer) declared(table string) []string {
+	if key := r.keys[table]; len(key) > 0 {
+		return key
+	}
+	for _, from := range sortedNames(r.derived) {
+		for _, h := range r.derived[from] {
+			if h.table == table {
+				return h.key
+			}
+		}
+	}
 	return nil
 }
 

@@ -2,11 +2,13 @@ package steps
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/replay"
 	"github.com/tideover/tideover/replay/proof"
 )
 
@@ -29,7 +31,13 @@ func (e *Env) prove(ctx context.Context) ([]preflight.Finding, error) {
 		return nil, err
 	}
 	var found []preflight.Finding
-	if err != nil {
+	var lineage *replay.LineageError
+	if errors.As(err, &lineage) {
+		for _, o := range lineage.Objections {
+			found = append(found, preflight.Finding{Level: preflight.Fail, Check: check, Text: fmt.Sprintf("%s:%d: %s", o.File, o.Line, o.Text),
+				Hint: o.Way + "; where it can't go wrong during this upgrade, say so in the profile (settled)"})
+		}
+	} else if err != nil {
 		found = append(found, preflight.Finding{Level: preflight.Fail, Check: check, Text: fmt.Sprintf("the upgrade in miniature stops: %v", err), Hint: hintOf(err)})
 	}
 	for _, f := range report.Objections {

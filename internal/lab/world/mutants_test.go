@@ -35,7 +35,7 @@ var mutants = []mutant.Mutant{
 	edit("capture sleeps for replicas", "replay/trigger.go", `"ENABLE ALWAYS TRIGGER "`, `"ENABLE TRIGGER "`),
 	edit("a row that is there stays as it is", "replay/stage.go", "\tif len(set) == 0 {\n\t\treturn sql + \"NOTHING\"", "\tif len(set) >= 0 {\n\t\treturn sql + \"NOTHING\""),
 	edit("texts are not updated", "replay/stage.go", "\t\tset = append(set, name+", "\t\tif c.typ == \"text\" {\n\t\t\tcontinue\n\t\t}\n\t\tset = append(set, name+"),
-	edit("merge by one key only", "replay/merge.go", "if err := replace(ctx, tx, stages);", "if err := error(nil);"),
+	edit("merge by one key only", "replay/merge.go", "if err := r.replace(ctx, tx, stages, d);", "if err := error(nil);"),
 	edit("nothing is deleted from green", "replay/merge.go", "if n, err = r.remove(ctx, tx, stages, d, gone.keys);", "if n, err = 0, error(nil);"),
 	edit("a row of each delta is lost", "replay/merge.go", `"SELECT "+columns+" FROM "+rel.rows(), tx.Conn()`, `"SELECT "+columns+" FROM "+rel.rows()+" OFFSET 1", tx.Conn()`),
 	edit("on_delete is forgotten", "replay/merge.go", "r.removeByStatement(ctx, tx, gone.statements)", "r.removeByStatement(ctx, tx, gone.statements[:0])"),

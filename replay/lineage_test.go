@@ -1,0 +1,258 @@
+package replay
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/tideover/tideover/internal/lab/mutant"
+	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
+	"github.com/tideover/tideover/internal/migrate"
+	"github.com/tideover/tideover/internal/snapshot"
+	"github.com/tideover/tideover/plan"
+)
+
+// newMigrated is a twin whose green has been migrated.
+func newMigrated(t testing.TB, p *plan.Profile, schema, migration string) *twin {
+	t.Helper()
+	w := newTwin(t, p, schema)
+	w.config.Migrator = migrate.NewGoose(fstest.MapFS{"1_m.sql": {Data: []byte("-- +goose Up\n" + migration + ";\n")}}, 0)
+	if err := w.config.Migrator.Migrate(t.Context(), w.green.DSN()); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// off is how green differs from what the migrations make of blue as it is now, at one go.
+func (w *twin) off(t testing.TB) []string {
+	t.Helper()
+	other := &twin{&pair{blue: open(t, "expected", newDatabase(t)), green: w.green}}
+	if err := snapshot.Reference(t.Context(), snapshot.Options{Blue: w.blue, Green: other.blue, Profile: w.profile}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.config.Migrator.Migrate(t.Context(), other.blue.DSN()); err != nil {
+		t.Fatal(err)
+	}
+	found := other.differences(t)
+	for i := len(found) - 1; i >= 0; i-- {
+		if strings.Contains(found[i], "goose_db_version") {
+			found = append(found[:i], found[i+1:]...)
+		}
+	}
+	return found
+}
+
+func follow(from, columns, to, toColumns string) plan.Follow {
+	return plan.Follow{From: from, FromColumns: strings.Split(columns, " "), To: to, ToColumns: strings.Split(toColumns, " ")}
+}
+
+const lineageFamily = `
+CREATE TABLE parent (id int PRIMARY KEY, name text, hidden boolean NOT NULL DEFAULT false, n int);
+CREATE TABLE child (id int PRIMARY KEY, up int REFERENCES parent ON DELETE CASCADE, name text, tags text[] NOT NULL DEFAULT '{}', kind text);
+INSERT INTO parent SELECT n, 'p' || n, n % 4 = 0 FROM generate_series(1, 8) n;
+INSERT INTO child SELECT n, 1 + n % 8, 'c' || n, ARRAY['a' || n, 'b'], CASE WHEN n % 2 = 0 THEN 'cat' ELSE 'dog' END FROM generate_series(1, 24) n;`
+
+const lineageDeeds = `
+UPDATE parent SET name = 'other', hidden = NOT hidden WHERE id IN (1, 4);
+UPDATE child SET up = 3 WHERE id = 7;
+UPDATE child SET tags = '{z}', kind = 'dog' WHERE id = 2;
+UPDATE child SET tags = '{}', kind = 'cat' WHERE id = 1;
+DELETE FROM child WHERE id = 9;
+DELETE FROM parent WHERE id = 6;
+INSERT INTO parent VALUES (20, 'new', false, NULL);
+INSERT INTO child VALUES (30, 20, 'new', '{q}', 'cat'), (31, 1, 'new', '{q,r}', 'bird')`
+
+var down, up = follow("parent", "id", "child", "up"), follow("child", "up", "parent", "id")
+
+// lineageCase is a migration by which rows hang on others.
+type lineageCase struct {
+	name, schema, migration string
+	deeds                   string // on blue, drained one by one; empty: lineageDeeds
+	refused                 string // what the refusal says; empty: it is right
+	follow                  []plan.Follow
+	settled                 []plan.Settled
+}
+
+var lineageCases = []lineageCase{
+	{name: "a parent's column", migration: `UPDATE child SET name = p.name FROM parent p WHERE p.id = child.up`, refused: `1_m.sql:2: a row of table "child" becomes what rows of table "parent" say, and is not brought along when these change`},
+	{name: "a parent's column, followed", migration: `UPDATE child SET name = p.name FROM parent p WHERE p.id = child.up`, follow: []plan.Follow{down}},
+	{name: "a parent's column, without a foreign key", schema: `ALTER TABLE child DROP CONSTRAINT child_up_fkey;`, migration: `UPDATE child SET name = p.name FROM parent p WHERE p.id = child.up`, refused: `doesn't bring them along`},
+	{name: "a parent's column, without a foreign key, followed", schema: `ALTER TABLE child DROP CONSTRAINT child_up_fkey;`, migration: `UPDATE child SET name = p.name FROM parent p WHERE p.id = child.up`, follow: []plan.Follow{up, down}},
+	{name: "a parent's column, settled", migration: `UPDATE child SET name = p.name FROM parent p WHERE p.id = child.up`, deeds: `UPDATE child SET up = 2 WHERE id = 5`, settled: []plan.Settled{{Table: "child", On: "parent"}}},
+	{name: "a new key of a parent", migration: `ALTER TABLE parent ADD COLUMN no int GENERATED ALWAYS AS (id * 2) STORED; ALTER TABLE child ADD COLUMN up_no int; UPDATE child SET up_no = p.no FROM parent p WHERE p.id = child.up`},
+	{name: "a count of children", migration: `UPDATE parent SET n = (SELECT count(*) FROM child WHERE child.up = parent.id)`, refused: `a row of table "parent" becomes what rows of table "child" say`},
+	{name: "a count of children, followed", migration: `UPDATE parent SET n = (SELECT count(*) FROM child WHERE child.up = parent.id)`, follow: []plan.Follow{down}},
+	{name: "a count of children, without a foreign key, followed", schema: `ALTER TABLE child DROP CONSTRAINT child_up_fkey;`, migration: `UPDATE parent SET n = (SELECT count(*) FROM child WHERE child.up = parent.id)`, follow: []plan.Follow{down, up}},
+	{name: "a count of all", migration: `UPDATE parent SET n = (SELECT count(*) FROM child)`, follow: []plan.Follow{down}, refused: "which are not found by equal columns"},
+	{name: "a cascade of the migration", migration: `DELETE FROM parent WHERE hidden`, refused: `a row of table "child" becomes what rows of table "parent" say`},
+	{name: "a cascade of the migration, followed", migration: `DELETE FROM parent WHERE hidden`, follow: []plan.Follow{down}},
+	{name: "ranks", migration: `UPDATE child c SET name = r.n::text FROM (SELECT id, row_number() OVER (PARTITION BY up ORDER BY id) n FROM child) r WHERE r.id = c.id`, refused: "becomes what other rows of that table say"},
+	{name: "ranks, followed", migration: `UPDATE child c SET name = r.n::text FROM (SELECT id, row_number() OVER (PARTITION BY up ORDER BY id) n FROM child) r WHERE r.id = c.id`, follow: []plan.Follow{follow("child", "up", "child", "up")}},
+	{name: "orphans", schema: `ALTER TABLE child DROP CONSTRAINT child_up_fkey;`, migration: `DELETE FROM child WHERE NOT EXISTS (SELECT 1 FROM parent p WHERE p.id = child.up)`, refused: "{from: child, from_columns: […], to: parent, to_columns: [id]}"},
+	{name: "orphans, followed", schema: `ALTER TABLE child DROP CONSTRAINT child_up_fkey;`, migration: `DELETE FROM child WHERE NOT EXISTS (SELECT 1 FROM parent p WHERE p.id = child.up)`, follow: []plan.Follow{up}},
+	{name: "an array to rows", migration: `CREATE TABLE tag (child int, tag text, PRIMARY KEY (child, tag)); INSERT INTO tag SELECT c.id, x FROM child c, unnest(c.tags) x; ALTER TABLE child DROP COLUMN tags`},
+	{name: "an array to rows that nothing tells apart", migration: `CREATE TABLE tag (child int, tag text); INSERT INTO tag SELECT c.id, x FROM child c, unnest(c.tags) x; ALTER TABLE child DROP COLUMN tags`},
+	{name: "a column to a table", migration: `CREATE TABLE named (child int PRIMARY KEY REFERENCES child ON DELETE CASCADE, name text); INSERT INTO named SELECT id, name FROM child WHERE kind <> 'dog'`},
+	{name: "by kind", migration: `CREATE TABLE cat (id int PRIMARY KEY, name text); CREATE TABLE dog (LIKE cat INCLUDING ALL); INSERT INTO cat SELECT id, name FROM child WHERE kind = 'cat'; INSERT INTO dog SELECT id, name FROM child WHERE kind = 'dog'; DROP TABLE child`},
+	{name: "a table made anew", migration: `CREATE TABLE other (LIKE child INCLUDING ALL); INSERT INTO other SELECT * FROM child; DROP TABLE child; ALTER TABLE other RENAME TO child`},
+	{name: "a table made anew, partitioned", migration: `ALTER TABLE child RENAME TO old; CREATE TABLE child (id int, up int, name text, tags text[], kind text, PRIMARY KEY (id, kind)) PARTITION BY LIST (kind);
+CREATE TABLE cats PARTITION OF child FOR VALUES IN ('cat'); CREATE TABLE others PARTITION OF child DEFAULT; INSERT INTO child SELECT * FROM old; DROP TABLE old`},
+	{name: "values of a column", migration: `CREATE TABLE kinds (kind text PRIMARY KEY); INSERT INTO kinds SELECT DISTINCT kind FROM child`, refused: `rows of table "kinds" are made of several of child, and which of them is not seen in any`},
+	{name: "numbered rows", migration: `CREATE TABLE named (id serial PRIMARY KEY, name text); INSERT INTO named (name) SELECT name FROM child`, refused: `whose key they don't have: they would stay when those change`},
+	{name: "a sum in a table", migration: `CREATE TABLE total (parent int PRIMARY KEY, n int); INSERT INTO total SELECT p.id, count(*) FROM parent p JOIN child c ON c.up = p.id GROUP BY p.id`, follow: []plan.Follow{down}},
+	{name: "two tables in one", migration: `CREATE TABLE both_of (id int, name text); INSERT INTO both_of SELECT id, name FROM parent UNION ALL SELECT id, name FROM child`, refused: "which are not told apart by column id"},
+	{name: "an archive that blue has", schema: `CREATE TABLE archive (id int PRIMARY KEY, name text); INSERT INTO archive VALUES (100, 'x');`, migration: `INSERT INTO archive SELECT id, name FROM child WHERE kind = 'dog'; DELETE FROM child WHERE kind = 'dog'`, refused: "archive"},
+	{name: "another key", migration: `UPDATE child SET id = id + 1000 WHERE kind = 'dog'`, refused: `column "id" of table "child" gets another value`},
+	{name: "a function that looks at rows", schema: `CREATE FUNCTION label(n int) RETURNS text LANGUAGE sql STABLE AS 'SELECT name FROM public.parent WHERE id = n';`, migration: `UPDATE child SET name = public.label(up)`, refused: "the function label may look at other rows"},
+	{name: "a function that looks at its arguments", schema: `CREATE FUNCTION label(n int) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT ''of '' || n';`, migration: `UPDATE child SET name = public.label(up)`},
+	{name: "a block", migration: "-- +goose StatementBegin\nDO $$ BEGIN EXECUTE 'UPDATE child SET name = ''x'''; END $$;\n-- +goose StatementEnd\n", refused: "a DO block puts SQL together"},
+	{name: "seeds", migration: `CREATE TABLE role (name text PRIMARY KEY, v int); INSERT INTO role VALUES ('admin', 1); INSERT INTO child VALUES (1000, NULL, 'seed', '{}', 'cat'), (31, NULL, 'seed', '{}', 'cat') ON CONFLICT DO NOTHING`,
+		deeds: lineageDeeds + `; UPDATE child SET name = 'more' WHERE id = 3; INSERT INTO child VALUES (1000, 2, 'a client''s')`},
+}
+
+// play gives what went wrong.
+func (c lineageCase) play(t *testing.T) (wrong []string) {
+	w := newMigrated(t, &plan.Profile{Tables: tables("parent", "child"), Follow: c.follow, Settled: c.settled}, lineageFamily+c.schema, c.migration)
+	r := w.replayer(t)
+	err := r.Prepare(t.Context())
+	if c.refused != "" {
+		var refused *LineageError
+		if !errors.As(err, &refused) || !strings.Contains(err.Error()+refused.Hint(), c.refused) {
+			return []string{fmt.Sprintf("got %v, want a refusal that says %q", err, c.refused)}
+		}
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, deed := range strings.Split(cmp.Or(c.deeds, lineageDeeds), ";") { // each by itself: what it needs must not come along by chance
+		w.as(t, deed)
+		if a := drain(t, r); len(a.Parked) > 0 {
+			wrong = append(wrong, fmt.Sprintf("%s: parked: %q", strings.TrimSpace(deed), a.Parked))
+		}
+	}
+	return append(wrong, w.off(t)...)
+}
+
+// What a row becomes by way of others is right, or refused with the statement.
+func TestLineage(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	for _, c := range slice.Pick(t, 6, lineageCases) {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for _, w := range c.play(t) {
+				t.Error(w)
+			}
+		})
+	}
+}
+
+// seedDeeds take the place of rows that the migrations make, and give it back.
+var seedDeeds = []string{
+	`INSERT INTO token VALUES (1)`, `INSERT INTO role VALUES (5, 'guest', 'own')`, `INSERT INTO token VALUES (2)`, `UPDATE role SET v = 'more' WHERE id = 5`,
+	`DELETE FROM role WHERE id = 1`, `INSERT INTO token VALUES (3)`, `DELETE FROM role WHERE id = 5`, `INSERT INTO role VALUES (101, 'third', 'own')`, `UPDATE role SET name = 'admin' WHERE id = 2`,
+	`INSERT INTO role VALUES (100, 'fourth', 'own')`, `UPDATE role SET name = 'user' WHERE id = 2`, `UPDATE role SET name = 'admin', v = 'seed' WHERE id = 100`,
+}
+
+// playSeeds gives what went wrong.
+func playSeeds(t *testing.T) (wrong []string) {
+	w := newMigrated(t, &plan.Profile{Tables: tables("role", "token")}, `CREATE TABLE role (id int PRIMARY KEY, name text UNIQUE, v text); CREATE TABLE token (id int PRIMARY KEY);
+INSERT INTO role VALUES (1, 'admin', 'own'), (2, 'user', 'own')`,
+		`INSERT INTO role VALUES (100, 'admin', 'seed'), (101, 'guest', 'seed') ON CONFLICT DO NOTHING`)
+	r := w.replayer(t)
+	for _, deed := range seedDeeds {
+		w.as(t, deed)
+		if a := drain(t, r); len(a.Parked) > 0 {
+			wrong = append(wrong, fmt.Sprintf("%s: parked: %q", deed, a.Parked))
+		}
+		for _, d := range w.off(t) {
+			wrong = append(wrong, "after "+deed+": "+d)
+		}
+	}
+	return wrong
+}
+
+// A seed of the migrations gives way to a client's row, and comes back when that goes.
+func TestSeedsGiveWay(t *testing.T) {
+	t.Parallel()
+	for _, w := range playSeeds(t) {
+		t.Error(w)
+	}
+}
+
+// playRivals gives what went wrong.
+func playRivals(t *testing.T) (wrong []string) {
+	w := newMigrated(t, &plan.Profile{Tables: tables("account")}, `CREATE TABLE account (id int PRIMARY KEY, email text UNIQUE); INSERT INTO account SELECT n, 'u' || n FROM generate_series(1, 9) n`,
+		`UPDATE account SET email = lower(email)`)
+	r := w.replayer(t)
+	w.as(t, `INSERT INTO account VALUES (20, 'U3'); INSERT INTO account VALUES (21, 'X')`)
+	if a := drain(t, r); len(a.Parked) != 1 || !strings.Contains(a.Parked[0], "account_email_key") {
+		return []string{fmt.Sprintf("parked: %q, want the one that is like another", a.Parked)}
+	}
+	if n := w.text(t, w.green, `SELECT string_agg(id::text, ' ' ORDER BY id) FROM account`); n != "1 2 3 4 5 6 7 8 9 21" {
+		wrong = append(wrong, "green has "+n)
+	}
+	w.as(t, `UPDATE account SET email = 'away' WHERE id = 3`)
+	if parked, err := r.Retry(t.Context()); err != nil || len(parked) > 0 {
+		wrong = append(wrong, fmt.Sprintf("parked: %q, %v", parked, err))
+	}
+	w.as(t, `DELETE FROM account WHERE id = 4; INSERT INTO account VALUES (22, 'U4'); UPDATE account SET email = 'swap' WHERE id = 5; UPDATE account SET email = 'U5' WHERE id = 6; UPDATE account SET email = 'u6' WHERE id = 5`)
+	if a := drain(t, r); len(a.Parked) > 0 {
+		wrong = append(wrong, fmt.Sprintf("parked: %q", a.Parked))
+	}
+	return append(wrong, w.off(t)...)
+}
+
+// Rows that only the migrations make alike fail together, as they would offline; one that has given its value away makes room.
+func TestRivalsComeAlong(t *testing.T) {
+	t.Parallel()
+	for _, w := range playRivals(t) {
+		t.Error(w)
+	}
+}
+
+// caseNamed plays a case.
+func caseNamed(name string) func(*testing.T) []string {
+	return func(t *testing.T) []string {
+		return lineageCases[slices.IndexFunc(lineageCases, func(c lineageCase) bool { return c.name == name })].play(t)
+	}
+}
+
+// lineageMutants are mistakes in what is done for rows that hang on others, and what shows each.
+var lineageMutants = []struct {
+	mutant.Mutant
+	play func(*testing.T) []string
+}{
+	{lineageMutant("derived rows stay", "remove.go", "n, err := r.removeDerived(ctx, tx, h, keys, stages)", "n, err := int64(0), error(nil)"), caseNamed("an array to rows")},
+	{lineageMutant("seeds are news", "merge.go", "if err := r.setAside(ctx, tx, s, d);", "if err := error(nil);"), playSeeds},
+	{lineageMutant("seeds stay away", "merge.go", "if err := r.sow(ctx, tx, stages, d);", "if err := error(nil);"), playSeeds},
+	{lineageMutant("rivals make room", "rival.go", "return &rivalsError{found}", "return nil"), playRivals},
+	{lineageMutant("old places are forgotten", "capture.go", "linking(all, c.profile, s.table)", "linking(nil, c.profile, s.table)[:0]"), caseNamed("a count of children, without a foreign key, followed")},
+}
+
+func lineageMutant(name, file, old, new string) mutant.Mutant {
+	return mutant.Mutant{Name: name, Edits: []mutant.Edit{{File: file, Old: old, New: new}}}
+}
+
+func TestLineageMutantsAreCaught(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	played := lineageMutants
+	if !mutant.Inside() {
+		played = slice.Pick(t, 1, lineageMutants)
+	}
+	for _, m := range played {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			if variants.In(t, m.Mutant) && len(m.play(t)) == 0 {
+				t.Error("nothing has shown it")
+			}
+		})
+	}
+}
