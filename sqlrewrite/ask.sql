@@ -67,6 +67,7 @@ WITH changed AS (
         OR EXISTS (SELECT FROM pg_catalog.pg_attrdef f JOIN pg_catalog.pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
             WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = d.objid AND f.adrelid IN (SELECT oid FROM written)
                 AND (a.attgenerated <> '' OR @kind = 'insert' AND NOT a.attname = ANY (@assigned) OR @kind = 'fill' AND a.attname = ANY (@assigned) OR f.adrelid IN (SELECT oid FROM child)))
+        OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND a.atttypid = d.objid AND a.attrelid IN (SELECT oid FROM written))
     UNION ALL
     SELECT 11, pg_catalog.format('the constraint %I of %s asks for the time', c.conname, c.conrelid::pg_catalog.regclass)
     FROM pg_catalog.pg_constraint c WHERE c.contype = 'c' AND c.conrelid IN (SELECT oid FROM written)
@@ -86,13 +87,14 @@ WITH changed AS (
     SELECT 15, pg_catalog.format('a cast calls %s', p.oid::pg_catalog.regprocedure)
     FROM pg_catalog.pg_cast c JOIN foreign_code p ON p.oid = c.castfunc
     UNION ALL
-    SELECT 16, pg_catalog.format('the default of %I in %s may differ between batches', a.attname, a.attrelid::pg_catalog.regclass)
-    FROM pg_catalog.pg_attrdef f JOIN pg_catalog.pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
-    WHERE @kind = 'insert' AND f.adrelid = @changed AND a.attgenerated = '' AND NOT a.attname = ANY (@assigned)
-        AND (pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~* '''(now|today|tomorrow|yesterday)\M'
-            OR pg_catalog.regexp_replace(pg_catalog.pg_get_expr(f.adbin, f.adrelid), '''([^'']|'''')*''', '', 'g') ~* '\m(current_date|current_time|current_timestamp|localtime|localtimestamp)\M'
-            OR EXISTS (SELECT FROM pg_catalog.regexp_matches(pg_catalog.regexp_replace(pg_catalog.pg_get_expr(f.adbin, f.adrelid), '''([^'']|'''')*''', '', 'g'), '(\w+)\(', 'g') m
-                WHERE NOT m[1] = ANY ('{nextval,gen_random_uuid,uuid_generate_v4,random,clock_timestamp,md5,lower,upper,substr,substring,varying,varchar,character,char,bpchar,numeric,bit,interval,timestamp,time}')))
+    SELECT 16, pg_catalog.format('the default of %I in %s may differ between batches', f.attname, @changed)
+    FROM (SELECT a.attname, coalesce(pg_catalog.pg_get_expr(f.adbin, f.adrelid), t.typdefault) AS value
+        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+        WHERE @kind = 'insert' AND a.attrelid = @changed AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND NOT a.attname = ANY (@assigned)) f
+    WHERE f.value ~* '''(now|today|tomorrow|yesterday)\M'
+        OR pg_catalog.regexp_replace(f.value, '''([^'']|'''')*''', '', 'g') ~* '\m(current_date|current_time|current_timestamp|localtime|localtimestamp)\M'
+        OR EXISTS (SELECT FROM pg_catalog.regexp_matches(pg_catalog.regexp_replace(f.value, '''([^'']|'''')*''', '', 'g'), '(\w+)\(', 'g') m
+            WHERE NOT m[1] = ANY ('{nextval,gen_random_uuid,uuid_generate_v4,random,clock_timestamp,md5,lower,upper,substr,substring,varying,varchar,character,char,bpchar,numeric,bit,interval,timestamp,time}'))
     UNION ALL
     SELECT 17, pg_catalog.format('the constraint %I of %s has not been validated: rows that it refuses can''t be written again', c.conname, c.conrelid::pg_catalog.regclass)
     FROM pg_catalog.pg_constraint c WHERE @kind = 'fill' AND c.contype = 'c' AND NOT c.convalidated AND c.conrelid = @changed AND c.conname NOT LIKE 'tideover\_%'

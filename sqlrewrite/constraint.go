@@ -38,10 +38,11 @@ func (r *reader) addConstraint(t *pg.RangeVar, c *pg.Constraint, inUse bool) {
 	}
 }
 
-// addColumn: a column with a constant default is a change of the catalog only (since Postgres 11).
+// addColumn: a column with a constant default is a change of the catalog only (since Postgres 11), unless it is of a domain that looks at
+// values.
 func (r *reader) addColumn(t *pg.RangeVar, c *pg.ColumnDef, inUse bool) {
 	column := t.GetRelname() + "." + c.GetColname()
-	notNull, filled := c.GetIsNotNull(), false
+	notNull, filled, own := c.GetIsNotNull(), false, false
 	const fill = "add the column without it, fill it in batches, then add the rest"
 	for _, n := range c.GetConstraints() {
 		k := n.GetConstraint()
@@ -49,7 +50,7 @@ func (r *reader) addColumn(t *pg.RangeVar, c *pg.ColumnDef, inUse bool) {
 		case pg.ConstrType_CONSTR_NOTNULL:
 			notNull = true
 		case pg.ConstrType_CONSTR_DEFAULT:
-			filled = !isNull(k.RawExpr)
+			filled, own = !isNull(k.RawExpr), true
 			if inUse && !pureCalls(k.RawExpr) {
 				r.long(AccessExclusive, true, "the default of "+column+" is worked out for every row", fill)
 			}
@@ -59,7 +60,7 @@ func (r *reader) addColumn(t *pg.RangeVar, c *pg.ColumnDef, inUse bool) {
 				r.long(AccessExclusive, true, column+" is worked out for every row", offline)
 			}
 		case pg.ConstrType_CONSTR_IDENTITY:
-			filled = true
+			filled, own = true, true
 			if inUse {
 				r.long(AccessExclusive, true, column+" gets a number in every row", fill)
 			}
@@ -75,6 +76,10 @@ func (r *reader) addColumn(t *pg.RangeVar, c *pg.ColumnDef, inUse bool) {
 		if inUse {
 			r.long(AccessExclusive, true, column+" gets a number in every row", fill)
 		}
+	}
+	if inUse {
+		d := r.ofDomain(column, c, own)
+		notNull, filled = notNull || d.NotNull, filled || !own && d.Default != ""
 	}
 	if inUse && notNull && !filled {
 		r.long(AccessExclusive, false, "every row of "+t.GetRelname()+" is read for NULL in "+c.GetColname(), fill)

@@ -19,7 +19,12 @@ type Rewritten struct {
 	notNulls []Column
 	// relations are what would be built, dropped or constrained in a way that Postgres has for ordinary tables alone.
 	relations []string
+	// types are those of new columns that may be domains.
+	types []string
 }
+
+// Types are those of new columns, quoted as SQL, of which a catalog must say whether they are domains.
+func (r Rewritten) Types() []string { return r.types }
 
 // Relations are the tables and indexes, quoted as SQL, of which a catalog must say whether they have partitions.
 func (r Rewritten) Relations() []string { return r.relations }
@@ -81,6 +86,8 @@ type Given struct {
 	Taken Taken
 	// NoDefault are columns that have none in a database, and how that is known: answers to [Rewritten.NotNulls].
 	NoDefault map[Column]string
+	// Domains are those among [Rewritten.Types] that are domains in a database.
+	Domains map[string]Domain
 }
 
 // LiveWith is Live with what else is known.
@@ -93,7 +100,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 	maps.Copy(bare, given.NoDefault)
 	for i, st := range s.Up {
 		own := *st
-		own.bare = bare
+		own.bare, own.domains = bare, given.Domains
 		list[i] = &own
 	}
 	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned, chooser: chooserOf(s.Up, given.Taken)}
@@ -112,7 +119,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 		cause = s.oneMoment(parts)
 	}
 	if changed && cause == nil {
-		r := Rewritten{Changed: true, notNulls: asked, relations: l.relations}
+		r := Rewritten{Changed: true, notNulls: asked, relations: l.relations, types: newTypes(s.Up)}
 		var err error
 		if r.Files, err = s.render(parts); err != nil {
 			return s.whole(asGiven, err)
@@ -129,7 +136,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Hazards, r.notNulls, r.relations = asGiven.hazards(), asked, l.relations
+	r.Hazards, r.notNulls, r.relations, r.types = asGiven.hazards(), asked, l.relations, newTypes(s.Up)
 	if changed {
 		r.Hazards = append([]Hazard{*cause}, r.Hazards...)
 	}
@@ -340,7 +347,7 @@ func (l *live) made(from *Statement, n *pg.Node) *Statement {
 	if err != nil && l.err == nil {
 		l.err = fmt.Errorf("line %d can't be written in another way: %w", from.Line, err)
 	}
-	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: n, scope: from.scope, known: from.known, bare: from.bare}
+	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: n, scope: from.scope, known: from.known, bare: from.bare, domains: from.domains}
 }
 
 // text is a statement of ours that is written as text.
@@ -353,7 +360,7 @@ func (l *live) text(from *Statement, sql string) *Statement {
 		l.err = fmt.Errorf("line %d: %w", from.Line, err)
 		return from
 	}
-	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: tree.Stmts[0].Stmt, scope: from.scope, known: from.known, bare: from.bare}
+	return &Statement{File: from.File, Line: from.Line, Column: from.Column, SQL: sql, node: tree.Stmts[0].Stmt, scope: from.scope, known: from.known, bare: from.bare, domains: from.domains}
 }
 
 func clone[T proto.Message](m T) T { return proto.Clone(m).(T) }

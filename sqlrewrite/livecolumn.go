@@ -25,6 +25,14 @@ func (x *alteration) fill(d *pg.ColumnDef) bool {
 	default:
 		return false
 	}
+	if d, is := x.st.domain(d.TypeName); is && d.worked(true) != "" {
+		x.st.whole = "it is of a domain, " + d.worked(true)
+		return false
+	}
+	if x.redefined[d.Colname] {
+		x.st.whole = "another part of the statement sets its default, which only later rows get"
+		return false
+	}
 	units, why := x.filling(d.Colname, value)
 	if why != "" {
 		x.st.whole = why
@@ -34,6 +42,10 @@ func (x *alteration) fill(d *pg.ColumnDef) bool {
 		value = x.sequence(d)
 	} else {
 		d.Constraints = slices.Delete(slices.Clone(d.Constraints), i, i+1)
+		if mayBeDomain(d.TypeName) { // whose own default would be in the rows before they are filled
+			null := &pg.Node{Node: &pg.Node_AConst{AConst: &pg.A_Const{Isnull: true}}}
+			d.Constraints = append(d.Constraints, constraintNode(&pg.Constraint{Contype: pg.ConstrType_CONSTR_DEFAULT, RawExpr: null}))
+		}
 	}
 	x.defaults = append(x.defaults, command(pg.AlterTableType_AT_ColumnDefault, d.Colname, value))
 	x.fills = append(x.fills, units...)

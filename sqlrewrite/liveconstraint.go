@@ -18,6 +18,7 @@ type alteration struct {
 	// Postgres runs the parts of an ALTER TABLE in passes, not as written: columns, NOT NULL, indexes, other constraints.
 	notNull, indexes, others []unit
 	set                      map[string]bool // the columns that notNull has
+	redefined                map[string]bool // the columns whose default a part of its own sets
 }
 
 func (l *live) alter(st *Statement, a *pg.AlterTableStmt, sc *scope) []unit {
@@ -25,7 +26,12 @@ func (l *live) alter(st *Statement, a *pg.AlterTableStmt, sc *scope) []unit {
 		return nil
 	}
 	a = clone(a) // parts of it are taken out
-	x := &alteration{live: l, st: st, table: a.Relation, set: map[string]bool{}}
+	x := &alteration{live: l, st: st, table: a.Relation, set: map[string]bool{}, redefined: map[string]bool{}}
+	for _, n := range a.Cmds {
+		if cmd := n.GetAlterTableCmd(); cmd.GetSubtype() == pg.AlterTableType_AT_ColumnDefault {
+			x.redefined[cmd.Name] = true
+		}
+	}
 	for _, n := range a.Cmds {
 		if cmd := n.GetAlterTableCmd(); !x.command(cmd) {
 			x.rest = append(append(x.rest, n), x.defaults...)

@@ -27,6 +27,10 @@ func (l *live) retype(st *Statement, a *pg.AlterTableStmt, sc *scope) []unit {
 		d.GetRawDefault() == nil && keepsRows(st.known.typeOf(a.Relation, c.Name), d.GetTypeName()) {
 		return nil
 	}
+	if own, is := st.domain(d.TypeName); is && own.worked(false) != "" {
+		st.whole = "the new type is a domain, " + own.worked(false)
+		return nil
+	}
 	value := clone(d).RawDefault
 	if value == nil {
 		value = &pg.Node{Node: &pg.Node_TypeCast{TypeCast: &pg.TypeCast{TypeName: clone(d.TypeName),

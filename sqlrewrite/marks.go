@@ -25,11 +25,12 @@ type marks struct {
 	casts    bool
 	// partitioned are tables that have partitions.
 	partitioned map[string]bool
+	domains     map[string]Domain // that a script has made or changed
 }
 
 func newMarks() *marks {
 	return &marks{why: map[string]string{}, triggers: map[string]map[string]bool{}, unique: map[string]map[string]bool{}, itself: map[string]map[string]bool{},
-		referred: map[string]map[string]bool{}, acts: map[string]map[string]struct{}{}, defaults: map[string]map[string]*pg.Node{}, filled: map[string]map[string]bool{}, named: map[string]bool{}, partitioned: map[string]bool{}}
+		referred: map[string]map[string]bool{}, acts: map[string]map[string]struct{}{}, defaults: map[string]map[string]*pg.Node{}, filled: map[string]map[string]bool{}, named: map[string]bool{}, partitioned: map[string]bool{}, domains: map[string]Domain{}}
 }
 
 func copied[V any](m map[string]map[string]V) map[string]map[string]V {
@@ -42,7 +43,7 @@ func copied[V any](m map[string]map[string]V) map[string]map[string]V {
 
 func (m *marks) clone() *marks {
 	return &marks{why: maps.Clone(m.why), triggers: copied(m.triggers), unique: copied(m.unique), itself: copied(m.itself), referred: copied(m.referred),
-		acts: copied(m.acts), defaults: copied(m.defaults), filled: copied(m.filled), named: maps.Clone(m.named), casts: m.casts, partitioned: maps.Clone(m.partitioned)}
+		acts: copied(m.acts), defaults: copied(m.defaults), filled: copied(m.filled), named: maps.Clone(m.named), casts: m.casts, partitioned: maps.Clone(m.partitioned), domains: maps.Clone(m.domains)}
 }
 
 func put[V any](m map[string]map[string]V, table string, v V, names ...string) {
@@ -59,7 +60,7 @@ func (m *marks) after(n *pg.Node) *marks {
 	switch v := n.GetNode().(type) {
 	case *pg.Node_CreateStmt, *pg.Node_AlterTableStmt, *pg.Node_IndexStmt, *pg.Node_CreateTrigStmt, *pg.Node_RuleStmt, *pg.Node_ViewStmt,
 		*pg.Node_CreateFunctionStmt, *pg.Node_DefineStmt, *pg.Node_CreateCastStmt, *pg.Node_RenameStmt, *pg.Node_DropStmt, *pg.Node_CreateTableAsStmt,
-		*pg.Node_CreateForeignTableStmt:
+		*pg.Node_CreateForeignTableStmt, *pg.Node_CreateDomainStmt, *pg.Node_AlterDomainStmt:
 		next := m.clone()
 		next.note(v)
 		return next
@@ -94,9 +95,9 @@ func (m *marks) note(n any) {
 			}
 			for _, k := range e.GetColumnDef().GetConstraints() {
 				m.constraint(t, k.GetConstraint(), e.GetColumnDef().GetColname())
-				if k.GetConstraint().GetContype() == pg.ConstrType_CONSTR_DEFAULT {
-					put(m.defaults, t, k.GetConstraint().RawExpr, e.GetColumnDef().GetColname())
-				}
+			}
+			if v := m.valueOf(e.GetColumnDef()); v != nil {
+				put(m.defaults, t, v, e.GetColumnDef().GetColname())
 			}
 		}
 	case *pg.Node_CreateForeignTableStmt:
@@ -126,6 +127,10 @@ func (m *marks) note(n any) {
 		}
 	case *pg.Node_CreateCastStmt:
 		m.casts = true
+	case *pg.Node_CreateDomainStmt:
+		m.domain(v.CreateDomainStmt)
+	case *pg.Node_AlterDomainStmt:
+		m.alteredDomain(v.AlterDomainStmt)
 	case *pg.Node_RenameStmt:
 		m.renamed(v.RenameStmt)
 	case *pg.Node_DropStmt:
@@ -193,9 +198,9 @@ func (m *marks) altered(a *pg.AlterTableStmt) {
 			}
 			for _, k := range c.GetDef().GetColumnDef().GetConstraints() {
 				m.constraint(t, k.GetConstraint(), c.GetDef().GetColumnDef().GetColname())
-				if k.GetConstraint().GetContype() == pg.ConstrType_CONSTR_DEFAULT && m.defaults[t] != nil {
-					put(m.defaults, t, k.GetConstraint().RawExpr, c.GetDef().GetColumnDef().GetColname())
-				}
+			}
+			if v := m.valueOf(c.GetDef().GetColumnDef()); v != nil && m.defaults[t] != nil {
+				put(m.defaults, t, v, c.GetDef().GetColumnDef().GetColname())
 			}
 		case pg.AlterTableType_AT_AddIdentity:
 			put(m.filled, t, true, c.Name)
@@ -237,6 +242,12 @@ func (m *marks) renamed(r *pg.RenameStmt) {
 		}
 		for k := range m.acts[t] {
 			put(m.acts, r.Newname, struct{}{}, k)
+		}
+	case pg.ObjectType_OBJECT_DOMAIN, pg.ObjectType_OBJECT_TYPE:
+		if names := texts(r.GetObject().GetList().GetItems()); len(names) > 0 {
+			if d, is := m.domains[names[len(names)-1]]; is {
+				m.domains[r.Newname] = d
+			}
 		}
 	case pg.ObjectType_OBJECT_COLUMN:
 		if has, known := m.filled[t][r.Subname]; known {

@@ -65,8 +65,10 @@ type Statement struct {
 	copied  bool // ours: it fills what triggers keep up to date
 	uses    used // ours: what the default of the column that it fills names
 	// bare are the columns that get NOT NULL and have no default, and how that is known.
-	bare  map[Column]string
-	whole string // why it isn't done in batches; "": it is, or nobody has looked
+	bare map[Column]string
+	// domains are those that a catalog knows among the types of new columns, by their names quoted as SQL.
+	domains map[string]Domain
+	whole   string // why it isn't done in batches; "": it is, or nobody has looked
 }
 
 // Target is the name of the goose file that the script becomes, before it is split.

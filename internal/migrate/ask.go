@@ -110,6 +110,30 @@ func partitioned(ctx context.Context, db querier, relations []string) (map[strin
 	return parts, nil
 }
 
+// domains are the types that are domains, with what they or those that they are made of say of values.
+func domains(ctx context.Context, db querier, types []string) (map[string]sqlrewrite.Domain, error) {
+	const look = `WITH RECURSIVE chain AS (SELECT t.oid, t.typnotnull, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = pg_catalog.to_regtype($1) AND t.typtype = 'd'
+			UNION ALL SELECT b.oid, b.typnotnull, b.typbasetype FROM chain c JOIN pg_catalog.pg_type b ON b.oid = c.typbasetype AND b.typtype = 'd')
+		SELECT bool_or(c.typnotnull), bool_or(EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contypid = c.oid AND k.contype = 'c')),
+			(SELECT coalesce(pg_catalog.pg_get_expr(t.typdefaultbin, 0), t.typdefault, '') FROM pg_catalog.pg_type t WHERE t.oid = pg_catalog.to_regtype($1))
+		FROM chain c HAVING count(*) > 0`
+	var found map[string]sqlrewrite.Domain
+	for _, t := range types {
+		var d sqlrewrite.Domain
+		switch err := db.QueryRow(ctx, look, t).Scan(&d.NotNull, &d.Checks, &d.Default); {
+		case errors.Is(err, pgx.ErrNoRows):
+		case err != nil:
+			return nil, fmt.Errorf("look whether the type %s is a domain: %w", t, err)
+		default:
+			if found == nil {
+				found = map[string]sqlrewrite.Domain{}
+			}
+			found[t] = d
+		}
+	}
+	return found, nil
+}
+
 // takenNames are the names of a database's relations and constraints outside the system's schemas.
 func takenNames(ctx context.Context, db querier) (sqlrewrite.Taken, error) {
 	const columns = `ARRAY(SELECT a.attname::text FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
@@ -191,9 +215,13 @@ func LiveOn(ctx context.Context, db querier, s *sqlrewrite.Script, allowed []str
 	if err != nil {
 		return r, err
 	}
+	types, err := domains(ctx, db, r.Types())
+	if err != nil {
+		return r, err
+	}
 	names, err := takenNames(ctx, db)
 	if err != nil {
 		return r, err
 	}
-	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare, Partitioned: parts, Taken: names})
+	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare, Partitioned: parts, Taken: names, Domains: types})
 }

@@ -29,7 +29,7 @@ var mistakes = []mistake{
 	{asked("an operator's name is believed", "WHERE o.oprname = ANY (@operators)", "WHERE false"), []string{"an operator named like a built-in"}, []string{"UPDATE t SET c = id + flag"}},
 	{asked("a column's name is believed", "OR p.proname = ANY (@columns) AND", "OR false AND"), nil, []string{"UPDATE t SET c = t.z"}},
 	{asked("views are taken for tables", "c.relkind NOT IN ('r', 'p', 'm') OR", "c.relkind NOT IN ('r', 'p', 'm', 'v') OR"), nil, []string{"UPDATE t SET c = (SELECT count(*) FROM v)"}},
-	{asked("defaults don't count", "WHERE @kind = 'insert' AND f.adrelid = @changed", "WHERE false AND f.adrelid = @changed"), []string{"a default that asks for the time"}, []string{"INSERT INTO log"}},
+	{asked("defaults don't count", "WHERE @kind = 'insert' AND a.attrelid = @changed", "WHERE false AND a.attrelid = @changed"), []string{"a default that asks for the time"}, []string{"INSERT INTO log"}},
 	{asked("checks that aren't validated don't count", "WHERE @kind = 'fill' AND c.contype = 'c'", "WHERE false AND c.contype = 'c'"), []string{"a check that isn't validated"}, []string{"ALTER TABLE t ADD COLUMN"}},
 	{mutant.Mutant{Name: "back-fills fire triggers", Edits: []mutant.Edit{{File: "../../sqlrewrite/backfill.sql", Old: "IF v_kind = 'fill' THEN", New: "IF v_kind = 'never' THEN"}}},
 		[]string{"a trigger that counts in the row", "one that fires always"}, []string{"ALTER TABLE t ADD COLUMN"}},
