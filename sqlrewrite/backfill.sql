@@ -91,7 +91,7 @@ BEGIN
                     EXECUTE format('ALTER TABLE %s DISABLE TRIGGER %I', v_table, v_trigger.n);
                 END LOOP;
             END IF;
-            EXECUTE replace(v_head || '(' || v_where || ')' || v_tail, @moment, format('%L::timestamptz', v_moment));
+            EXECUTE replace(v_head || '(' || v_where || ')' || v_tail, @moment, format('%L::timestamptz', pg_catalog.to_json(v_moment) #>> '{}'));
             GET DIAGNOSTICS v_rows = ROW_COUNT;
             FOR v_trigger IN SELECT n, state FROM unnest(v_off, v_states) u(n, state) LOOP
                 EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER %I', v_table, CASE v_trigger.state WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, v_trigger.n);

@@ -251,7 +251,7 @@ END`, gone, one, changed, "ROW"+row("OLD.", from), "ROW"+row("NEW.", from))
     v_insert constant text := %[4]s;
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '250ms', true);
-    EXECUTE pg_catalog.format('CREATE FUNCTION %%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS %%L', v_copy, %[5]s);
+    EXECUTE pg_catalog.format('CREATE FUNCTION %%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER `+asOurs+` AS %%L', v_copy, %[5]s);
     EXECUTE pg_catalog.format('CREATE CONSTRAINT TRIGGER %%I AFTER INSERT OR UPDATE OF %%s ON %%s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION %%1$I()', v_copy, %[6]s, v_table);
     EXECUTE pg_catalog.format('CREATE TRIGGER %%I BEFORE DELETE ON %%s FOR EACH ROW EXECUTE FUNCTION %%I()', v_copy || '_del', v_table, v_copy);
 END`, quoted(c.name()), quoted(ident(nameOf(c.source))), quoted(list("", c.key)), quoted(insert), quoted(function), quoted(list("", c.reads()))))

@@ -107,9 +107,12 @@ const nothingHangs = `    PERFORM pg_catalog.set_config('lock_timeout', '250ms',
     END IF;
 `
 
+// asOurs has a trigger's function read text and times as the migration does, whatever the session that writes has set.
+const asOurs = `SET search_path FROM CURRENT SET timezone FROM CURRENT SET datestyle FROM CURRENT SET intervalstyle FROM CURRENT SET lc_monetary FROM CURRENT SET bytea_output FROM CURRENT`
+
 // beginSQL lets every write fill the second column, which has been added just now.
 func (r retyping) beginSQL() string {
-	return block(r.constants() + "BEGIN\n" + nothingHangs + `    EXECUTE pg_catalog.format('CREATE FUNCTION %I() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS %L', v_trigger,
+	return block(r.constants() + "BEGIN\n" + nothingHangs + `    EXECUTE pg_catalog.format('CREATE FUNCTION %I() RETURNS trigger LANGUAGE plpgsql ` + asOurs + ` AS %L', v_trigger,
         pg_catalog.format('BEGIN SELECT %s INTO NEW.%I FROM (SELECT NEW.*) AS %I; RETURN NEW; END', v_value, v_shadow, (pg_catalog.parse_ident(v_table))[pg_catalog.cardinality(pg_catalog.parse_ident(v_table))]));
     EXECUTE pg_catalog.format('CREATE TRIGGER %I BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %1$I()', v_trigger, v_table);
     IF (SELECT a.attnotnull FROM pg_catalog.pg_attribute a WHERE a.attrelid = v_table::pg_catalog.regclass AND a.attnum = v_number) THEN

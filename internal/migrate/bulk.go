@@ -116,6 +116,10 @@ func (g *Goose) asTheyAre(ctx context.Context, conn *pgx.Conn, dsn string, files
 
 // asVendor runs each file in a transaction that it records itself in; one that wants none, statement by statement.
 func (g *Goose) asVendor(ctx context.Context, conn *pgx.Conn, files []file, applied Applied) error {
+	own, err := sessionOf(ctx, conn)
+	if err != nil {
+		return err
+	}
 	for _, f := range files {
 		i := slices.IndexFunc(g.scripts.Scripts, func(s *sqlrewrite.Script) bool { return s.Target() == f.name })
 		if i < 0 {
@@ -137,6 +141,9 @@ func (g *Goose) asVendor(ctx context.Context, conn *pgx.Conn, files []file, appl
 		}
 		if err != nil {
 			return &Error{Version: f.version, File: s.Name, Err: err, Whole: !s.NoTransaction}
+		}
+		if err := own.restore(ctx, conn); err != nil {
+			return err
 		}
 		if applied != nil {
 			applied(f.version, f.name, time.Since(began))

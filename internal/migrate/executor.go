@@ -51,6 +51,9 @@ func (e *Executor) Run(ctx context.Context, f sqlrewrite.File, begin int, done f
 	if len(steps) == 0 { // an empty file without a transaction
 		steps = []sqlrewrite.Step{{Transaction: true, Work: sqlrewrite.Moment}}
 	}
+	if err := e.again(ctx, steps[:begin]); err != nil {
+		return err
+	}
 	for i := begin; i < len(steps); i++ {
 		st := steps[i]
 		if st.Work == sqlrewrite.Indexes {

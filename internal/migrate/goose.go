@@ -145,7 +145,7 @@ func (g *Goose) pending(files []file, done map[int64]bool) ([]file, error) {
 		}
 		list = append(list, f)
 	}
-	return list, nil
+	return list, g.lasting(list)
 }
 
 // Pending counts the migrations that Migrate would run. It changes nothing.
@@ -405,10 +405,10 @@ func gooseVersions(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) 
 	return done, nil
 }
 
-// settings is what a session has beside what all of ours have: bulk, delta and the oracle's database are migrated alike, whatever a
-// database sets. The migrations' names mean those of our schema.
-func (g *Goose) settings() string {
-	s := "SET search_path = " + postgres.CreatingPath(g.schema)
+// settings is what a session has beside what all of ours have. Bulk, delta and the oracle's database are migrated alike offline, whatever a
+// database sets; live, the migrations have what it sets ([Goose.asTheDatabase]). Their names mean those of our schema first.
+func (g *Goose) settings(schemas ...string) string {
+	s := "SET search_path = " + searchPath(schemas)
 	if g.budget != nil {
 		ms := g.budget.Timeout.Milliseconds()
 		if ms <= 0 {
@@ -424,10 +424,19 @@ func (g *Goose) connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = conn.Exec(ctx, g.settings()); err != nil {
-		err = fmt.Errorf("prepare a session: %w", err)
-	} else {
-		err = postgres.Unshadowed(ctx, conn, "the migrations' database", g.schema)
+	schemas := []string{g.schema}
+	if g.budget != nil {
+		schemas, err = g.asTheDatabase(ctx, conn)
+	}
+	for _, s := range schemas {
+		if err == nil {
+			err = postgres.Unshadowed(ctx, conn, "the migrations' database", s)
+		}
+	}
+	if err == nil {
+		if _, err = conn.Exec(ctx, g.settings(schemas...)); err != nil {
+			err = fmt.Errorf("prepare a session: %w", err)
+		}
 	}
 	if err != nil {
 		postgres.HangUp(ctx, conn)
@@ -447,7 +456,7 @@ func (g *Goose) open(dsn string) (*sql.DB, error) {
 		if err := ours(ctx, conn); err != nil {
 			return err
 		}
-		_, err := conn.Exec(ctx, g.settings()).ReadAll()
+		_, err := conn.Exec(ctx, g.settings(g.schema)).ReadAll()
 		return err
 	}
 	db := stdlib.OpenDB(*config)

@@ -70,7 +70,11 @@ func (g *Goose) Finish(ctx context.Context, dsn string, applied Applied) error {
 		return err
 	}
 	defer closed()
-	l, err := openLedger(ctx, e.Conn, g.vendorRecords())
+	l, err := openLedger(ctx, e.Conn, g.schema, g.vendorRecords())
+	if err != nil {
+		return err
+	}
+	own, err := sessionOf(ctx, e.Conn)
 	if err != nil {
 		return err
 	}
@@ -83,6 +87,9 @@ func (g *Goose) Finish(ctx context.Context, dsn string, applied Applied) error {
 	slices.SortFunc(late, func(a, b *entry) int { return int(a.Version - b.Version) })
 	for _, m := range late {
 		if err := timed(applied, m.Version, m.Name, func() error { return e.parts(ctx, l, m, nil) }); err != nil {
+			return err
+		}
+		if err := own.restore(ctx, e.Conn); err != nil {
 			return err
 		}
 	}

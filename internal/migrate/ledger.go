@@ -18,6 +18,7 @@ const LedgerTable = "tideover_migration"
 // ledger knows which part of which migration comes next.
 type ledger struct {
 	conn    *pgx.Conn
+	schema  string
 	vendor  bool // the files note their versions in the vendor's own table, and nowhere else
 	entries map[int64]*entry
 }
@@ -31,7 +32,7 @@ type entry struct {
 	Files   []sqlrewrite.File
 }
 
-func openLedger(ctx context.Context, conn *pgx.Conn, vendor bool) (*ledger, error) {
+func openLedger(ctx context.Context, conn *pgx.Conn, schema string, vendor bool) (*ledger, error) {
 	const create = `CREATE TABLE IF NOT EXISTS ` + LedgerTable + ` (
 		version bigint PRIMARY KEY, name text NOT NULL, part integer NOT NULL DEFAULT 0, step integer NOT NULL DEFAULT 0,
 		reached boolean NOT NULL DEFAULT false, files jsonb NOT NULL)`
@@ -43,7 +44,7 @@ func openLedger(ctx context.Context, conn *pgx.Conn, vendor bool) (*ledger, erro
 			return nil, err
 		}
 	}
-	l := &ledger{conn: conn, vendor: vendor, entries: map[int64]*entry{}}
+	l := &ledger{conn: conn, schema: schema, vendor: vendor, entries: map[int64]*entry{}}
 	list, err := begunEntries(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -108,15 +109,17 @@ func (l *ledger) entry(ctx context.Context, f file, files []sqlrewrite.File) (*e
 	return e, nil
 }
 
-// done notes that a step is done; the last step of the last part reaches the version.
+// done notes that a step is done; the last step of the last part reaches the version. What the step has set, its search_path too, is
+// still in force.
 func (l *ledger) done(ctx context.Context, db postgres.Execer, e *entry, lastStep bool) error {
-	const next = `UPDATE ` + LedgerTable + ` SET part = $2, step = $3 WHERE version = $1`
-	const reached = `WITH gone AS (DELETE FROM ` + LedgerTable + ` WHERE version = $1)
-		INSERT INTO goose_db_version (version_id, is_applied) SELECT $1, true WHERE NOT $2::boolean`
+	table, versions := pgx.Identifier{l.schema, LedgerTable}.Sanitize(), pgx.Identifier{l.schema, "goose_db_version"}.Sanitize()
+	next := `UPDATE ` + table + ` SET part = $2, step = $3 WHERE version OPERATOR(pg_catalog.=) $1`
+	gone := `DELETE FROM ` + table + ` WHERE version OPERATOR(pg_catalog.=) $1`
+	reached := `WITH gone AS (` + gone + `) INSERT INTO ` + versions + ` (version_id, is_applied) SELECT $1, true WHERE NOT $2::boolean`
 	var err error
 	switch {
 	case lastStep && l.vendor && e.Part == len(e.Files)-1:
-		_, err = db.Exec(ctx, `DELETE FROM `+LedgerTable+` WHERE version = $1`, e.Version)
+		_, err = db.Exec(ctx, gone, e.Version)
 	case lastStep && e.Part == len(e.Files)-1:
 		_, err = db.Exec(ctx, reached, e.Version, e.Reached)
 	case lastStep:

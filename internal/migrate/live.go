@@ -89,6 +89,9 @@ func (g *Goose) LiveHazards(from int64) error {
 			pending = append(pending, f)
 		}
 	}
+	if err := g.lasting(pending); err != nil {
+		return err
+	}
 	rewritten, hazards, scripts, err := g.rewrite(ctx, nil, pending)
 	if err != nil {
 		return err
@@ -191,7 +194,11 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 		return err
 	}
 	defer closed()
-	ledger, err := openLedger(ctx, e.Conn, g.vendorRecords())
+	ledger, err := openLedger(ctx, e.Conn, g.schema, g.vendorRecords())
+	if err != nil {
+		return err
+	}
+	own, err := sessionOf(ctx, e.Conn)
 	if err != nil {
 		return err
 	}
@@ -235,6 +242,9 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 			}
 			return e.parts(ctx, ledger, entry, g.deferred)
 		}); err != nil {
+			return err
+		}
+		if err := own.restore(ctx, e.Conn); err != nil {
 			return err
 		}
 	}

@@ -189,3 +189,76 @@ func TestDefaultsOfDomains(t *testing.T) {
 		})
 	}
 }
+
+// TestSettingsOfTheDatabase: a migration's statements are read as the vendor's own tool has them read, whatever our sessions have besides.
+func TestSettingsOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	const german = `ALTER DATABASE @database SET timezone = 'Europe/Berlin'; ALTER DATABASE @database SET datestyle = 'SQL, DMY'; ALTER DATABASE @database SET intervalstyle = 'sql_standard';
+		ALTER DATABASE @database SET bytea_output = 'escape'; CREATE TABLE t (id int PRIMARY KEY, at timestamp, d date, i interval, b bytea, s text);
+		INSERT INTO t SELECT i, timestamp '2026-03-29 00:30:00' + i * interval '1 hour', '2026-01-01', '1 day', 'a\001', '01/02/2024' FROM generate_series(1, 1500) i;`
+	const app = `CREATE SCHEMA app; CREATE SCHEMA more; CREATE TABLE app.t (id int PRIMARY KEY, n int); CREATE TABLE more.other (id int PRIMARY KEY); INSERT INTO app.t SELECT i, i FROM generate_series(1, 1500) i;`
+	for _, c := range []liveCase{
+		{name: "a type with a zone", base: german, files: []string{"ALTER TABLE t ALTER COLUMN at TYPE timestamptz"}},
+		{name: "rows in batches", base: german, files: []string{"UPDATE t SET at = at::timestamptz AT TIME ZONE 'UTC', d = s::date, s = i::text || b::text || d::text"}},
+		{name: "one moment", base: german, files: []string{"UPDATE t SET s = date_part('timezone', now())::text || (now()::date - d > 0)::text"}},
+		{name: "a constant default", base: german, files: []string{"ALTER TABLE t ADD COLUMN c date DEFAULT '01/02/2024', ADD COLUMN z timestamptz DEFAULT '2026-07-01 00:00', ADD COLUMN x text DEFAULT (date '2024-02-01')::text"}},
+		{name: "a check", base: german, files: []string{"ALTER TABLE t ADD CHECK (d >= '01/02/2024'); CREATE INDEX ON t (d) WHERE d > '03/04/2024'"}},
+		{name: "a function that doesn't compile", base: `ALTER DATABASE @database SET check_function_bodies = off`, files: []string{"-- +goose StatementBegin\nCREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT n FROM nowhere'\n-- +goose StatementEnd"}},
+		{name: "text that is escaped", base: `ALTER DATABASE @database SET standard_conforming_strings = off; CREATE TABLE t (s text)`, files: []string{`INSERT INTO t VALUES ('a\x62')`}, never: "standard_conforming_strings"},
+		{name: "another schema first", base: app + "ALTER DATABASE @database SET search_path = app, public", files: []string{"CREATE TABLE n (id int)"}, never: `would work in schema "app", and the profile says "public"`},
+		{name: "another schema behind", base: app + "CREATE TABLE t (id int PRIMARY KEY); ALTER DATABASE @database SET search_path = public, more, app", files: []string{"ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES other; UPDATE t SET id = id + 1; CREATE INDEX ON other (id)"}},
+		{name: "no schema", base: app + "ALTER DATABASE @database SET search_path = ''", files: []string{"CREATE INDEX ON app.t (n)"}, never: "has no schema to work in"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t)
+		})
+	}
+}
+
+// TestSettingsOfAFile: what a file sets for its session ends with it, and a folder in which that would show is refused.
+func TestSettingsOfAFile(t *testing.T) {
+	t.Parallel()
+	const base = `CREATE SCHEMA app; CREATE TABLE app.t (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, at timestamp, z text); INSERT INTO t SELECT i, '2026-01-01' FROM generate_series(1, 50) i;`
+	const berlin = "SET timezone = 'Europe/Berlin'; UPDATE t SET z = at::timestamptz::text WHERE id = 1"
+	for _, c := range []liveCase{
+		{name: "the last file", files: []string{berlin}},
+		{name: "a file behind", files: []string{berlin, "UPDATE t SET z = at::timestamptz::text WHERE id = 2"}, never: `file "1_f.sql": line 2 sets timezone for the rest of the session: whether it holds in 2_f.sql`},
+		{name: "a file behind that sets it too", files: []string{berlin, "SET timezone = 'Asia/Tokyo'; UPDATE t SET z = at::timestamptz::text WHERE id = 2; RESET timezone", "UPDATE t SET z = 'x' WHERE id = 3"}},
+		{name: "taken back", files: []string{berlin + "; RESET ALL; SET search_path = public", "UPDATE t SET z = at::timestamptz::text WHERE id = 2"}},
+		{name: "of the transaction", files: []string{"SET LOCAL timezone = 'Europe/Berlin'; UPDATE t SET z = at::timestamptz::text WHERE id = 1", "UPDATE t SET z = at::timestamptz::text WHERE id = 2"}},
+		{name: "what doesn't matter", files: []string{"SET statement_timeout = 0; SET client_min_messages = warning; SET search_path = public; CREATE TABLE n (id int)", "CREATE TABLE m (id int)"}},
+		{name: "a dump's path", files: []string{"SELECT pg_catalog.set_config('search_path', '', false); CREATE TABLE public.n (id int)", "CREATE TABLE public.m (id int)"}, never: "sets search_path"},
+		{name: "a parameter of their own", files: []string{"SET app.tenant = 'a'; UPDATE t SET z = current_setting('app.tenant', true)", "UPDATE t SET z = coalesce(current_setting('app.tenant', true), 'none')"}, never: "sets app.tenant"},
+		{name: "another path", files: []string{"SET search_path = app, public; UPDATE t SET id = 1 WHERE id = 5; CREATE TABLE n (id int)"}},
+		{name: "without a transaction", files: []string{"-- +goose NO TRANSACTION\nSET search_path = app, public;\nCREATE INDEX CONCURRENTLY i ON t (id);\nCREATE TABLE n (id int)"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.base = base
+			c.run(t)
+		})
+	}
+}
+
+// TestSettingsAfterAStop: a file without a transaction that stops goes on with what its first statements have set.
+func TestSettingsAfterAStop(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.NewDatabase(t)
+	conn := connect(t, dsn)
+	must(t, conn, "CREATE SCHEMA app")
+	must(t, conn, "CREATE TABLE app.t (id int)")
+	must(t, conn, "INSERT INTO app.t VALUES (1), (1)")
+	folder := files("1_f.sql", "-- +goose NO TRANSACTION\n"+up+"SET search_path = app;\nSELECT set_config('timezone', 'Asia/Tokyo', false);\nCREATE UNIQUE INDEX CONCURRENTLY i ON t (id);\nCREATE TABLE n AS SELECT '2026-01-01 00:00'::timestamptz AS at;\n")
+	if err := liveGoose(folder, everything()).Migrate(t.Context(), dsn); postgres.Code(err) != "23505" {
+		t.Fatalf("%v, want rows that are there twice", err)
+	}
+	must(t, conn, "DROP INDEX app.i")
+	must(t, conn, "DELETE FROM app.t WHERE ctid = (SELECT ctid FROM app.t LIMIT 1)")
+	if err := liveGoose(folder, everything()).Migrate(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	if !ask[bool](t, conn, `SELECT at = '2025-12-31 15:00Z' FROM app.n`) {
+		t.Error("the time zone is lost")
+	}
+}
