@@ -148,6 +148,9 @@ func together(st *Statement, sc *scope) bool {
 	case *pg.Node_DropStmt:
 		return v.DropStmt.RemoveType != pg.ObjectType_OBJECT_INDEX || v.DropStmt.Behavior == pg.DropBehavior_DROP_CASCADE
 	case *pg.Node_AlterTableStmt:
+		if v.AlterTableStmt.Objtype == pg.ObjectType_OBJECT_SEQUENCE {
+			return false
+		}
 		for _, c := range v.AlterTableStmt.Cmds {
 			if !additive[c.GetAlterTableCmd().GetSubtype()] {
 				return true

@@ -21,7 +21,16 @@ type Rewritten struct {
 	relations []string
 	// types are those of new columns that may be domains.
 	types []string
+	// written are tables whose rows several statements write together; serials those that get a column with a sequence.
+	written, serials []string
 }
+
+// Written are the tables, quoted as SQL, of which a catalog must say whether they have something that is looked at when a transaction
+// ends.
+func (r Rewritten) Written() []string { return r.written }
+
+// Serials are the tables, quoted as SQL, of which a catalog must say whose they are.
+func (r Rewritten) Serials() []string { return r.serials }
 
 // Types are those of new columns, quoted as SQL, of which a catalog must say whether they are domains.
 func (r Rewritten) Types() []string { return r.types }
@@ -88,6 +97,10 @@ type Given struct {
 	NoDefault map[Column]string
 	// Domains are those among [Rewritten.Types] that are domains in a database.
 	Domains map[string]Domain
+	// Deferred says of those among [Rewritten.Written] what sets it off.
+	Deferred map[string]Writes
+	// Owners are those of the tables among [Rewritten.Serials] that belong to another role than ours.
+	Owners map[string]string
 }
 
 // LiveWith is Live with what else is known.
@@ -103,7 +116,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 		own.bare, own.domains = bare, given.Domains
 		list[i] = &own
 	}
-	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned, chooser: chooserOf(s.Up, given.Taken)}
+	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned, owners: given.Owners, chooser: chooserOf(s.Up, given.Taken)}
 	asGiven := part{slices.Clone(list), s.NoTransaction}
 	list = indexFirst(list)
 	if !s.NoTransaction {
@@ -118,8 +131,11 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 	if cause == nil {
 		cause = s.oneMoment(parts)
 	}
+	if cause == nil {
+		cause = s.atTheEnd(parts, given.Deferred)
+	}
 	if changed && cause == nil {
-		r := Rewritten{Changed: true, notNulls: asked, relations: l.relations, types: newTypes(s.Up)}
+		r := Rewritten{Changed: true, notNulls: asked, relations: l.relations, types: newTypes(s.Up), written: s.written(), serials: l.serials}
 		var err error
 		if r.Files, err = s.render(parts); err != nil {
 			return s.whole(asGiven, err)
@@ -137,6 +153,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 		return r, err
 	}
 	r.Hazards, r.notNulls, r.relations, r.types = asGiven.hazards(), asked, l.relations, newTypes(s.Up)
+	r.written, r.serials = s.written(), l.serials
 	if changed {
 		r.Hazards = append([]Hazard{*cause}, r.Hazards...)
 	}
@@ -186,6 +203,8 @@ type live struct {
 	// partitioned is [Given.Partitioned]; relations are those that it was asked for.
 	partitioned map[string]bool
 	relations   []string
+	owners      map[string]string // [Given.Owners]
+	serials     []string          // tables that get a column with a sequence
 	err         error
 }
 

@@ -113,15 +113,23 @@ func (x *alteration) sequence(d *pg.ColumnDef) *pg.Node {
 	rel := &pg.RangeVar{Schemaname: own.schema, Relname: own.name, Inh: true, Relpersistence: "p"}
 	as := &pg.Node{Node: &pg.Node_DefElem{DefElem: &pg.DefElem{Defname: "as", Arg: &pg.Node{Node: &pg.Node_TypeName{TypeName: clone(typ)}}, Defaction: pg.DefElemAction_DEFELEM_UNSPEC}}}
 	create := &pg.Node{Node: &pg.Node_CreateSeqStmt{CreateSeqStmt: &pg.CreateSeqStmt{Sequence: rel, Options: []*pg.Node{as}}}}
-	var of []*pg.Node
+	var parts []*pg.Node
 	for _, part := range []string{own.schema, x.table.GetRelname(), d.Colname} {
 		if part != "" {
-			of = append(of, pg.MakeStrNode(part))
+			parts = append(parts, pg.MakeStrNode(part))
 		}
 	}
-	owned := &pg.Node{Node: &pg.Node_DefElem{DefElem: &pg.DefElem{Defname: "owned_by", Arg: &pg.Node{Node: &pg.Node_List{List: &pg.List{Items: of}}}, Defaction: pg.DefElemAction_DEFELEM_UNSPEC}}}
+	owned := &pg.Node{Node: &pg.Node_DefElem{DefElem: &pg.DefElem{Defname: "owned_by", Arg: &pg.Node{Node: &pg.Node_List{List: &pg.List{Items: parts}}}, Defaction: pg.DefElemAction_DEFELEM_UNSPEC}}}
 	alter := &pg.Node{Node: &pg.Node_AlterSeqStmt{AlterSeqStmt: &pg.AlterSeqStmt{Sequence: clone(rel), Options: []*pg.Node{owned}}}}
 	x.first = append(x.first, unit{[]*Statement{x.made(x.st, create)}, auto})
+	of := ident(nameOf(x.table))
+	x.serials = append(x.serials, of)
+	if owner, other := x.owners[of]; other { // or it could not be tied to the table
+		role := &pg.Node{Node: &pg.Node_AlterTableCmd{AlterTableCmd: &pg.AlterTableCmd{Subtype: pg.AlterTableType_AT_ChangeOwner, Behavior: pg.DropBehavior_DROP_RESTRICT,
+			Newowner: &pg.RoleSpec{Roletype: pg.RoleSpecType_ROLESPEC_CSTRING, Rolename: owner}}}}
+		x.first = append(x.first, unit{[]*Statement{x.made(x.st, &pg.Node{Node: &pg.Node_AlterTableStmt{AlterTableStmt: &pg.AlterTableStmt{
+			Relation: clone(rel), Cmds: []*pg.Node{role}, Objtype: pg.ObjectType_OBJECT_SEQUENCE}}})}, auto})
+	}
 	x.owned = append(x.owned, unit{[]*Statement{x.made(x.st, alter)}, auto})
 	cast := &pg.Node{Node: &pg.Node_TypeCast{TypeCast: &pg.TypeCast{Arg: pg.MakeAConstStrNode(ident(own), 0),
 		TypeName: &pg.TypeName{Names: []*pg.Node{pg.MakeStrNode("regclass")}, Typemod: -1}}}}

@@ -71,6 +71,9 @@ func constraintNode(c *pg.Constraint) *pg.Node {
 func (x *alteration) command(c *pg.AlterTableCmd) bool {
 	switch c.Subtype {
 	case pg.AlterTableType_AT_SetNotNull:
+		if !x.table.GetInh() && x.inParts(x.st, x.table) {
+			return false // what ONLY means there, Postgres decides
+		}
 		x.setNotNull(c.Name)
 		return true
 	case pg.AlterTableType_AT_AddConstraint:
@@ -92,7 +95,7 @@ func (x *alteration) setNotNull(column string) {
 	n := notNullName(x.table.GetRelname(), column)
 	test := &pg.Node{Node: &pg.Node_NullTest{NullTest: &pg.NullTest{Nulltesttype: pg.NullTestType_IS_NOT_NULL,
 		Arg: pg.MakeColumnRefNode([]*pg.Node{pg.MakeStrNode(column)}, 0)}}}
-	check := &pg.Constraint{Contype: pg.ConstrType_CONSTR_CHECK, Conname: n, RawExpr: test, SkipValidation: true}
+	check := &pg.Constraint{Contype: pg.ConstrType_CONSTR_CHECK, Conname: n, RawExpr: test, SkipValidation: true, IsNoInherit: !x.table.GetInh()}
 	x.notNull = append(x.notNull,
 		x.unit(auto, command(pg.AlterTableType_AT_AddConstraint, "", constraintNode(check))),
 		x.unit(alone, command(pg.AlterTableType_AT_ValidateConstraint, n, nil)),

@@ -121,8 +121,8 @@ func (c rowCopy) endsWith(st *Statement) bool {
 	return len(gone) > 0 && !slices.ContainsFunc(c.reads(), func(column string) bool { return !slices.Contains(key, column) && !slices.Contains(gone, column) })
 }
 
-// meets: the statement writes rows of one of the two places, or it can't be seen whether it does. What it does to the old one must
-// not reach the new one, and the other way round.
+// meets: the statement writes rows of one of the two places, or it can't be seen whether it does: what it does to the old one must
+// not reach the new one, and the other way round. Or it takes away, or calls otherwise, what the triggers name.
 func (c rowCopy) meets(st *Statement) bool {
 	found := false
 	walk(st.node, func(m any) {
@@ -140,6 +140,18 @@ func (c rowCopy) meets(st *Statement) bool {
 			t = v.Relation
 		case *pg.CreateTrigStmt:
 			t = v.Relation
+		case *pg.RenameStmt:
+			t = v.Relation
+		case *pg.AlterObjectSchemaStmt:
+			t = v.Relation
+		case *pg.AlterTableStmt:
+			if slices.ContainsFunc(v.Cmds, func(n *pg.Node) bool { return takesAway[n.GetAlterTableCmd().GetSubtype()] }) {
+				t = v.Relation
+			}
+		case *pg.DropStmt:
+			for _, o := range v.Objects {
+				found = found || rangeVar(o).Relname == c.insert.GetRelation().GetRelname()
+			}
 		case *pg.RuleStmt:
 			t = v.Relation
 		case *pg.TruncateStmt, *pg.DoStmt, *pg.CallStmt:
@@ -151,6 +163,10 @@ func (c rowCopy) meets(st *Statement) bool {
 	})
 	return found
 }
+
+// takesAway are the parts of ALTER TABLE after which a trigger may not find what it writes, or which one that is there forbids.
+var takesAway = map[pg.AlterTableType]bool{pg.AlterTableType_AT_DropColumn: true, pg.AlterTableType_AT_AlterColumnType: true, pg.AlterTableType_AT_DropConstraint: true,
+	pg.AlterTableType_AT_AddIdentity: true, pg.AlterTableType_AT_SetIdentity: true, pg.AlterTableType_AT_SetExpression: true}
 
 // from are the source's columns that the key is made of; false: it is made of something else.
 func (c rowCopy) from() (columns []string, ok bool) {

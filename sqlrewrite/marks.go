@@ -26,11 +26,12 @@ type marks struct {
 	// partitioned are tables that have partitions.
 	partitioned map[string]bool
 	domains     map[string]Domain // that a script has made or changed
+	deferred    map[string]Writes // of tables: what sets something off that is looked at when a transaction ends
 }
 
 func newMarks() *marks {
 	return &marks{why: map[string]string{}, triggers: map[string]map[string]bool{}, unique: map[string]map[string]bool{}, itself: map[string]map[string]bool{},
-		referred: map[string]map[string]bool{}, acts: map[string]map[string]struct{}{}, defaults: map[string]map[string]*pg.Node{}, filled: map[string]map[string]bool{}, named: map[string]bool{}, partitioned: map[string]bool{}, domains: map[string]Domain{}}
+		referred: map[string]map[string]bool{}, acts: map[string]map[string]struct{}{}, defaults: map[string]map[string]*pg.Node{}, filled: map[string]map[string]bool{}, named: map[string]bool{}, partitioned: map[string]bool{}, domains: map[string]Domain{}, deferred: map[string]Writes{}}
 }
 
 func copied[V any](m map[string]map[string]V) map[string]map[string]V {
@@ -43,7 +44,7 @@ func copied[V any](m map[string]map[string]V) map[string]map[string]V {
 
 func (m *marks) clone() *marks {
 	return &marks{why: maps.Clone(m.why), triggers: copied(m.triggers), unique: copied(m.unique), itself: copied(m.itself), referred: copied(m.referred),
-		acts: copied(m.acts), defaults: copied(m.defaults), filled: copied(m.filled), named: maps.Clone(m.named), casts: m.casts, partitioned: maps.Clone(m.partitioned), domains: maps.Clone(m.domains)}
+		acts: copied(m.acts), defaults: copied(m.defaults), filled: copied(m.filled), named: maps.Clone(m.named), casts: m.casts, partitioned: maps.Clone(m.partitioned), domains: maps.Clone(m.domains), deferred: maps.Clone(m.deferred)}
 }
 
 func put[V any](m map[string]map[string]V, table string, v V, names ...string) {
@@ -87,6 +88,8 @@ func (m *marks) note(n any) {
 		put[*pg.Node](m.defaults, t, nil) // it has some, or none
 		for _, e := range c.TableElts {
 			m.constraint(t, e.GetConstraint(), "")
+			m.defers(t, []*pg.Node{e})
+			m.defers(t, e.GetColumnDef().GetConstraints())
 			if d := e.GetColumnDef(); d != nil && !c.IfNotExists {
 				put(m.filled, t, hasValue(d), d.Colname)
 			}
@@ -111,6 +114,9 @@ func (m *marks) note(n any) {
 		}
 	case *pg.Node_CreateTrigStmt:
 		put(m.triggers, v.CreateTrigStmt.GetRelation().GetRelname(), true, v.CreateTrigStmt.Trigname)
+		if v.CreateTrigStmt.Initdeferred {
+			m.deferred[v.CreateTrigStmt.GetRelation().GetRelname()] |= Writes(v.CreateTrigStmt.Events)
+		}
 	case *pg.Node_RuleStmt:
 		m.why[v.RuleStmt.GetRelation().GetRelname()] = "it has the rule " + v.RuleStmt.Rulename
 	case *pg.Node_ViewStmt:
@@ -148,6 +154,7 @@ func (m *marks) forget(t string) {
 	delete(m.acts, t)
 	delete(m.defaults, t)
 	delete(m.filled, t)
+	delete(m.deferred, t)
 }
 
 func (m *marks) constraint(t string, c *pg.Constraint, column string) {
@@ -189,6 +196,8 @@ func (m *marks) altered(a *pg.AlterTableStmt) {
 	t := a.GetRelation().GetRelname()
 	for _, n := range a.Cmds {
 		c := n.GetAlterTableCmd()
+		m.defers(t, []*pg.Node{c.GetDef()})
+		m.defers(t, c.GetDef().GetColumnDef().GetConstraints())
 		switch c.GetSubtype() {
 		case pg.AlterTableType_AT_AddConstraint:
 			m.constraint(t, c.GetDef().GetConstraint(), "")
@@ -229,6 +238,7 @@ func (m *marks) renamed(r *pg.RenameStmt) {
 		if w, ok := m.why[t]; ok {
 			m.why[r.Newname], m.partitioned[r.Newname] = w, m.partitioned[t]
 		}
+		m.deferred[r.Newname] = m.deferred[t]
 		for _, list := range []map[string]map[string]bool{m.triggers, m.unique, m.itself, m.referred} {
 			for k := range list[t] {
 				put(list, r.Newname, true, k)

@@ -134,6 +134,42 @@ func domains(ctx context.Context, db querier, types []string) (map[string]sqlrew
 	return found, nil
 }
 
+// deferred says what in tables sets a constraint or a trigger off that is looked at when a transaction ends; what is ours is none.
+func deferred(ctx context.Context, db querier, tables []string) (map[string]sqlrewrite.Writes, error) {
+	const look = `SELECT coalesce(bit_or(t.tgtype::integer), 0) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+		WHERE t.tgrelid = pg_catalog.to_regclass($1) AND t.tginitdeferred AND t.tgenabled <> 'D' AND t.tgname NOT LIKE 'tideover\_%'
+			AND p.pronamespace <> coalesce(pg_catalog.to_regnamespace('tideover')::oid, 0)`
+	found := map[string]sqlrewrite.Writes{}
+	for _, t := range tables {
+		var writes int32
+		if err := db.QueryRow(ctx, look, t).Scan(&writes); err != nil {
+			return nil, fmt.Errorf("look whether %s has a deferred constraint: %w", t, err)
+		}
+		found[t] = sqlrewrite.Writes(writes)
+	}
+	return found, nil
+}
+
+// owners are the roles that tables belong to, where that isn't ours.
+func owners(ctx context.Context, db querier, tables []string) (map[string]string, error) {
+	const look = `SELECT pg_catalog.pg_get_userbyid(c.relowner)::text FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1) AND pg_catalog.pg_get_userbyid(c.relowner) <> CURRENT_USER`
+	var found map[string]string
+	for _, t := range tables {
+		var owner string
+		switch err := db.QueryRow(ctx, look, t).Scan(&owner); {
+		case errors.Is(err, pgx.ErrNoRows):
+		case err != nil:
+			return nil, fmt.Errorf("look whose %s is: %w", t, err)
+		default:
+			if found == nil {
+				found = map[string]string{}
+			}
+			found[t] = owner
+		}
+	}
+	return found, nil
+}
+
 // takenNames are the names of a database's relations and constraints outside the system's schemas.
 func takenNames(ctx context.Context, db querier) (sqlrewrite.Taken, error) {
 	const columns = `ARRAY(SELECT a.attname::text FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
@@ -219,9 +255,17 @@ func LiveOn(ctx context.Context, db querier, s *sqlrewrite.Script, allowed []str
 	if err != nil {
 		return r, err
 	}
+	ends, err := deferred(ctx, db, r.Written())
+	if err != nil {
+		return r, err
+	}
+	whose, err := owners(ctx, db, r.Serials())
+	if err != nil {
+		return r, err
+	}
 	names, err := takenNames(ctx, db)
 	if err != nil {
 		return r, err
 	}
-	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare, Partitioned: parts, Taken: names, Domains: types})
+	return sqlrewrite.LiveWith(s, sqlrewrite.Given{Allowed: allowed, Unproved: found, NoDefault: bare, Partitioned: parts, Taken: names, Domains: types, Deferred: ends, Owners: whose})
 }

@@ -27,7 +27,7 @@ type liveCase struct {
 	gate  string // a hazard of the plan, with its reason; allowed, the migration must end the same
 	not   string // what no hazard of the plan may say
 	never string // why it is refused whatever is allowed, before anything is changed
-	code  string // of the error that both end with
+	code  string // of the error that both end with; "*": any
 }
 
 // folder are the case's files.
@@ -129,6 +129,9 @@ func (c liveCase) run(t *testing.T) {
 		t.Fatal(err)
 	}
 	asWritten, rewritten := c.asTheVendor(t, vendors), liveGoose(folder, everything()).Migrate(t.Context(), live)
+	if c.code == "*" && asWritten != nil && rewritten != nil {
+		return // for one reason, which has another code where a CHECK finds it
+	}
 	if postgres.Code(asWritten) != c.code || postgres.Code(rewritten) != c.code || (c.code == "") != (asWritten == nil && rewritten == nil) {
 		t.Fatalf("as written: %v; live: %v; want %q", asWritten, rewritten, c.code)
 	}
@@ -260,5 +263,65 @@ func TestSettingsAfterAStop(t *testing.T) {
 	}
 	if !ask[bool](t, conn, `SELECT at = '2025-12-31 15:00Z' FROM app.n`) {
 		t.Error("the time zone is lost")
+	}
+}
+
+// TestWhatIsSeenTogether: statements that only hold together, and places that are renamed while rows are copied there.
+func TestWhatIsSeenTogether(t *testing.T) {
+	t.Parallel()
+	const keys = `CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p SELECT generate_series(1, 2000);
+		CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p DEFERRABLE INITIALLY DEFERRED, n int); INSERT INTO c SELECT i, i FROM generate_series(1, 2000) i;
+		CREATE TABLE o (id int PRIMARY KEY, k int UNIQUE DEFERRABLE INITIALLY DEFERRED); INSERT INTO o SELECT i, i FROM generate_series(1, 2000) i;
+		CREATE TABLE q (id int PRIMARY KEY, p int REFERENCES p DEFERRABLE); INSERT INTO q SELECT i, i FROM generate_series(1, 2000) i;
+		CREATE TABLE s (id int PRIMARY KEY, n int); CREATE FUNCTION even() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF (SELECT count(*) FROM s) % 2 > 0 THEN RAISE ''odd''; END IF; RETURN NULL; END';
+		CREATE CONSTRAINT TRIGGER even AFTER INSERT ON s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION even();`
+	const tree = `CREATE TABLE up (id int, n int); CREATE TABLE below () INHERITS (up); INSERT INTO up VALUES (1, 1); INSERT INTO below VALUES (2, NULL);
+		CREATE TABLE parts (id int, k int) PARTITION BY LIST (k); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1); INSERT INTO parts VALUES (1, 1);
+		CREATE TABLE none (id int, k int) PARTITION BY LIST (k);`
+	const moved = `CREATE TABLE t (id int PRIMARY KEY, a int, b text); INSERT INTO t SELECT i, i, 'b' || i FROM generate_series(1, 1500) i;`
+	const whole = "not-split: the script stays as it is: a deferred constraint of"
+	for _, c := range []liveCase{
+		{name: "a foreign key", base: keys, files: []string{"UPDATE c SET p = p + 5000; INSERT INTO p SELECT generate_series(5001, 7000)"}, gate: whole},
+		{name: "a foreign key, of rows by their key", base: keys, files: []string{"UPDATE c SET p = 9000 WHERE id = 1; CREATE INDEX ON p (id); INSERT INTO p VALUES (9000)"}, gate: whole},
+		{name: "a foreign key, seen from its table", base: keys, files: []string{"DELETE FROM q; DELETE FROM p WHERE id = 1; CREATE INDEX ON s (n); UPDATE c SET p = 2 WHERE id = 1"}, gate: whole},
+		{name: "one that isn't deferred", base: keys, files: []string{"INSERT INTO p SELECT generate_series(5001, 7000); UPDATE q SET p = p + 5000"}, not: whole},
+		{name: "one statement alone", base: keys, files: []string{"UPDATE c SET p = p % 2000 + 1; CREATE INDEX ON s (n)"}, not: whole},
+		{name: "a key", base: keys, files: []string{"UPDATE o SET k = 2 WHERE id = 1; CREATE INDEX ON s (n); UPDATE o SET k = 1 WHERE id = 2"}, gate: whole},
+		{name: "a trigger", base: keys, files: []string{"INSERT INTO s VALUES (1, 1); CREATE INDEX ON o (k, id); INSERT INTO s VALUES (2, 2)"}, gate: whole},
+		{name: "a key of the migrations", base: moved, files: []string{"CREATE TABLE r (id int PRIMARY KEY, t int REFERENCES t DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO r VALUES (1, 9000); CREATE INDEX ON t (a); INSERT INTO t VALUES (9000)"}, gate: whole},
+		{name: "NOT NULL of a parent alone", base: tree, files: []string{"ALTER TABLE ONLY up ALTER COLUMN n SET NOT NULL"}, not: "blocks-reads"},
+		{name: "NOT NULL of a parent and its child", base: tree, files: []string{"ALTER TABLE up ALTER COLUMN id SET NOT NULL"}},
+		{name: "NOT NULL of a parent and its child, which has NULL", base: tree, files: []string{"ALTER TABLE up ALTER COLUMN n SET NOT NULL"}, code: "*"},
+		{name: "NOT NULL of a table without its partitions", base: tree, files: []string{"ALTER TABLE ONLY parts ALTER COLUMN id SET NOT NULL"}, gate: "blocks-reads", code: "*"},
+		{name: "NOT NULL of a table that has none", base: tree, files: []string{"ALTER TABLE ONLY none ALTER COLUMN id SET NOT NULL"}},
+		{name: "NOT NULL of a partition", base: tree, files: []string{"ALTER TABLE ONLY parts_1 ALTER COLUMN id SET NOT NULL"}},
+		{name: "a copy whose place is renamed", base: moved, files: []string{"CREATE TABLE n (id int PRIMARY KEY, a int); INSERT INTO n (id, a) SELECT id, a FROM t; ALTER TABLE n RENAME COLUMN a TO x; ALTER TABLE t DROP COLUMN a"}, gate: "moves-data"},
+		{name: "a copy whose table is renamed", base: moved, files: []string{"CREATE TABLE n (id int PRIMARY KEY, a int); INSERT INTO n (id, a) SELECT id, a FROM t; ALTER TABLE n RENAME TO m; ALTER TABLE t DROP COLUMN a"}, gate: "moves-data"},
+		{name: "a copy whose column changes", base: moved, files: []string{"CREATE TABLE n (id int PRIMARY KEY, a int); INSERT INTO n (id, a) SELECT id, a FROM t; ALTER TABLE t ALTER COLUMN a TYPE bigint; ALTER TABLE t DROP COLUMN a"}, gate: "moves-data"},
+		{name: "a copy", base: moved, files: []string{"CREATE TABLE n (id int PRIMARY KEY, a int); INSERT INTO n (id, a) SELECT id, a FROM t; CREATE INDEX ON n (a); ALTER TABLE t DROP COLUMN a"}, not: "moves-data"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t)
+		})
+	}
+}
+
+// TestSerialOfAnothersTable: a role that may do what the owner may adds a numbered column; the sequence is the owner's.
+func TestSerialOfAnothersTable(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.NewDatabase(t)
+	conn := connect(t, dsn)
+	id := conn.PgConn().PID()
+	role, owner, database := fmt.Sprintf("member_%d", id), fmt.Sprintf("owner_%d", id), ask[string](t, conn, `SELECT quote_ident(current_database())`)
+	must(t, conn, `CREATE ROLE `+owner+`; CREATE ROLE `+role+` IN ROLE `+owner+`; GRANT CREATE ON SCHEMA public TO `+owner+`, `+role)
+	must(t, conn, `CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 50); ALTER TABLE t OWNER TO `+owner)
+	must(t, conn, `ALTER DATABASE `+database+` SET role = `+role)
+	if err := liveGoose(files("1_f.sql", up+"ALTER TABLE t ADD COLUMN n serial;\n"), everything()).Migrate(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	must(t, conn, `ALTER DATABASE `+database+` RESET role`)
+	if !ask[bool](t, conn, `SELECT count(DISTINCT n) = 50 AND pg_get_serial_sequence('t', 'n') = 'public.t_n_seq' AND (SELECT relowner::regrole::text = '`+owner+`' FROM pg_class WHERE relname = 't_n_seq') FROM t`) {
+		t.Error("the column isn't numbered, or its sequence isn't the owner's")
 	}
 }
