@@ -296,7 +296,7 @@ func (p *postponer) alter(w *postponed, a *pg.AlterTableStmt) verdict {
 				must = p.needs(w, k)
 			case pg.ConstrType_CONSTR_CHECK:
 			default: // it makes an index, whose name is chosen among those that are free
-				must = !w.foreign && (mine && k.Indexname != "" || k.Conname == w.name || strings.HasPrefix(w.name, constraintName(name, k, 0)))
+				must = !w.foreign && (mine && k.Indexname != "" || k.Conname == w.name || strings.HasPrefix(w.name, constraintName(name, k, 0, false)))
 			}
 		case pg.AlterTableType_AT_DropConstraint:
 			must = mine && c.Name == w.name || parents && c.Behavior == pg.DropBehavior_DROP_CASCADE

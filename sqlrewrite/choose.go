@@ -29,11 +29,15 @@ type chooser struct {
 // leaving is a name that a script may give free, or has taken itself.
 type leaving struct {
 	TakenName
-	since int // the line of the statement that takes it; 0: it was there
-	line  int // of the statement that gives it free, or may do so; 0: none
+	since int // the place of the statement that takes it; 0: it was there
+	until int // of the statement that gives it free, or may do so; 0: none
 }
 
-// chooserOf looks which of the names the statements give free, and which they take.
+// place orders the statements of a script.
+func (st *Statement) place() int { return st.Line<<20 + st.Column }
+
+// chooserOf looks which of the names the statements give free, and which they take: those that they give, and those that Postgres will
+// choose for what they leave without one.
 func chooserOf(list []*Statement, given Taken) *chooser {
 	c := &chooser{schema: given.Schema}
 	for _, n := range given.Names {
@@ -44,17 +48,23 @@ func chooserOf(list []*Statement, given Taken) *chooser {
 		switch v := st.node.GetNode().(type) {
 		case *pg.Node_AlterTableStmt:
 			t := v.AlterTableStmt.Relation
-			for _, cmd := range v.AlterTableStmt.Cmds {
+			for _, cmd := range v.AlterTableStmt.Cmds { // Postgres drops first, too
 				name := cmd.GetAlterTableCmd().GetName()
 				switch cmd.GetAlterTableCmd().GetSubtype() {
-				case pg.AlterTableType_AT_AddConstraint:
-					c.constrain(st, t, cmd.GetAlterTableCmd().GetDef().GetConstraint())
 				case pg.AlterTableType_AT_DropConstraint:
 					c.free(st, func(n TakenName) bool { return c.of(n, t) && n.Name == name })
 				case pg.AlterTableType_AT_DropColumn:
 					c.free(st, func(n TakenName) bool { return c.of(n, t) && slices.Contains(n.Columns, name) })
 				}
 			}
+			var elements []*pg.Node
+			for _, cmd := range v.AlterTableStmt.Cmds {
+				switch cmd.GetAlterTableCmd().GetSubtype() {
+				case pg.AlterTableType_AT_AddConstraint, pg.AlterTableType_AT_AddColumn:
+					elements = append(elements, cmd.GetAlterTableCmd().GetDef())
+				}
+			}
+			c.elements(st, t, elements)
 		case *pg.Node_DropStmt:
 			for _, o := range v.DropStmt.Objects {
 				t := rangeVar(o)
@@ -63,7 +73,7 @@ func chooserOf(list []*Statement, given Taken) *chooser {
 		case *pg.Node_RenameStmt:
 			c.rename(st, v.RenameStmt)
 		case *pg.Node_IndexStmt:
-			c.take(st, v.IndexStmt.Relation, TakenName{Name: v.IndexStmt.Idxname, Table: v.IndexStmt.GetRelation().GetRelname()})
+			c.index(st, v.IndexStmt)
 		case *pg.Node_CreateSeqStmt:
 			c.take(st, v.CreateSeqStmt.Sequence, TakenName{Name: v.CreateSeqStmt.GetSequence().GetRelname()})
 		case *pg.Node_ViewStmt:
@@ -72,13 +82,11 @@ func chooserOf(list []*Statement, given Taken) *chooser {
 			c.take(st, v.CreateTableAsStmt.GetInto().GetRel(), TakenName{Name: v.CreateTableAsStmt.GetInto().GetRel().GetRelname()})
 		case *pg.Node_CreateStmt:
 			t := v.CreateStmt.Relation
-			c.take(st, t, TakenName{Name: t.GetRelname(), Table: t.GetRelname()})
-			for _, e := range v.CreateStmt.TableElts {
-				c.constrain(st, t, e.GetConstraint())
-				for _, k := range e.GetColumnDef().GetConstraints() {
-					c.constrain(st, t, k.GetConstraint())
-				}
+			if v.CreateStmt.IfNotExists && c.taken(st, t, t.GetRelname(), true, false) {
+				break
 			}
+			c.take(st, t, TakenName{Name: t.GetRelname(), Table: t.GetRelname()})
+			c.elements(st, t, v.CreateStmt.TableElts)
 		case *pg.Node_DoStmt, *pg.Node_CallStmt, *pg.Node_AlterObjectSchemaStmt:
 			c.free(st, func(TakenName) bool { return true }) // it can't be told
 		case *pg.Node_SelectStmt:
@@ -96,18 +104,99 @@ func (c *chooser) take(st *Statement, in *pg.RangeVar, n TakenName) {
 		return
 	}
 	n.Schema = c.schemaOf(in)
-	c.names = append(c.names, leaving{TakenName: n, since: st.Line})
+	c.names = append(c.names, leaving{TakenName: n, since: st.place()})
 }
 
-// constrain notes the name of a constraint that has one; a key's index has it, too.
-func (c *chooser) constrain(st *Statement, t *pg.RangeVar, k *pg.Constraint) {
-	if k.GetConname() == "" {
+// elements notes the names of what comes with a table or into it: sequences, then constraints, in Postgres' order.
+func (c *chooser) elements(st *Statement, t *pg.RangeVar, list []*pg.Node) {
+	var all []*pg.Constraint
+	for _, e := range list {
+		d := e.GetColumnDef()
+		if k := e.GetConstraint(); k != nil {
+			all = append(all, k)
+		}
+		if serial(d.GetTypeName()) || hasIdentity(d) {
+			c.implied(st, t, TakenName{Table: t.GetRelname(), Columns: []string{d.Colname}}, false, func(taken int) string {
+				return objectName(t.GetRelname(), d.Colname, numbered("seq", taken))
+			})
+		}
+		for _, n := range d.GetConstraints() {
+			all = append(all, ofColumn(n.GetConstraint(), d.Colname))
+		}
+	}
+	row := c.isRow(st, t, list)
+	for _, kinds := range [][]pg.ConstrType{{pg.ConstrType_CONSTR_CHECK}, {pg.ConstrType_CONSTR_PRIMARY}, {pg.ConstrType_CONSTR_UNIQUE, pg.ConstrType_CONSTR_EXCLUSION}, {pg.ConstrType_CONSTR_FOREIGN}} {
+		for _, k := range all {
+			if slices.Contains(kinds, k.GetContype()) {
+				c.constrain(st, t, k, row)
+			}
+		}
+	}
+}
+
+func hasIdentity(d *pg.ColumnDef) bool {
+	return slices.ContainsFunc(d.GetConstraints(), func(n *pg.Node) bool { return n.GetConstraint().GetContype() == pg.ConstrType_CONSTR_IDENTITY })
+}
+
+// ofColumn is a column's constraint as one of its table.
+func ofColumn(k *pg.Constraint, column string) *pg.Constraint {
+	k = clone(k)
+	switch k.GetContype() {
+	case pg.ConstrType_CONSTR_FOREIGN:
+		k.FkAttrs = []*pg.Node{pg.MakeStrNode(column)}
+	case pg.ConstrType_CONSTR_UNIQUE, pg.ConstrType_CONSTR_PRIMARY:
+		k.Keys = []*pg.Node{pg.MakeStrNode(column)}
+	}
+	return k
+}
+
+// isRow: in an expression, a table's own name means its row: no column of it has that name.
+func (c *chooser) isRow(st *Statement, t *pg.RangeVar, elements []*pg.Node) bool {
+	own := func(e *pg.Node) bool {
+		return e.GetColumnDef() != nil && e.GetColumnDef().GetColname() == t.GetRelname()
+	}
+	return !slices.ContainsFunc(elements, own) && st.known.typeOf(t, t.GetRelname()) == nil
+}
+
+// constrain notes the name of a constraint; a key's index has it, too.
+func (c *chooser) constrain(st *Statement, t *pg.RangeVar, k *pg.Constraint, row bool) {
+	if k.Indexname != "" {
+		return // it has the index's
+	}
+	n := TakenName{Name: k.Conname, Table: t.GetRelname(), Constraint: true, Columns: slices.Concat(texts(k.Keys), texts(k.Including), texts(k.FkAttrs), columnsIn(k.RawExpr))}
+	key := k.Contype != pg.ConstrType_CONSTR_CHECK && k.Contype != pg.ConstrType_CONSTR_FOREIGN
+	switch {
+	case n.Name == "" && k.Contype == pg.ConstrType_CONSTR_EXCLUSION:
+		return
+	case n.Name == "":
+		n.Name = c.implied(st, t, n, key, func(taken int) string { return constraintName(t.GetRelname(), k, taken, row) })
+	default:
+		c.take(st, t, n)
+	}
+	if key {
+		n.Constraint = false
+		c.take(st, t, n)
+	}
+}
+
+// index notes the name of an index.
+func (c *chooser) index(st *Statement, x *pg.IndexStmt) {
+	n := TakenName{Name: x.Idxname, Table: x.GetRelation().GetRelname(), Columns: columnsOf(x)}
+	if _, ok := indexName(x, 0); n.Name == "" && ok {
+		c.implied(st, x.Relation, n, false, func(taken int) string { s, _ := indexName(x, taken); return s })
 		return
 	}
-	c.take(st, t, TakenName{Name: k.Conname, Table: t.GetRelname(), Constraint: true})
-	switch k.Contype {
-	case pg.ConstrType_CONSTR_PRIMARY, pg.ConstrType_CONSTR_UNIQUE, pg.ConstrType_CONSTR_EXCLUSION:
-		c.take(st, t, TakenName{Name: k.Conname, Table: t.GetRelname()})
+	c.take(st, x.Relation, n)
+}
+
+// implied takes the first name that is free, as Postgres does. both: of a key, which has an index and a constraint.
+func (c *chooser) implied(st *Statement, t *pg.RangeVar, n TakenName, both bool, label func(taken int) string) string {
+	for taken := 0; ; taken++ {
+		n.Name = label(taken)
+		if !c.at(st.place()+1, t, n.Name, !n.Constraint || both, n.Constraint || both) {
+			c.take(st, t, n)
+			return n.Name
+		}
 	}
 }
 
@@ -129,8 +218,8 @@ func (c *chooser) is(n TakenName, t *pg.RangeVar) bool {
 
 func (c *chooser) free(st *Statement, which func(TakenName) bool) {
 	for i := range c.names {
-		if n := &c.names[i]; n.line == 0 && which(n.TakenName) {
-			n.line = st.Line
+		if n := &c.names[i]; n.until == 0 && which(n.TakenName) {
+			n.until = st.place()
 		}
 	}
 }
@@ -161,7 +250,11 @@ func (c *chooser) rename(st *Statement, r *pg.RenameStmt) {
 
 // taken says whether something has a name in a table's schema when a statement is run: a relation, a constraint, or either.
 func (c *chooser) taken(st *Statement, t *pg.RangeVar, name string, relation, constraint bool) bool {
+	return c.at(st.place(), t, name, relation, constraint)
+}
+
+func (c *chooser) at(place int, t *pg.RangeVar, name string, relation, constraint bool) bool {
 	return slices.ContainsFunc(c.names, func(n leaving) bool {
-		return n.Name == name && n.Schema == c.schemaOf(t) && (n.Constraint && constraint || !n.Constraint && relation) && n.since < st.Line && (n.line == 0 || n.line > st.Line)
+		return n.Name == name && n.Schema == c.schemaOf(t) && (n.Constraint && constraint || !n.Constraint && relation) && n.since < place && (n.until == 0 || n.until > place)
 	})
 }

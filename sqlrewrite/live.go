@@ -116,7 +116,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 		own.bare, own.domains = bare, given.Domains
 		list[i] = &own
 	}
-	l := &live{script: s.Name, names: map[string]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned, owners: given.Owners, chooser: chooserOf(s.Up, given.Taken)}
+	l := &live{script: s.Name, names: map[naming]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned, owners: given.Owners, chooser: chooserOf(s.Up, given.Taken)}
 	asGiven := part{slices.Clone(list), s.NoTransaction}
 	list = indexFirst(list)
 	if !s.NoTransaction {
@@ -195,7 +195,7 @@ func (p part) same(q part) bool {
 // live rewrites one script.
 type live struct {
 	script string
-	names  map[string]bool // the constraints and indexes that we have named
+	names  map[naming]bool // the constraints and indexes that we have named
 	*chooser
 	// byShadow: a type may change by way of a second column.
 	byShadow bool

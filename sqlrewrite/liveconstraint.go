@@ -124,6 +124,10 @@ func (x *alteration) constraint(c *pg.Constraint) bool {
 		if c.SkipValidation || c.Contype == pg.ConstrType_CONSTR_FOREIGN && (x.inParts(x.st, x.table) || x.inParts(x.st, c.Pktable)) {
 			return false
 		}
+		if c.Conname == "" && slices.Contains(columnsIn(c.RawExpr), x.table.GetRelname()) && !x.told() {
+			x.st.whole = "its name depends on whether " + x.table.GetRelname() + " is a column or the row"
+			return false
+		}
 		x.name(c)
 		c.SkipValidation, c.InitiallyValid = true, false
 		x.others = append(x.others,
@@ -152,6 +156,11 @@ func (x *alteration) constraint(c *pg.Constraint) bool {
 	return false
 }
 
+// told: the scripts have made the table, and so tell whether a column has its name.
+func (x *alteration) told() bool {
+	return x.st.known != nil && x.st.known.types[nameOf(x.table)] != nil
+}
+
 // name gives a constraint the name that Postgres would.
 func (x *alteration) name(c *pg.Constraint) {
 	if c.Conname != "" {
@@ -160,7 +169,7 @@ func (x *alteration) name(c *pg.Constraint) {
 	}
 	key := c.Contype == pg.ConstrType_CONSTR_UNIQUE || c.Contype == pg.ConstrType_CONSTR_PRIMARY
 	for taken := 0; ; taken++ {
-		if n := constraintName(x.table.GetRelname(), c, taken); x.choose(x.st, x.table, n, key, true) {
+		if n := constraintName(x.table.GetRelname(), c, taken, x.isRow(x.st, x.table, nil)); x.choose(x.st, x.table, n, key, true) {
 			c.Conname = n
 			return
 		}

@@ -40,14 +40,20 @@ func (l *live) expand(st *Statement, sc *scope, noTx bool) []unit {
 }
 
 // choose notes a name that we choose; false: it is taken, and Postgres would choose another. An index or a sequence is a relation, a
-// CHECK or a foreign key a constraint, a key both.
+// CHECK or a foreign key a constraint, a key both. What statements before have chosen, and given free, the chooser knows.
 func (l *live) choose(st *Statement, t *pg.RangeVar, n string, relation, constraint bool) bool {
-	key := l.schemaOf(t) + "." + n
+	key := naming{st.place(), l.schemaOf(t), n}
 	if l.names[key] || l.taken(st, t, n, relation, constraint) {
 		return false
 	}
 	l.names[key] = true
 	return true
+}
+
+// naming is a name that we have chosen for something in a statement.
+type naming struct {
+	place        int
+	schema, name string
 }
 
 // buildIndex builds an index concurrently. It may be run again after a crash at any point: what an interrupted build

@@ -63,8 +63,9 @@ func indexName(x *pg.IndexStmt, taken int) (_ string, ok bool) {
 	return objectName(x.GetRelation().GetRelname(), strings.Join(columns, "_"), numbered("idx", taken)), true
 }
 
-// constraintName is the constraint's own name, or the one that Postgres would choose if so many are taken.
-func constraintName(table string, c *pg.Constraint, taken int) string {
+// constraintName is the constraint's own name, or the one that Postgres would choose if so many are taken. row: the table's own name
+// means its row in a CHECK, and no column.
+func constraintName(table string, c *pg.Constraint, taken int, row bool) string {
 	if c.Conname != "" {
 		return c.Conname
 	}
@@ -77,18 +78,23 @@ func constraintName(table string, c *pg.Constraint, taken int) string {
 		return objectName(table, strings.Join(texts(c.FkAttrs), "_"), numbered("fkey", taken))
 	}
 	// A CHECK is named after its column if it has one only.
-	columns := map[string]bool{}
-	walk(c.RawExpr, func(m any) {
-		if r, ok := m.(*pg.ColumnRef); ok && len(r.Fields) > 0 {
-			columns[r.Fields[len(r.Fields)-1].GetString_().GetSval()] = true
-		}
-	})
-	if len(columns) == 1 {
-		for column := range columns {
-			return objectName(table, column, numbered("check", taken))
-		}
+	if columns := columnsIn(c.RawExpr); len(columns) == 1 && (columns[0] != table || !row) {
+		return objectName(table, columns[0], numbered("check", taken))
 	}
 	return objectName(table, "", numbered("check", taken))
+}
+
+// columnsIn are the columns that an expression names, each once; "" is a row.
+func columnsIn(n *pg.Node) []string {
+	var columns []string
+	walk(n, func(m any) {
+		if r, ok := m.(*pg.ColumnRef); ok && len(r.Fields) > 0 {
+			if s := r.Fields[len(r.Fields)-1].GetString_().GetSval(); !slices.Contains(columns, s) {
+				columns = append(columns, s)
+			}
+		}
+	})
+	return columns
 }
 
 // notNullName names the CHECK that stands in until a column is NOT NULL.

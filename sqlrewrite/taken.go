@@ -11,18 +11,20 @@ type Naming struct {
 	Unique      bool
 	IfNotExists bool
 	Frees       []string // names that are free behind it; "" is any
+	Drops       []string // indexes, quoted as SQL, that must be there
+	Makes       []string // names that an index may have behind it; "" is any
 }
 
 // Names are what a script's statements do to names, in their order.
 func (s *Script) Names() []Naming {
 	var list []Naming
 	for _, st := range s.Up {
-		n := Naming{Line: st.Line}
+		n := Naming{Line: st.Line, Makes: makesIndexes(st.node)}
 		switch v := st.node.GetNode().(type) {
 		case *pg.Node_IndexStmt:
 			x := v.IndexStmt
 			if x.Idxname == "" || st.scope.fresh(x.Relation) {
-				continue
+				break
 			}
 			n.Name, n.Index, n.Table = x.Idxname, ident(name{x.GetRelation().GetSchemaname(), x.Idxname}), ident(nameOf(x.Relation))
 			n.Unique, n.IfNotExists = x.Unique, x.IfNotExists
@@ -33,6 +35,9 @@ func (s *Script) Names() []Naming {
 			}
 			for _, o := range v.DropStmt.Objects {
 				n.Frees = append(n.Frees, rangeVar(o).GetRelname())
+				if !v.DropStmt.MissingOk {
+					n.Drops = append(n.Drops, ident(nameOf(rangeVar(o))))
+				}
 			}
 		case *pg.Node_RenameStmt:
 			n.Frees = []string{v.RenameStmt.GetRelation().GetRelname(), v.RenameStmt.Subname}
@@ -54,11 +59,37 @@ func (s *Script) Names() []Naming {
 		case *pg.Node_DoStmt, *pg.Node_CallStmt, *pg.Node_SelectStmt, *pg.Node_AlterObjectSchemaStmt:
 			n.Frees = frees(st.node)
 		default:
-			continue
+			if len(n.Makes) == 0 {
+				continue
+			}
 		}
 		list = append(list, n)
 	}
 	return list
+}
+
+// makesIndexes are the names of indexes that may be there behind a statement, but for those of constraints, which aren't dropped as
+// indexes; "" is any.
+func makesIndexes(n *pg.Node) []string {
+	switch v := n.GetNode().(type) {
+	case *pg.Node_IndexStmt:
+		return []string{v.IndexStmt.Idxname}
+	case *pg.Node_RenameStmt:
+		return []string{v.RenameStmt.Newname}
+	case *pg.Node_CreateStmt:
+		for _, e := range v.CreateStmt.TableElts {
+			if e.GetTableLikeClause() != nil {
+				return []string{""}
+			}
+		}
+	case *pg.Node_DoStmt, *pg.Node_CallStmt, *pg.Node_AlterObjectSchemaStmt, *pg.Node_CreateExtensionStmt, *pg.Node_CreateSchemaStmt, *pg.Node_ExecuteStmt:
+		return []string{""}
+	case *pg.Node_SelectStmt:
+		if !pureCalls(n) {
+			return []string{""}
+		}
+	}
+	return nil
 }
 
 // frees: a constraint that goes takes its index along, a column its own; what code does can't be seen.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -199,15 +200,38 @@ func takenNames(ctx context.Context, db querier) (sqlrewrite.Taken, error) {
 	return taken, nil
 }
 
+// named is what the migrations before a statement do to names.
+type named struct {
+	freed   map[string]bool // that they may give free; "" is any
+	made    map[string]bool // of the indexes that they build, quoted as SQL
+	may     map[string]bool // that an index may have, quoted, without its schema
+	dropped map[string]bool // of the indexes that they drop, quoted
+}
+
 // taken refuses a script that builds an index whose name something else has. As written it would fail, or, with IF NOT EXISTS, be
-// passed over without a word; ours would fail half way, or keep an index that isn't the one. freed are names that the migrations
-// before it may have given free; "" stands for any; made are those of the indexes that they build.
-func taken(ctx context.Context, db querier, s *sqlrewrite.Script, freed, made map[string]bool) error {
+// passed over without a word; ours would fail half way, or keep an index that isn't the one. And one that drops an index that isn't
+// there, which ours would pass over.
+func taken(ctx context.Context, db querier, s *sqlrewrite.Script, named named) error {
+	freed, made := named.freed, named.made
 	const look = `SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass($1)
 		AND indrelid = pg_catalog.to_regclass($2) AND indisunique = $3 AND indisvalid)`
 	for _, b := range s.Names() {
 		for _, n := range b.Frees {
 			freed[n] = true
+		}
+		for _, d := range b.Drops {
+			var there bool
+			if err := db.QueryRow(ctx, `SELECT pg_catalog.to_regclass($1) IS NOT NULL`, d).Scan(&there); err != nil {
+				return fmt.Errorf("%s:%d: look whether %s is there: %w", s.Name, b.Line, d, err)
+			}
+			if may := named.may[d[strings.LastIndex(d, ".\"")+1:]] || named.may[`""`]; !may && (!there || named.dropped[d]) {
+				return &FolderError{File: s.Name, Text: fmt.Sprintf("line %d fails as written: there is no index %s", b.Line, d), Way: "take the statement out, or write IF EXISTS"}
+			}
+			named.dropped[d], made[d] = true, false
+			delete(named.may, d[strings.LastIndex(d, ".\"")+1:])
+		}
+		for _, n := range b.Makes {
+			named.may[pgx.Identifier{n}.Sanitize()] = true
 		}
 		if b.Index == "" || freed[""] || freed[b.Name] {
 			continue

@@ -41,6 +41,11 @@ func TestPartitionsAndNames(t *testing.T) {
 		{name: "a name that is taken, and passed over", up: "CREATE INDEX IF NOT EXISTS u_n ON t_1 (id);", refused: "builds no index, since something else has the name"},
 		{name: "a table's name", up: "CREATE INDEX IF NOT EXISTS u ON t_1 (id);", refused: "builds no index"},
 		{name: "an index that is there", up: "CREATE INDEX IF NOT EXISTS u_n ON u (n);", asked: `SELECT true`},
+		{name: "an index that isn't there", up: "CREATE INDEX x ON u (n);\nDROP INDEX nosuch;", refused: "line 3 fails as written: there is no index \"nosuch\""},
+		{name: "an index that goes twice", up: "DROP INDEX u_n;\nDROP INDEX u_n;", refused: "line 3 fails as written: there is no index \"u_n\""},
+		{name: "an index that may be there", up: "DROP INDEX IF EXISTS nosuch;", asked: `SELECT true`},
+		{name: "an index that the migration has made", up: "CREATE INDEX x ON u (n);\nALTER INDEX x RENAME TO y;\nDROP INDEX y;\nCREATE INDEX ON u (n);\nDROP INDEX u_n_idx;", asked: `SELECT to_regclass('y') IS NULL AND to_regclass('x') IS NULL`},
+		{name: "an index made anew", up: "DROP INDEX u_n;\nCREATE INDEX u_n ON u (id);\nDROP INDEX u_n;", asked: `SELECT to_regclass('u_n') IS NULL`},
 		{name: "a name that comes free", up: "DROP INDEX u_n;\nCREATE INDEX u_n ON u (n, id);", asked: `SELECT pg_get_indexdef('u_n'::regclass) LIKE '%(n, id)'`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,7 +91,7 @@ func TestChosenNames(t *testing.T) {
 	const base = `CREATE TABLE u (id bigint PRIMARY KEY, n int, m int, CONSTRAINT u_n_check CHECK (id > 0), CONSTRAINT u_m_check CHECK (m > id), CONSTRAINT u_check CHECK (n < m));
 		CREATE SEQUENCE u_s_seq; CREATE TABLE u_n_key (); CREATE TABLE u_n_check1 (); CREATE TABLE u_n_idx (); CREATE INDEX u_id_m_idx ON u (n) WHERE m > 0;
 		CREATE TABLE other (a int CONSTRAINT u_n_fkey CHECK (a > 0), b int, CONSTRAINT u_n_id_idx CHECK (b > 0));`
-	const names = `SELECT (SELECT string_agg(conname::text, ' ' ORDER BY conname) FROM pg_constraint WHERE conrelid = 'u'::regclass) || ' ' ||
+	const names = `SELECT (SELECT string_agg(conname::text, ' ' ORDER BY conname) FROM pg_constraint WHERE conrelid::regclass::text IN ('u', 'v')) || ' ' ||
 		(SELECT string_agg(c.relname::text, ' ' ORDER BY c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE indrelid = 'u'::regclass) || ' ' ||
 		coalesce((SELECT string_agg(relname::text, ' ' ORDER BY relname) FROM pg_class WHERE relkind = 'S' AND relname NOT LIKE 'goose%'), '')`
 	for _, c := range []struct {
@@ -103,6 +108,14 @@ func TestChosenNames(t *testing.T) {
 			"CREATE TABLE made (id int, CONSTRAINT u_id_n_key UNIQUE (id));\nALTER TABLE u ADD UNIQUE (id, n);\nCREATE SEQUENCE u_r_seq;\nALTER TABLE u ADD COLUMN r serial;\n"}},
 		{"an index of a new foreign key", []string{"ALTER TABLE u ADD COLUMN o bigint, ADD CONSTRAINT fk FOREIGN KEY (o) REFERENCES u (id);\nCREATE INDEX u_o ON u (o);\nALTER TABLE u ADD FOREIGN KEY (n) REFERENCES u (id);\n" +
 			"ALTER TABLE u RENAME COLUMN n TO p;\nCREATE INDEX u_p ON u (p);\n"}},
+		{"of new tables", []string{"CREATE TABLE u_o (k serial PRIMARY KEY, key int UNIQUE, n int CHECK (n > 0) REFERENCES u_o (k), UNIQUE (n, key));\nALTER TABLE u ADD COLUMN o_k int, ADD COLUMN o_key int, ADD COLUMN o int;\n" +
+			"ALTER TABLE u ADD UNIQUE (o);\nCREATE INDEX ON u (o_k);\nALTER TABLE u ADD UNIQUE (o_key);\nALTER TABLE u ADD CHECK (o_k > 0);\nALTER TABLE u ADD COLUMN o_n int CHECK (o_n > 0);\nALTER TABLE u ADD FOREIGN KEY (o_n) REFERENCES u_o;\nALTER TABLE u ADD COLUMN o_k_s serial;\n"}},
+		{"of sequences of new tables", []string{"CREATE TABLE u_o (k serial, i int GENERATED ALWAYS AS IDENTITY);\nALTER TABLE u ADD COLUMN o_k serial;\nALTER TABLE u ADD COLUMN o_i bigserial;\n"}},
+		{"taken and given free by the script", []string{"ALTER TABLE u ADD CHECK (id > 1);\nALTER TABLE u DROP CONSTRAINT u_id_check;\nALTER TABLE u ADD CHECK (id > 2);\nCREATE INDEX ON u (m);\nDROP INDEX u_m_idx;\nCREATE INDEX ON u (m);\nCREATE INDEX ON u (m);\n"}},
+		{"on one line", []string{"CREATE SEQUENCE u_r_seq; ALTER TABLE u ADD COLUMN r serial; ALTER TABLE u ADD CHECK (id > 1); ALTER TABLE u ADD CHECK (id > 2); CREATE INDEX ON u (m); CREATE INDEX ON u (m);\n"}},
+		{"of what goes with a column", []string{"ALTER TABLE u ADD COLUMN w int UNIQUE, ADD CHECK (w > 0);\nCREATE INDEX ON u (w);\nALTER TABLE u DROP COLUMN w;\nALTER TABLE u ADD COLUMN w int;\nALTER TABLE u ADD UNIQUE (w);\nALTER TABLE u ADD CHECK (w > 1);\nCREATE INDEX ON u (w);\n"}},
+		{"of the row", []string{"ALTER TABLE u ADD CHECK (u IS NOT NULL OR u IS NULL);\nALTER TABLE u ADD CHECK (u.* IS NOT NULL OR true);\nALTER TABLE u ADD CHECK (num_nulls(u.*) < 100 AND id > 0);\n"}},
+		{"of the row of a table that is known", []string{"CREATE TABLE v (id int);\n", "ALTER TABLE v ADD CHECK (v IS NOT NULL OR v IS NULL);\nALTER TABLE v ADD COLUMN v int;\n", "ALTER TABLE v ADD CHECK (v > 0);\n"}},
 		{"taken by the migration before", []string{"ALTER TABLE u ADD CHECK (n IS NOT NULL OR m > 0);\nCREATE INDEX ON u (m);\nALTER TABLE u DROP CONSTRAINT u_m_check;\n",
 			"ALTER TABLE u ADD CHECK (n > 1 OR m > 1);\nCREATE INDEX ON u (m);\nALTER TABLE u ADD CHECK (m > 0);\n", "ALTER TABLE u ADD CHECK (m < 100);\n"}},
 	} {

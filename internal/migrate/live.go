@@ -151,7 +151,7 @@ func (g *Goose) rewrite(ctx context.Context, conn *pgx.Conn, pending []file) (_ 
 	}
 	all, hazards := map[int64]sqlrewrite.Rewritten{}, []sqlrewrite.Hazard(nil)
 	scripts = map[int64]*sqlrewrite.Script{}
-	freed, made, begun := map[string]bool{}, map[string]bool{}, map[int64]bool(nil)
+	names, begun := named{freed: map[string]bool{}, made: map[string]bool{}, may: map[string]bool{}, dropped: map[string]bool{}}, map[int64]bool(nil)
 	if conn != nil {
 		var err error
 		if begun, err = begunVersions(ctx, conn); err != nil {
@@ -169,7 +169,7 @@ func (g *Goose) rewrite(ctx context.Context, conn *pgx.Conn, pending []file) (_ 
 		r, err := sqlrewrite.LiveWith(script, sqlrewrite.Given{Allowed: g.accepted()})
 		if conn != nil {
 			if !begun[v] {
-				if err := taken(ctx, conn, script, freed, made); err != nil {
+				if err := taken(ctx, conn, script, names); err != nil {
 					return nil, nil, nil, err
 				}
 			}
