@@ -22,9 +22,10 @@ type Catalog struct {
 // Table is a table in a [Catalog].
 type Table struct {
 	// Plain: nothing happens to rows but what a statement says. There is no trigger, rule, row security, generated column,
-	// partition or child.
+	// partition or child, and no default, check or index that calls code of the database's own.
 	Plain bool
-	// Types are the columns' types as pg_type names them; "" for one with a modifier, an array, or one that isn't Postgres' own.
+	// Types are the columns' types as pg_type names them; "" for one with a modifier or a collation of its column's own, an array, or one
+	// that isn't Postgres' own.
 	Types map[string]string
 	// Referenced are the columns that foreign keys of other tables point to.
 	Referenced map[string]bool

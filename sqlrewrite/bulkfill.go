@@ -12,7 +12,9 @@ import (
 const fillSQL = `DECLARE
     v_value pg_catalog.%[1]s;
 BEGIN
-    v_value := %[2]s;
+    IF EXISTS (SELECT FROM %[4]s) THEN -- where there is no row, nobody works it out
+        v_value := %[2]s;
+    END IF;
     EXECUTE pg_catalog.concat(%[3]s, ' DEFAULT ', pg_catalog.quote_nullable(v_value));
     ALTER TABLE %[4]s ALTER COLUMN %[5]s DROP DEFAULT;
 END`
@@ -32,7 +34,7 @@ func (b *bulk) fill() {
 		add := b.items[at]
 		typ := add.before.after(add.st.node).tables[table].Types[column]
 		text, err := pg.Deparse(&pg.ParseResult{Version: 170007, Stmts: []*pg.RawStmt{{Stmt: value}}})
-		if err != nil || typ == "" || !b.quietBetween(at, i, table, column, b.reads(value, nil)) {
+		if err != nil || !assignable(b.kindOfValue(it, value), typ) || !b.quietBetween(at, i, table, column, b.reads(value, nil)) {
 			continue
 		}
 		body := fmt.Sprintf(fillSQL, typ, "("+text+")", quoted(add.st.SQL), b.bare(table), ident(name{name: column}))
@@ -65,6 +67,24 @@ func (b *bulk) constantUpdate(it *item) (column string, value *pg.Node, ok bool)
 		return "", nil, false
 	}
 	return target.Name, value, true
+}
+
+// kindOfValue is the type of what a SELECT gives, which an UPDATE puts into a column. A text of no type in a query of a table's is text.
+func (b *bulk) kindOfValue(it *item, value *pg.Node) string {
+	q := value.GetSelectStmt()
+	var types map[string]string
+	if len(q.FromClause) == 1 {
+		_, t, _ := it.before.table(q.FromClause[0].GetRangeVar())
+		types = t.Types
+	}
+	if len(q.TargetList) != 1 {
+		return ""
+	}
+	kind := kindOf(q.TargetList[0].GetResTarget().GetVal(), types)
+	if kind == literal && len(q.FromClause) > 0 {
+		return "text"
+	}
+	return kind
 }
 
 // alone: the query names columns of its one table only, so that it means the same wherever it stands, and calls nothing.
@@ -133,12 +153,12 @@ func (b *bulk) quietBetween(from, to int, table, column string, source map[strin
 			}
 		case *pg.Node_UpdateStmt:
 			name, _, plain := it.before.table(v.UpdateStmt.Relation)
-			if !plain || source[name] || name == table && !it.gone || b.reads(n, v.UpdateStmt.Relation)[table] {
+			if !plain || source[name] || name == table && !it.gone || !b.seesOthers(it, v.UpdateStmt.Relation, table) || b.reaches(it, v.UpdateStmt.Relation, v.UpdateStmt.TargetList) {
 				return false
 			}
 		case *pg.Node_InsertStmt:
 			name, _, plain := it.before.table(v.InsertStmt.Relation)
-			if !plain || source[name] || name == table || b.reads(n, v.InsertStmt.Relation)[table] {
+			if !plain || source[name] || name == table || !b.seesOthers(it, v.InsertStmt.Relation, table) || v.InsertStmt.OnConflictClause != nil {
 				return false
 			}
 		case *pg.Node_CreateStmt:
@@ -150,6 +170,27 @@ func (b *bulk) quietBetween(from, to int, table, column string, source map[strin
 		}
 	}
 	return true
+}
+
+// seesOthers: what a statement reads are tables, and none of them is the one; what it calls is Postgres' own.
+func (b *bulk) seesOthers(it *item, target *pg.RangeVar, table string) bool {
+	ok := ownCalls(it.st.node)
+	walk(it.st.node, func(m any) {
+		if r, is := m.(*pg.RangeVar); is && r != target {
+			name, _, plain := it.before.table(r)
+			ok = ok && plain && name != table
+		}
+		if c, is := m.(*pg.FuncCall); is {
+			ok = ok && !b.catalog.Overloads[c.Funcname[len(c.Funcname)-1].GetString_().GetSval()]
+		}
+	})
+	return ok
+}
+
+// reaches: a foreign key may carry what is written on into another table.
+func (b *bulk) reaches(it *item, r *pg.RangeVar, targets []*pg.Node) bool {
+	_, t, _ := it.before.table(r)
+	return slices.ContainsFunc(targets, func(n *pg.Node) bool { return t.Referenced[n.GetResTarget().GetName()] })
 }
 
 // quietAlter: the statement means the same whether the column is filled or not. A foreign key does: it is asked of the rows

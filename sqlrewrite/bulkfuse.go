@@ -106,7 +106,7 @@ func (f *fused) compose(b *bulk, u *pg.UpdateStmt) bool {
 	for _, n := range u.TargetList {
 		t := n.GetResTarget()
 		typ := f.types[t.Name]
-		if typ == "" || len(t.Indirection) > 0 || set[t.Name] != nil || !f.ofRow(b, t.Val, u.Relation) {
+		if typ == "" || len(t.Indirection) > 0 || set[t.Name] != nil || !f.ofRow(b, t.Val, u.Relation) || !assignable(kindOf(t.Val, f.types), typ) {
 			return false
 		}
 		v := typeCast(f.asOf(t.Val), typ)

@@ -249,7 +249,7 @@ func (p *postponer) drop(w *postponed, d *pg.DropStmt) verdict {
 				return now
 			}
 			if name == w.name && !w.foreign {
-				if len(d.Objects) == 1 && !w.unique {
+				if len(d.Objects) == 1 && !w.unique && !w.computed { // or it looks at rows, and may refuse one
 					return cancel
 				}
 				return now

@@ -86,9 +86,10 @@ func (s *shape) created(c *pg.CreateStmt) *shape {
 		case e.GetTableLikeClause() != nil:
 			t.Plain = false
 		case e.GetColumnDef() != nil:
-			t.Types[e.GetColumnDef().Colname] = internalType(e.GetColumnDef().TypeName)
+			t.Types[e.GetColumnDef().Colname] = columnType(e.GetColumnDef())
 			t.Plain = t.Plain && !generated(e.GetColumnDef())
 		}
+		t.Plain = t.Plain && ownCalls(e)
 	}
 	next = next.with(name, t)
 	for _, p := range c.InhRelations {
@@ -159,20 +160,21 @@ func (s *shape) altered(a *pg.AlterTableStmt) *shape {
 			if _, there := t.Types[d.GetColname()]; there { // IF NOT EXISTS
 				continue
 			}
-			t.Types[d.GetColname()], t.Plain = internalType(d.TypeName), t.Plain && !generated(d)
+			t.Types[d.GetColname()], t.Plain = columnType(d), t.Plain && !generated(d) && ownCalls(c.GetDef())
 			for _, k := range d.Constraints {
 				s = s.referring(k.GetConstraint())
 			}
 		case pg.AlterTableType_AT_DropColumn:
 			delete(t.Types, c.Name)
 		case pg.AlterTableType_AT_AlterColumnType:
-			t.Types[c.Name] = internalType(c.GetDef().GetColumnDef().GetTypeName())
+			t.Types[c.Name] = columnType(c.GetDef().GetColumnDef())
 		case pg.AlterTableType_AT_AddConstraint:
 			s = s.referring(c.GetDef().GetConstraint())
+			t.Plain = t.Plain && ownCalls(c.GetDef())
 		case pg.AlterTableType_AT_AddInherit, pg.AlterTableType_AT_AttachPartition:
 			return &shape{schema: s.schema}
 		default:
-			t.Plain = t.Plain && harmless[c.GetSubtype()]
+			t.Plain = t.Plain && harmless[c.GetSubtype()] && ownCalls(c.GetDef())
 		}
 	}
 	t.Referenced = s.tables[name].Referenced
@@ -207,6 +209,27 @@ func (s *shape) renamed(r *pg.RenameStmt) *shape {
 var plainTypes = map[string]bool{
 	"uuid": true, "text": true, "bool": true, "int2": true, "int4": true, "int8": true, "numeric": true, "float4": true, "float8": true,
 	"json": true, "jsonb": true, "date": true, "timestamp": true, "timestamptz": true, "bytea": true, "varchar": true,
+}
+
+// columnType is [internalType] of a column; one that compares in a way of its own has none.
+func columnType(d *pg.ColumnDef) string {
+	if d.GetCollClause() != nil {
+		return ""
+	}
+	return internalType(d.GetTypeName())
+}
+
+// ownCalls: what a default or a constraint calls is Postgres' own, and looks at no table.
+func ownCalls(n *pg.Node) bool {
+	own := true
+	walk(n, func(m any) {
+		if c, ok := m.(*pg.FuncCall); ok {
+			name := c.Funcname[len(c.Funcname)-1].GetString_().GetSval()
+			own = own && (len(c.Funcname) == 1 || c.Funcname[0].GetString_().GetSval() == "pg_catalog" || name == "uuid_generate_v4") &&
+				(localFunctions[name] || moments[name] || name == "nextval")
+		}
+	})
+	return own
 }
 
 // internalType is a type's name in pg_type, if it is one of [plainTypes] without a modifier.

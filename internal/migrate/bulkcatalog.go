@@ -16,8 +16,14 @@ func catalogOf(ctx context.Context, conn *pgx.Conn, schema string) (sqlrewrite.C
 			AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE c.oid IN (inhrelid, inhparent))
 			AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = c.oid)
 			AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)
-			AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attgenerated <> '') AS plain,
-			(SELECT coalesce(pg_catalog.jsonb_object_agg(a.attname, CASE WHEN a.atttypmod = -1 AND t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace THEN t.typname ELSE '' END), '{}')
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attgenerated <> '')
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = d.refobjid
+				WHERE p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace AND (
+					d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid IN (SELECT oid FROM pg_catalog.pg_attrdef WHERE adrelid = c.oid)
+					OR d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid IN (SELECT oid FROM pg_catalog.pg_constraint WHERE conrelid = c.oid)
+					OR d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid IN (SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = c.oid))
+				AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND e.objid = p.oid AND e.deptype = 'e')) AS plain,
+			(SELECT coalesce(pg_catalog.jsonb_object_agg(a.attname, CASE WHEN a.atttypmod = -1 AND a.attcollation IN (0, 'pg_catalog."default"'::pg_catalog.regcollation) AND t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace THEN t.typname ELSE '' END), '{}')
 				FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS types,
 			(SELECT coalesce(pg_catalog.jsonb_object_agg(a.attname, true), '{}') FROM pg_catalog.pg_constraint k
 				JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = ANY(k.confkey) WHERE k.contype = 'f' AND k.confrelid = c.oid) AS referenced
