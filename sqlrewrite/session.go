@@ -9,8 +9,9 @@ import (
 
 // Setting is a parameter that a statement sets for the rest of its session.
 type Setting struct {
-	Name string // in lower case; "" for one that can't be told
-	Line int
+	Name  string // in lower case; "" for one that can't be told
+	Line  int
+	Later bool // it is set for sessions that begin later: ALTER DATABASE … SET
 }
 
 // passing are parameters that decide how long a statement may take and what is said of it, and not what it does.
@@ -31,10 +32,25 @@ func (s *Script) Leaves(schema string) []Setting {
 		set, back := settings(st.node, schema)
 		left = slices.DeleteFunc(left, func(x Setting) bool { return slices.Contains(back, x.Name) || slices.Contains(back, "*") })
 		for _, n := range set {
-			left = append(left, Setting{n, st.Line})
+			left = append(left, Setting{Name: n, Line: st.Line})
+		}
+		if n := setForLater(st.node); n != "" && !passing[n] {
+			left = append(left, Setting{Name: n, Line: st.Line, Later: true})
 		}
 	}
 	return left
+}
+
+// setForLater is the parameter that a statement sets for sessions of a database or a role; "": none.
+func setForLater(n *pg.Node) string {
+	v := n.GetAlterDatabaseSetStmt().GetSetstmt()
+	if v == nil {
+		v = n.GetAlterRoleSetStmt().GetSetstmt()
+	}
+	if v.GetKind() == pg.VariableSetKind_VAR_RESET_ALL {
+		return "*"
+	}
+	return strings.ToLower(v.GetName())
 }
 
 // Begins are the parameters that a script sets, or takes back, before it does anything else; "*": all.

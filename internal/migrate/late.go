@@ -74,10 +74,6 @@ func (g *Goose) Finish(ctx context.Context, dsn string, applied Applied) error {
 	if err != nil {
 		return err
 	}
-	own, err := sessionOf(ctx, e.Conn)
-	if err != nil {
-		return err
-	}
 	var late []*entry
 	for _, m := range l.entries {
 		if m.Reached {
@@ -89,7 +85,7 @@ func (g *Goose) Finish(ctx context.Context, dsn string, applied Applied) error {
 		if err := timed(applied, m.Version, m.Name, func() error { return e.parts(ctx, l, m, nil) }); err != nil {
 			return err
 		}
-		if err := own.restore(ctx, e.Conn); err != nil {
+		if err := l.own.restore(ctx, e.Conn); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ const LedgerTable = "tideover_migration"
 type ledger struct {
 	conn    *pgx.Conn
 	schema  string
+	own     session
 	vendor  bool // the files note their versions in the vendor's own table, and nowhere else
 	entries map[int64]*entry
 }
@@ -44,7 +45,11 @@ func openLedger(ctx context.Context, conn *pgx.Conn, schema string, vendor bool)
 			return nil, err
 		}
 	}
-	l := &ledger{conn: conn, schema: schema, vendor: vendor, entries: map[int64]*entry{}}
+	own, err := sessionOf(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	l := &ledger{conn: conn, schema: schema, own: own, vendor: vendor, entries: map[int64]*entry{}}
 	list, err := begunEntries(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -109,9 +114,25 @@ func (l *ledger) entry(ctx context.Context, f file, files []sqlrewrite.File) (*e
 	return e, nil
 }
 
-// done notes that a step is done; the last step of the last part reaches the version. What the step has set, its search_path too, is
-// still in force.
+// done notes that a step is done, in its transaction if it has one; the last step of the last part reaches the version. What the step
+// has set is still in force, its search_path and its role too; but it is we who note it.
 func (l *ledger) done(ctx context.Context, db postgres.Execer, e *entry, lastStep bool) error {
+	ours := func(tx postgres.Execer) error {
+		if err := l.own.act(ctx, tx); err != nil {
+			return err
+		}
+		return l.note(ctx, tx, e, lastStep)
+	}
+	switch {
+	case db != postgres.Execer(l.conn):
+		return ours(db)
+	case l.conn.PgConn().TxStatus() == 'I':
+		return pgx.BeginFunc(ctx, l.conn, func(tx pgx.Tx) error { return ours(tx) })
+	}
+	return l.note(ctx, db, e, lastStep) // in a transaction that the file itself has begun, and goes on with
+}
+
+func (l *ledger) note(ctx context.Context, db postgres.Execer, e *entry, lastStep bool) error {
 	table, versions := pgx.Identifier{l.schema, LedgerTable}.Sanitize(), pgx.Identifier{l.schema, "goose_db_version"}.Sanitize()
 	next := `UPDATE ` + table + ` SET part = $2, step = $3 WHERE version OPERATOR(pg_catalog.=) $1`
 	gone := `DELETE FROM ` + table + ` WHERE version OPERATOR(pg_catalog.=) $1`

@@ -198,10 +198,6 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 	if err != nil {
 		return err
 	}
-	own, err := sessionOf(ctx, e.Conn)
-	if err != nil {
-		return err
-	}
 	// What another process has finished while we waited for it is done.
 	done, err := g.recorded(ctx, e.Conn)
 	if err != nil {
@@ -244,7 +240,7 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 		}); err != nil {
 			return err
 		}
-		if err := own.restore(ctx, e.Conn); err != nil {
+		if err := ledger.own.restore(ctx, e.Conn); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -233,6 +234,7 @@ func TestSettingsOfAFile(t *testing.T) {
 		{name: "what doesn't matter", files: []string{"SET statement_timeout = 0; SET client_min_messages = warning; SET search_path = public; CREATE TABLE n (id int)", "CREATE TABLE m (id int)"}},
 		{name: "a dump's path", files: []string{"SELECT pg_catalog.set_config('search_path', '', false); CREATE TABLE public.n (id int)", "CREATE TABLE public.m (id int)"}, never: "sets search_path"},
 		{name: "a parameter of their own", files: []string{"SET app.tenant = 'a'; UPDATE t SET z = current_setting('app.tenant', true)", "UPDATE t SET z = coalesce(current_setting('app.tenant', true), 'none')"}, never: "sets app.tenant"},
+		{name: "of sessions to come", files: []string{"ALTER ROLE CURRENT_USER SET timezone = 'Asia/Tokyo'", "UPDATE t SET z = at::timestamptz::text WHERE id = 2"}, never: "line 2 sets timezone for sessions to come"},
 		{name: "another path", files: []string{"SET search_path = app, public; UPDATE t SET id = 1 WHERE id = 5; CREATE TABLE n (id int)"}},
 		{name: "without a transaction", files: []string{"-- +goose NO TRANSACTION\nSET search_path = app, public;\nCREATE INDEX CONCURRENTLY i ON t (id);\nCREATE TABLE n (id int)"}},
 	} {
@@ -240,6 +242,40 @@ func TestSettingsOfAFile(t *testing.T) {
 			t.Parallel()
 			c.base = base
 			c.run(t)
+		})
+	}
+}
+
+// TestSettingsOfCode: what a block sets ends with its file too, live and offline, and offline a folder whose files would find what one sets is refused.
+func TestSettingsOfCode(t *testing.T) {
+	t.Parallel()
+	const set = "-- migrate:up\nDO $$ BEGIN PERFORM set_config('timezone', 'Asia/Tokyo', false), set_config('role', 'pg_monitor', false); END $$;\nCREATE TABLE t AS SELECT current_setting('timezone') AS zone;\n"
+	const read = "-- migrate:up\nINSERT INTO t SELECT current_setting('timezone');\n"
+	for name, o := range map[string]migrate.Option{"live": migrate.Live(postgres.Budget{Timeout: 500 * time.Millisecond, Retry: time.Minute}), "as written": migrate.AsWritten()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := pgtest.NewDatabase(t)
+			conn := connect(t, dsn)
+			must(t, conn, "GRANT ALL ON SCHEMA public TO pg_monitor")
+			must(t, conn, "CREATE TABLE schema_migrations (version varchar(128) PRIMARY KEY)")
+			must(t, conn, "GRANT ALL ON schema_migrations TO pg_monitor")
+			dbmate := func(second string) *migrate.Goose {
+				return migrate.NewGoose(files("1_a.sql", set, "2_b.sql", second), 0, migrate.InFormat("dbmate"), everything(), o)
+			}
+			if err := dbmate("-- migrate:up\nSET datestyle = 'German';\n").Migrate(t.Context(), dsn); err != nil {
+				t.Fatal(err)
+			}
+			var folder *migrate.FolderError
+			if err := migrate.NewGoose(files("1_a.sql", set, "2_b.sql", "-- migrate:up\nSET datestyle = 'German';\n", "3_c.sql", read, "4_d.sql", "-- migrate:up\nSET app.x = 'y';\n", "5_e.sql", read), 0,
+				migrate.InFormat("dbmate"), everything(), o).Migrate(t.Context(), dsn); !errors.As(err, &folder) || !strings.Contains(err.Error(), "sets app.x") {
+				t.Errorf("%v, want a refusal", err)
+			}
+			if err := migrate.NewGoose(files("1_a.sql", set, "2_b.sql", "-- migrate:up\nSET datestyle = 'German';\n", "3_c.sql", read), 0, migrate.InFormat("dbmate"), everything(), o).Migrate(t.Context(), dsn); err != nil {
+				t.Fatal(err)
+			}
+			if got := ask[string](t, conn, `SELECT string_agg(zone, ' ' ORDER BY zone = 'Asia/Tokyo' DESC) FROM t`); !strings.HasPrefix(got, "Asia/Tokyo ") || strings.HasSuffix(got, " Asia/Tokyo") {
+				t.Errorf("%s: the second file found what the first has set, or the first did not", got)
+			}
 		})
 	}
 }

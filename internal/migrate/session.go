@@ -71,6 +71,13 @@ func (g *Goose) lasting(files []file) error {
 		}
 		begins := script.Begins()
 		for _, left := range set {
+			if left.Later && g.budget == nil {
+				continue // a session of ours has its own offline
+			}
+			if left.Later && !slices.Contains(begins, left.Name) {
+				return &FolderError{File: by.name, Text: fmt.Sprintf("line %d sets %s for sessions to come: whether it holds in %s depends on whether one process runs both", left.Line, called(left.Name), files[i].name),
+					Way: fmt.Sprintf("stop behind it with `to: %d`, and go on with another runbook", by.version)}
+			}
 			if !slices.Contains(begins, left.Name) && !slices.Contains(begins, "*") {
 				return &FolderError{File: by.name, Text: fmt.Sprintf("line %d sets %s for the rest of the session: whether it holds in %s depends on whether one process runs both", left.Line, called(left.Name), files[i].name),
 					Way: fmt.Sprintf("write SET LOCAL, or take it back at the end of the file (RESET); or stop behind it with `to: %d`, and go on with another runbook", by.version)}
@@ -82,8 +89,8 @@ func (g *Goose) lasting(files []file) error {
 }
 
 func called(parameter string) string {
-	if parameter == "" {
-		return "a parameter"
+	if parameter == "" || parameter == "*" {
+		return "parameters"
 	}
 	return parameter
 }
@@ -101,6 +108,20 @@ func sessionOf(ctx context.Context, conn *pgx.Conn) (s session, err error) {
 		return s, fmt.Errorf("note the session's settings: %w", err)
 	}
 	return s, nil
+}
+
+// act takes the role back to the end of a transaction.
+func (s session) act(ctx context.Context, tx postgres.Execer) error {
+	const user = `SELECT pg_catalog.set_config('session_authorization', $1, true) WHERE session_user OPERATOR(pg_catalog.<>) $1::pg_catalog.name`
+	const role = `SELECT pg_catalog.set_config('role', $1, true) WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) $1`
+	_, err := tx.Exec(ctx, user, s.user)
+	if err == nil {
+		_, err = tx.Exec(ctx, role, s.role)
+	}
+	if err != nil {
+		return fmt.Errorf("take the role back: %w", err)
+	}
+	return nil
 }
 
 // restore ends what a file has set: each file begins as the first one, whether a process runs one or all of them.
