@@ -293,7 +293,7 @@ func (c *Capture) missing(ctx context.Context, all map[string]*relation, found [
 	return slices.DeleteFunc(slices.Clone(found), func(s source) bool {
 		r := all[s.table]
 		return !slices.ContainsFunc(triggersOf(c.side, r, s, 0), func(t trigger) bool {
-			return !there[[3]string{r.ident(), t.name, t.function}] || t.each == "STATEMENT" && slices.ContainsFunc(r.partitions, func(table string) bool {
+			return !there[[3]string{r.ident(), t.name, t.function}] || slices.ContainsFunc(r.partitions, func(table string) bool {
 				return !there[[3]string{table, t.name, t.function}]
 			})
 		})

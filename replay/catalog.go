@@ -21,6 +21,7 @@ type relation struct {
 	name        string
 	partitioned bool
 	ruled       bool     // has rules of its own, sleeping ones too
+	doubtful    bool     // has a check that old rows need not pass (NOT VALID)
 	partitions  []string // of a partitioned table, as identifiers: those of partitions too
 	columns     []column
 	primary     []string // columns of the primary key; empty without one
@@ -195,6 +196,12 @@ LEFT JOIN pg_catalog.pg_constraint x ON x.conindid = i.indexrelid AND x.conexclo
 WHERE n.nspname = $1 AND (i.indisunique OR x.oid IS NOT NULL) AND i.indisvalid AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname, i.indisprimary DESC, i.indexrelid`
 
+const doubtfulSQL = `
+SELECT DISTINCT c.relname FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND k.contype = 'c' AND NOT k.convalidated`
+
 const foreignSQL = `
 SELECT c.relname, p.relname,
 	ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY u(n, k)
@@ -239,6 +246,17 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	if _, err := pgx.ForEachRow(rows, []any{&name, &part[0], &part[1]}, func() error {
 		if found[name] != nil { // else it was made since
 			found[name].partitions = append(found[name].partitions, part.Sanitize())
+		}
+		return nil
+	}); err != nil {
+		return fail(err)
+	}
+	if rows, err = q.Query(ctx, doubtfulSQL, schema); err != nil {
+		return fail(err)
+	}
+	if _, err := pgx.ForEachRow(rows, []any{&name}, func() error {
+		if found[name] != nil {
+			found[name].doubtful = true
 		}
 		return nil
 	}); err != nil {

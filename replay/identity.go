@@ -115,7 +115,7 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	if err := functionsOfRows(ctx, conn, defined); err != nil {
 		return err
 	}
-	if err := r.seeds(ctx, conn); err != nil {
+	if err := r.seeds(ctx, conn, after); err != nil {
 		return err
 	}
 	r.homes = before.follow(after, r.keys)

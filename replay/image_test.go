@@ -310,3 +310,21 @@ func (s script) Migrate(ctx context.Context, dsn string) error {
 	_, err = conn.Exec(ctx, string(s), pgx.QueryExecModeSimpleProtocol)
 	return err
 }
+
+// A check that old rows need not pass lets them through where they are.
+func TestChecksThatAreNotValid(t *testing.T) {
+	t.Parallel()
+	w := newTwin(t, &plan.Profile{Tables: tables("owner", "token")}, `
+CREATE TABLE owner (id int PRIMARY KEY, name text);
+CREATE TABLE token (id int PRIMARY KEY, owner int REFERENCES owner, v text);
+INSERT INTO owner VALUES (1, ''), (2, ''), (3, 'c'); INSERT INTO token VALUES (1, 1, 'a');
+ALTER TABLE owner ADD CONSTRAINT named CHECK (name <> '') NOT VALID`)
+	r := w.replayer(t)
+	w.as(t, `UPDATE token SET v = 'b'; INSERT INTO token VALUES (2, 1, 'c'); UPDATE owner SET name = 'b' WHERE id = 2; INSERT INTO owner VALUES (4, 'd'); UPDATE owner SET name = 'e' WHERE id = 3`)
+	if a := drain(t, r); len(a.Parked) > 0 {
+		t.Errorf("parked: %q", a.Parked)
+	}
+	if d := w.differences(t); len(d) > 0 {
+		t.Error(d)
+	}
+}

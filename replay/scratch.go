@@ -168,6 +168,16 @@ func pipe(ctx context.Context, from *pgx.Conn, query string, to *pgx.Conn, into 
 	return n, err
 }
 
+// notValidSQL drops and puts back the checks that old rows need not pass: one that doesn't may be in a delta beside what was changed.
+const notValidSQL = `
+SELECT pg_catalog.format('ALTER TABLE %I.%I DROP CONSTRAINT %I', n.nspname, c.relname, k.conname),
+	pg_catalog.format('ALTER TABLE %I.%I ADD CONSTRAINT %I %s', n.nspname, c.relname, k.conname, pg_catalog.pg_get_constraintdef(k.oid))
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'c' AND NOT k.convalidated AND k.coninhcount = 0 AND n.nspname <> 'tideover'
+ORDER BY k.oid`
+
 // load copies rows of blue, by their keys, into the scratch database. Foreign keys are not checked on the way and no
 // trigger fires: blue's rows are taken as they are, as the bulk copy took them. Those triggers that fire all the same
 // (ENABLE ALWAYS, ENABLE REPLICA) are off until the rows are there; the migrations find all of them as they were.
@@ -189,6 +199,18 @@ func (r *Replayer) loadAsleep(ctx context.Context, tx pgx.Tx, to *pgx.Conn, rows
 	for _, h := range firing {
 		before += ";\n" + h.alter(true)
 		after += ";\n" + h.alter(false)
+	}
+	rowsOf, err := to.Query(ctx, notValidSQL)
+	if err != nil {
+		return err
+	}
+	checks, err := pgx.CollectRows(rowsOf, pgx.RowToStructByPos[struct{ Drop, Add string }])
+	if err != nil {
+		return err
+	}
+	for _, c := range checks {
+		before += ";\n" + c.Drop
+		after += ";\n" + c.Add
 	}
 	if _, err := to.Exec(ctx, before, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err

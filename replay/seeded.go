@@ -15,10 +15,13 @@ import (
 // gone.
 
 // seeds reads what an empty database has when it has been migrated, in COPY's text, by table of green.
-func (r *Replayer) seeds(ctx context.Context, conn *pgx.Conn) error {
+func (r *Replayer) seeds(ctx context.Context, conn *pgx.Conn, migrated traced) error {
 	r.seeded = make(map[string][]byte)
-	for _, name := range sortedNames(r.green) {
-		rel := r.green[name]
+	for _, table := range migrated {
+		name, rel := table.name, r.green[table.name]
+		if rel == nil {
+			continue
+		}
 		var b bytes.Buffer
 		if _, err := conn.PgConn().CopyTo(ctx, &b, "COPY (SELECT "+rel.names().list()+" FROM "+rel.rows()+") TO STDOUT"); err != nil {
 			return fmt.Errorf("read what the migrations put into table %q: %w", name, err)

@@ -16,7 +16,7 @@ type stage struct {
 	*relation
 	temp     string
 	match    []string // the key by which rows are the same; never a column that a migration fills at random
-	direct   bool     // an index on match can say whether a row is there (ON CONFLICT)
+	direct   bool     // an index on match can say whether a row is there (ON CONFLICT), and a row that stays need not pass checks
 	groups   bool     // no index says that match is unique: rows with one key are replaced together
 	volatile []string
 	seeds    string             // a temporary table of rows that the migrations make of nothing; empty without any
@@ -54,7 +54,7 @@ func (s *stage) identify(declared []string) error {
 			continue
 		}
 		if s.match == nil || !slices.ContainsFunc(u.columns, nullable) {
-			s.match, s.direct = u.columns, u.immediate && !s.ruled
+			s.match, s.direct = u.columns, u.immediate && !s.ruled && !s.doubtful
 		}
 		if !slices.ContainsFunc(s.match, nullable) {
 			return nil

@@ -190,3 +190,29 @@ func TestSwitchedOffCapture(t *testing.T) {
 		t.Errorf("the watch is all there: %t, %v", there, err)
 	}
 }
+
+// A partition has copies of its table's triggers, which can be switched off by themselves.
+func TestSwitchedOffCaptureOfAPartition(t *testing.T) {
+	t.Parallel()
+	db := open(t, "blue", newDatabase(t))
+	exec(t, db, `CREATE TABLE token (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE low PARTITION OF token FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id);
+CREATE TABLE lowest PARTITION OF low FOR VALUES FROM (0) TO (3); CREATE TABLE rest PARTITION OF token DEFAULT`)
+	c := NewCapture(db, &plan.Profile{Tables: tables("token")}, Blue)
+	if err := c.Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, `CREATE TABLE later PARTITION OF token FOR VALUES FROM (9) TO (12)`)
+	if there, err := c.Installed(t.Context()); err != nil || there { // TRUNCATE of it would go unnoticed
+		t.Errorf("the capture of a new partition is all there: %t, %v", there, err)
+	}
+	if err := c.Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	if there, err := c.Installed(t.Context()); err != nil || !there {
+		t.Errorf("the capture is all there: %t, %v", there, err)
+	}
+	exec(t, db, `ALTER TABLE lowest DISABLE TRIGGER USER; ALTER TABLE lowest ENABLE TRIGGER USER`)
+	if there, err := c.Installed(t.Context()); err != nil || there {
+		t.Errorf("the capture is all there: %t, %v", there, err)
+	}
+}
