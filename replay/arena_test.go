@@ -3,12 +3,10 @@ package replay
 import (
 	"context"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -20,20 +18,6 @@ import (
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
-
-// onDisk is the TMPDIR with which servers keep their files where the caller wants them, for benchmarks: in memory a commit
-// that is durable costs nothing.
-var onDisk = os.Getenv("TMPDIR")
-
-// useMemory lets the test servers keep their files in memory, where there is room: what a history costs is creating
-// databases, and a busy disk makes that ten times dearer. TMPDIR of the caller wins.
-func useMemory() {
-	const dir, room = "/dev/shm", 8 << 30
-	var s syscall.Statfs_t
-	if os.Getenv("TMPDIR") == "" && syscall.Statfs(dir, &s) == nil && s.Bavail*uint64(s.Bsize) > room {
-		os.Setenv("TMPDIR", dir)
-	}
-}
 
 // arena is where histories are played one after the other: a blue that is emptied in between, and whose sessions stay;
 // and databases whose schema is made anew each time that one is wanted, which costs less than a new database does.

@@ -34,7 +34,6 @@ type workload struct {
 func newWorkload(b *testing.B, walLevel string) *workload {
 	b.Helper()
 	const users = 20_000
-	b.Setenv("TMPDIR", onDisk)
 	server := pgtest.NewServer(b, pgserver.Options{Name: "capture-" + walLevel, Fsync: true, Settings: map[string]string{
 		"wal_level": walLevel, "shared_buffers": "1GB", "track_wal_io_timing": "on", "autovacuum": "off", "checkpoint_timeout": "1d", "max_wal_size": "8GB",
 	}})

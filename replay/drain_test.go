@@ -118,7 +118,7 @@ func TestKillsInTheDrain(t *testing.T) {
 func killsInTheDrain(t *testing.T, source string) {
 	servers := map[string]*pgserver.Server{}
 	for _, name := range []string{"blue", "green"} {
-		servers[name] = pgtest.NewServer(t, pgserver.Options{Name: name, Fsync: true})
+		servers[name] = pgtest.NewServer(t, pgserver.Options{Name: name, Fsync: true, Memory: true})
 		if err := goose(version11).Migrate(t.Context(), servers[name].DSN()); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,6 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	useMemory()
 	code := pgtest.RunTests(m)
 	variants.Remove()
 	os.Exit(code)

@@ -53,7 +53,8 @@ func (e *ProgramError) Hint() string {
 }
 
 // programs finds a folder with pg_dump and pg_restore. pg_dump refuses a server newer than itself; of those that do
-// not, the oldest is taken, because a newer one writes settings that an older green does not know.
+// not, the oldest is taken, because a newer one writes settings that an older green does not know. The search ends at the
+// first of the server's own version.
 // binDir, where given, is the only place looked at. version is server_version_num.
 func programs(ctx context.Context, binDir string, version int) (string, error) {
 	failed := &ProgramError{Server: version / 10000}
@@ -64,6 +65,9 @@ func programs(ctx context.Context, binDir string, version int) (string, error) {
 			continue
 		}
 		major := majorOf(ctx, program)
+		if major == failed.Server {
+			return dir, nil
+		}
 		if major < failed.Server {
 			failed.Found = append(failed.Found, fmt.Sprintf("%s (%d)", program, major))
 			continue

@@ -63,8 +63,13 @@ func startCluster(ctx context.Context, o Options, binDir string) (_ *cluster, er
 	if err != nil {
 		return nil, err
 	}
-	if err := sweepDirs(parent, a); err != nil {
-		fmt.Fprintf(o.Log, "postgres %q: sweep of older servers: %v\n", o.Name, err)
+	for _, dir := range []string{parent, memoryDir} {
+		if err := sweepDirs(dir, a); err != nil {
+			fmt.Fprintf(o.Log, "postgres %q: sweep of older servers: %v\n", o.Name, err)
+		}
+	}
+	if o.Memory && hasRoom(memoryDir) {
+		parent = memoryDir
 	}
 	own, err := newOwner(filepath.Join(parent, o.uniqueName()), a, localWatchdog, nil)
 	if err != nil {

@@ -53,6 +53,7 @@ type Options struct {
 	Network  string            // containers only: "bridge" ("" too) publishes on 127.0.0.1, "host" listens there
 	Image    string            // containers only: without it TIDEOVER_POSTGRES_IMAGE, then "postgres:15"
 	Fsync    bool              // keep what has been committed through a crash, as a production server does
+	Memory   bool              // local only: keep the files in memory, where there is room: creating a database is then cheap
 	Log      io.Writer         // gets one plain line about what is started and why; nil discards
 }
 

@@ -32,7 +32,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	for name, server := range map[string]**pgserver.Server{"blue": &pair.Blue, "green": &pair.Green} {
-		s, err := pgserver.Start(context.Background(), pgserver.Options{Name: name})
+		s, err := pgserver.Start(context.Background(), pgserver.Options{Name: name, Memory: true})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1

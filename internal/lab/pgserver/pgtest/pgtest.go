@@ -51,7 +51,10 @@ func Shared(t testing.TB) *pgserver.Server {
 	shared.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		shared.server, shared.err = pgserver.Start(ctx, pgserver.Options{Name: "test"})
+		shared.server, shared.err = pgserver.Start(ctx, pgserver.Options{Name: "test", Memory: true})
+		if shared.err == nil {
+			preferPrograms(shared.server.BinDir())
+		}
 	})
 	if shared.err != nil {
 		fatal(t, shared.err)
@@ -79,9 +82,19 @@ func NewDatabase(t testing.TB) (dsn string) {
 	return dsn
 }
 
-// NewServer starts a server of the test's own and closes it when the test is over.
+// preferPrograms lets what is tested find the programs themselves: Debian's pg_dump in PATH is one in Perl that looks for the
+// real one, which takes longer than to dump a test's database.
+func preferPrograms(dir string) {
+	if dir != "" {
+		os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	}
+}
+
+// NewServer starts a server of the test's own and closes it when the test is over. One that is not to keep what has been
+// committed through a crash keeps nothing on a disk.
 func NewServer(t testing.TB, o pgserver.Options) *pgserver.Server {
 	t.Helper()
+	o.Memory = o.Memory || !o.Fsync
 	s, err := pgserver.Start(t.Context(), o)
 	if err != nil {
 		fatal(t, err)
