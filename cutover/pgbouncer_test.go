@@ -21,6 +21,7 @@ import (
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/lab/await"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -261,6 +262,7 @@ func TestPgbouncerMovesItsClients(t *testing.T) {
 // A transaction that does not end holds up the pause. It is given up, the others go to green, and the transaction may
 // come to its end where it began.
 func TestPgbouncerGivesUpItsPause(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	b := newBouncer(t, "transaction")
 	b.spec.Timeout = 2 * time.Second
@@ -298,6 +300,7 @@ func TestPgbouncerGivesUpItsPause(t *testing.T) {
 
 // A process dies between two commands of a commit: whoever comes next finds it out and completes, or takes back.
 func TestPgbouncerCutOff(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	b := newBouncer(t, "transaction")
 	p := b.participant(t)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/plan"
 )
@@ -70,6 +71,7 @@ const auditedMigration = `ALTER TABLE token RENAME TO session; ALTER TABLE sessi
 // One row in ten thousand that is wrong on green is found in the first pass, by its table, key and column; and nothing is
 // found where nothing is wrong, while blue is written.
 func TestAuditFindsOneWrongRow(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	w := newTwin(t, &plan.Profile{Tables: tables("owner id", "token id", "log at")}, auditedSQL)
 	m := script(auditedMigration)
@@ -119,6 +121,7 @@ func TestAuditFindsOneWrongRow(t *testing.T) {
 // On a blue that nobody writes to an audit looks all the same, also in a process that took the run over; and beside a change
 // that is parked it says nothing.
 func TestAuditOfAQuietBlue(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	w := newTwin(t, &plan.Profile{Tables: tables("owner id", "token id", "log at")}, auditedSQL)
 	m := script(auditedMigration)
@@ -149,6 +152,7 @@ func TestAuditOfAQuietBlue(t *testing.T) {
 
 // Writers beside it, on few rows too, are no reason to find anything: what is under way is not what is wrong.
 func TestAuditBesideWriters(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	w := newTwin(t, &plan.Profile{Tables: tables("owner id", "token id", "log at")}, auditedSQL)
 	m := script(auditedMigration)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
@@ -89,7 +90,7 @@ type judgedCase struct {
 
 func TestCaptureIsJudged(t *testing.T) {
 	t.Parallel()
-	for _, c := range judgedCases {
+	for _, c := range quick.First(t, 3, judgedCases) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
@@ -131,6 +132,7 @@ func statements(script string) []string {
 }
 
 func TestCaptureKeepsNoSecrets(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, source := range []string{triggers, logical} {
 		t.Run(source, func(t *testing.T) {
@@ -161,6 +163,7 @@ func keepsNoSecrets(t *testing.T, p *pair) {
 
 // What can't be recorded must not happen.
 func TestCaptureFailureFailsTheWrite(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
 	p.as(t, `INSERT INTO oauth_jwk (kid, alg, keydata) VALUES ('j', 'a', 'k')`)
@@ -187,6 +190,7 @@ func TestCaptureFailureFailsTheWrite(t *testing.T) {
 
 // The server's role has no rights on our schema and needs none.
 func TestCaptureForAnOrdinaryRole(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
 	if err := NewFence(p.blue, "").Install(t.Context(), postgres.DefaultBudget()); err != nil {
@@ -212,6 +216,7 @@ func TestCaptureForAnOrdinaryRole(t *testing.T) {
 }
 
 func TestCaptureThereAndBack(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
 	c := NewCapture(p.blue, p.profile, Blue)
@@ -251,6 +256,7 @@ func TestCaptureThereAndBack(t *testing.T) {
 
 // A table that is held for long delays the capture within its budget, and live traffic by one lock attempt at most.
 func TestCaptureYieldsToALockHolder(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
 	c := NewCapture(p.blue, p.profile, Blue)
@@ -308,6 +314,7 @@ func TestWrongJudgeIsRefused(t *testing.T) {
 // By choice, what can't be recorded happens all the same: then the run knows of it for good. A statement that the server
 // itself gives up is no such change.
 func TestCaptureMarksItselfIncomplete(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
 	capture := NewCapture(p.blue, p.profile, Blue).MarkIncomplete()

@@ -344,15 +344,12 @@ func seeds(t *testing.T, core, total int) []uint64 {
 const histories = 500
 
 func TestHistories(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	if !withCrashPoints(t) {
 		return
 	}
-	core := 20
-	if testing.Short() {
-		core = 10
-	}
-	playAll(t, triggers, seeds(t, core, histories))
+	playAll(t, triggers, seeds(t, 20, histories))
 }
 
 // What comes out of the log, or out of the server's own table, must do as well.

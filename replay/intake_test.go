@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
@@ -40,6 +41,7 @@ func move(t *testing.T, capture *Capture, some int) (moved func()) {
 
 // Some move what is captured while others write, and one rolls back: each change comes into the queue once.
 func TestIntakeIsMovedOnce(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
 	capture := NewCapture(p.blue, p.profile, Blue)

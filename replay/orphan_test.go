@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -16,13 +17,13 @@ CREATE TABLE parent (id int PRIMARY KEY, tag text UNIQUE, n int NOT NULL DEFAULT
 CREATE TABLE child (id int PRIMARY KEY, up int REFERENCES parent ON DELETE %[1]s, up_tag text REFERENCES parent (tag) ON DELETE %[1]s ON UPDATE CASCADE);
 INSERT INTO parent SELECT n, 't' || n FROM generate_series(1, 4) n;
 INSERT INTO child VALUES (1, 1, NULL), (2, 2, NULL), (3, NULL, 't3'), (4, NULL, 't4')`
-	for _, action := range []string{"SET NULL", "CASCADE", "SET DEFAULT"} {
-		for _, c := range []struct{ name, sql, mend string }{
+	for _, action := range quick.First(t, 1, []string{"SET NULL", "CASCADE", "SET DEFAULT"}) {
+		for _, c := range quick.First(t, 1, []struct{ name, sql, mend string }{
 			{"a delete", `DELETE FROM parent WHERE id = 1`, `DELETE FROM child WHERE id = 1`},
 			{"a delete, by a value that is not the key", `DELETE FROM parent WHERE id = 3`, `UPDATE child SET up_tag = NULL WHERE id = 3`},
 			{"another key", `UPDATE parent SET id = 10 WHERE id = 2`, `UPDATE child SET up = 10 WHERE id = 2`},
 			{"another value", `UPDATE parent SET tag = 'other' WHERE id = 4`, `UPDATE parent SET tag = 't4' WHERE id = 4`},
-		} {
+		}) {
 			t.Run(action+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				w := newTwin(t, &plan.Profile{Tables: tables("parent", "child")}, strings.ReplaceAll(schema, "%[1]s", action))
@@ -47,6 +48,7 @@ INSERT INTO child VALUES (1, 1, NULL), (2, 2, NULL), (3, NULL, 't3'), (4, NULL, 
 
 // Rows that went with their parent are no orphans, whatever they were in.
 func TestCascadesOfBlueAreNoOrphans(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	w := newTwin(t, &plan.Profile{Tables: tables("parent", "child")}, `
 CREATE TABLE parent (id int PRIMARY KEY, up int REFERENCES parent ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);

@@ -117,6 +117,7 @@ func ownOr11(t testing.TB, source string) string {
 
 // Every source must say the same of what a server does.
 func TestSourcesAreJudgedAlike(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, source := range []string{logical, outbox} {
 		t.Run(source, func(t *testing.T) {
@@ -146,6 +147,7 @@ func TestSourcesAreJudgedAlike(t *testing.T) {
 
 // Others may read blue's log too: a publication of all tables takes ours along, and must refuse none of our writes.
 func TestOthersPublishAllTables(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, source := range []string{triggers, logical} {
 		t.Run(source, func(t *testing.T) {
@@ -166,6 +168,7 @@ func TestOthersPublishAllTables(t *testing.T) {
 }
 
 func TestSourceThereAndBack(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, source := range []string{logical, outbox} {
 		t.Run(source, func(t *testing.T) {
@@ -289,6 +292,7 @@ func TestLogicalGivesUp(t *testing.T) {
 
 // A slot waits for transactions that are older than it, and must say so.
 func TestLogicalNeedsTheLog(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	server := pgtest.NewServer(t, pgserver.Options{Name: "replica", Settings: map[string]string{"wal_level": "replica"}})
 	db := open(t, "blue", server.DSN())
@@ -305,6 +309,7 @@ func TestLogicalNeedsTheLog(t *testing.T) {
 
 // Two at once: the second waits for the slot, and neither writes a change twice.
 func TestLogicalIsReadOnce(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newPairOf(t, logical)
 	for i := range 50 {
@@ -333,6 +338,7 @@ func TestLogicalIsReadOnce(t *testing.T) {
 
 // Its connections are cut again and again while it reads: each change comes once.
 func TestLogicalSurvivesCuts(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newPairOf(t, logical)
 	l := p.config.Source.(*Logical)
@@ -371,6 +377,7 @@ func TestLogicalSurvivesCuts(t *testing.T) {
 
 // A row of the outbox that can't be replayed is named, stops nothing but its own transaction, and goes on when mended.
 func TestOutboxRefuses(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newPairOf(t, outbox)
 	p.as(t, seedSQL)

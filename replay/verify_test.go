@@ -5,11 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/plan"
 )
 
 // What is not in force on green is counted by its kind and named, without the replayer's lock.
 func TestVerifyByKind(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newSeededPair(t)
 	r := p.replayer(t)
@@ -46,6 +48,7 @@ func TestVerifyByKind(t *testing.T) {
 
 // Of very many revocations only a part is read and asked about; the newest are always among them.
 func TestVerifySamples(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	p := newSeededPair(t)
 	p.as(t, `INSERT INTO oauth_access (signature, request_id, client_id, expires_at) SELECT 'm' || i, 'm' || i, 'c1', now() + '1 hour' FROM generate_series(1, 500) i`,

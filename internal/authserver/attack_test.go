@@ -17,6 +17,7 @@ import (
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
 
@@ -24,7 +25,7 @@ import (
 // answered nothing of the chain may live, whichever rotation was under way.
 func TestRevocationBeatsRotation(t *testing.T) {
 	t.Parallel()
-	for _, generation := range []string{"1.0", "1.1", "2.0"} {
+	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, generation, nil)
@@ -82,7 +83,7 @@ const fence = `CREATE FUNCTION fence() RETURNS trigger LANGUAGE plpgsql AS $$
 // TestFencedWritesAreUnavailable: a fenced database takes no write, and nobody's token is spoilt by trying.
 func TestFencedWritesAreUnavailable(t *testing.T) {
 	t.Parallel()
-	for _, generation := range []string{"1.0", "1.1", "2.0"} {
+	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, generation, nil)
@@ -118,6 +119,7 @@ func TestFencedWritesAreUnavailable(t *testing.T) {
 
 // TestDatabaseCrash kills Postgres under the server: 503 while it is away, and then all is as before.
 func TestDatabaseCrash(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	db := pgtest.NewServer(t, pgserver.Options{Name: "crash"})
 	dsn, err := db.CreateDatabase(t.Context(), "auth")
@@ -255,6 +257,7 @@ func TestSigningKey(t *testing.T) {
 // TestUpgradeByStockMigrations takes a living 1.1 to 2.0 as the vendor would, and shows both what carries over and what
 // the vendor's migration breaks, which a run of ours must repair.
 func TestUpgradeByStockMigrations(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	old := serve(t, "1.1", nil)
 	app := old.register(t, nil)

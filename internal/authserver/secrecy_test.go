@@ -12,6 +12,7 @@ import (
 
 	"github.com/tideover/tideover/internal/authserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/seed"
 	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
@@ -37,7 +38,7 @@ func (j *journal) String() string {
 // TestNoSecretLeaves looks for what was handed out, in the log at its most talkative, the figures, and every row.
 func TestNoSecretLeaves(t *testing.T) {
 	t.Parallel()
-	for _, generation := range []string{"1.1", "2.0"} {
+	for _, generation := range quick.First(t, 1, []string{"1.1", "2.0"}) {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, generation, nil)
@@ -104,7 +105,7 @@ func dump(t *testing.T, dsn string) string {
 // TestSeededSessionsLive takes what was seeded, the odd rows too, to the server that such rows came from.
 func TestSeededSessionsLive(t *testing.T) {
 	t.Parallel()
-	for _, generation := range []string{"1.0", "1.1"} {
+	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1"}) {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
 			seededSessionsLive(t, generation)

@@ -16,6 +16,7 @@ import (
 	"github.com/tideover/tideover/internal/journal/journaltest"
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
 )
 
@@ -251,6 +252,7 @@ func TestApproveRows(t *testing.T) {
 
 // A server that crashes takes the lease along, and keeps what it has confirmed.
 func TestServerCrash(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	server := pgtest.NewServer(t, pgserver.Options{Name: "crash", Source: pgserver.Local, Fsync: true})
 	j := postgres.NewJournal(open(t, server.DSN()))

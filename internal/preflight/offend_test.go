@@ -12,6 +12,7 @@ import (
 
 	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/internal/snapshot"
@@ -70,6 +71,7 @@ var offending = map[string]int64{
 // TestEveryOffendingRowIsNamedAndItsRulePasses: what preflight finds before anything is copied is exactly what the migrations
 // would refuse; the rules that it proposes, read back from its YAML, let them pass, and no row is lost by them.
 func TestEveryOffendingRowIsNamedAndItsRulePasses(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	goose := migrate.NewGoose(fstest.MapFS{"00001_new.sql": {Data: []byte(newSchema)}}, 1)
 	o := preflight.Options{Blue: open(t, "blue"), Green: open(t, "green"), Migrator: goose, Profile: &plan.Profile{Schema: "public"}}

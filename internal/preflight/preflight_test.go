@@ -12,6 +12,7 @@ import (
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/preflight"
@@ -87,6 +88,7 @@ func (c cancelling) Migrate(ctx context.Context, _ string) error {
 }
 
 func TestNoScratchDatabaseIsLeft(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	server := pgtest.NewServer(t, pgserver.Options{Name: "preflight"}) // of its own: other tests have their scratch databases
 	o := setup(t)
@@ -176,6 +178,7 @@ func TestEveryTroubleIsFound(t *testing.T) {
 }
 
 func TestNoQuestionTakesLongerThanItMay(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	o := setup(t)
 	o.MaxQuery = 3 * time.Second // more than any other question takes, on a slow machine too

@@ -8,6 +8,7 @@ import (
 	"testing/fstest"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/prove"
 	"github.com/tideover/tideover/sqlrewrite"
 )
@@ -88,6 +89,7 @@ func TestFindsDifferences(t *testing.T) {
 
 // TestOutsideATransaction: a plain file runs as psql runs it, where Postgres refuses it inside a transaction.
 func TestOutsideATransaction(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 1, Rows: 50, Probe: true, Scripts: scripts(t, base,
 		"-- x\nCREATE INDEX CONCURRENTLY i ON p (at);", "UPDATE p SET name = NULL WHERE id > 5; DROP INDEX CONCURRENTLY i; VACUUM p;")})
@@ -98,6 +100,7 @@ func TestOutsideATransaction(t *testing.T) {
 
 // TestOriginalFails: then there is nothing to prove, and it is said why.
 func TestOriginalFails(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	_, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 1, Rows: 10, Scripts: scripts(t, base, "ALTER TABLE c ADD CHECK (a > 5)")})
 	var failed *prove.OriginalError
@@ -112,6 +115,7 @@ func TestOriginalFails(t *testing.T) {
 
 // TestColumnOrder: where it is allowed, columns may stand elsewhere; anything else still counts.
 func TestColumnOrder(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	o := prove.Options{Server: pgtest.Shared(t), Base: 1, Rows: 100, Allow: []string{sqlrewrite.ColumnOrder},
 		Scripts: scripts(t, base, "ALTER TABLE c ALTER COLUMN raw TYPE text USING encode(raw, 'hex'); ALTER TABLE c ADD CHECK (a > 0);")}

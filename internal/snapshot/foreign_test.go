@@ -98,7 +98,7 @@ CREATE FUNCTION quiet_trigger() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN PE
 // comes along, and has no more rights than they.
 func TestForeignCodeGetsNoRights(t *testing.T) {
 	t.Parallel()
-	for _, h := range hostile {
+	for _, h := range quick.First(t, 3, hostile) {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
 			owner, blue := ordinary(t)

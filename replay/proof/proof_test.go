@@ -11,6 +11,7 @@ import (
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
@@ -60,7 +61,7 @@ func run(t *testing.T, blue, green *postgres.DB, p *plan.Profile, m replay.Migra
 func TestProof(t *testing.T) {
 	t.Parallel()
 	const tokens = `CREATE TABLE token (id text PRIMARY KEY, owner text); INSERT INTO token SELECT 's' || n, 'o' || n FROM generate_series(1, 9) n;`
-	for _, c := range []struct {
+	for _, c := range quick.First(t, 1, []struct {
 		name      string
 		blue      string
 		migrate   string
@@ -125,7 +126,7 @@ revocations:
     blue: {table: login, apply: "DELETE FROM login WHERE id = :id", living: "SELECT count(*) FROM login WHERE id = :id"}
     green: {table: login, judge: "CASE WHEN :op = 'D' THEN 'revoked' ELSE 'written' END", apply: "DELETE FROM login WHERE id = :id", living: "SELECT count(*) FROM login WHERE id = :id"}`,
 			untried: "table consent: blue takes no insert of a sampled row"},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			blue, green := open(t, "blue", pgtest.NewDatabase(t)), open(t, "green", pgtest.NewDatabase(t))
@@ -155,6 +156,7 @@ revocations:
 }
 
 func TestBundledProfileIsProved(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	blue, green := open(t, "blue", pgtest.NewDatabase(t)), open(t, "green", pgtest.NewDatabase(t))
 	if err := migrate.NewGoose(schema.Files(), 11004).Migrate(t.Context(), blue.DSN()); err != nil {

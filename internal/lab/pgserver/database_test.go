@@ -9,15 +9,16 @@ import (
 
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 )
 
 func TestCreateDatabaseTakesAnyName(t *testing.T) {
 	t.Parallel()
 	s := pgtest.Shared(t)
-	for _, name := range []string{
+	for _, name := range quick.First(t, 4, []string{
 		"plain", "UPPER", "with space", `quo"te`, "apo'strophe", "sla/sh", "/leading", "//two", "per%cent", "%2F", "que?ry",
 		"ha#sh", "am&per=sand", "semi;colon", "ümlaut-名前", `back\slash`, "new\nline", " ", "a+b", strings.Repeat("x", 63),
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dsn, err := s.CreateDatabase(t.Context(), name)

@@ -55,7 +55,7 @@ var seams = map[string]string{
 // Each kind of plant is found, and what looks like one is not taken for one.
 func TestFind(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
+	for _, c := range quick.First(t, 3, []struct {
 		name, source, test string
 		want               string // the finding's name and what it is; "" is none
 	}{
@@ -101,7 +101,7 @@ type engine struct{}
 func (engine) run() {}
 func Run() { var r runner = engine{}; r.run() }`,
 			`func TestRun(t *testing.T) { engine{}.run() }`, ""},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()

@@ -11,3 +11,13 @@ func Skip(t testing.TB) {
 		t.Skip("takes long: make test runs it")
 	}
 }
+
+// First leaves all but the first n cases out of go test -short: those that follow would take long together.
+func First[T any](t testing.TB, n int, cases []T) []T {
+	t.Helper()
+	if !testing.Short() || len(cases) <= n {
+		return cases
+	}
+	t.Logf("%d of %d cases: make test runs all", n, len(cases))
+	return cases[:n]
+}

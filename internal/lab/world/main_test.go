@@ -2,6 +2,7 @@ package world_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,7 +16,13 @@ import (
 // pair is shared by all worlds of the test binary: each has databases of its own there.
 var pair world.Pair
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() { // which leaves all worlds out
+		os.Exit(m.Run())
+	}
+	os.Exit(buildAndRun(m))
+}
 
 func buildAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "tideover-world-")
