@@ -27,6 +27,7 @@ type arena struct {
 	profile  *plan.Profile
 	fence    *Fence
 	sessions []*pgx.Conn // of the server; not ours
+	impasse  *impasse    // of the sessions
 	green    *postgres.DB
 	expected *postgres.DB // for the oracle
 	spare    []string     // DSNs of databases for deltas, used in turn
@@ -71,13 +72,10 @@ func newArena(t testing.TB, source string) *arena {
 		t.Fatal(err)
 	}
 	for range 4 {
-		conn := stranger(t, a.blue)
-		// One goroutine plays all sessions: who waits for another's lock would wait for ever.
-		if _, err := conn.Exec(t.Context(), `SET lock_timeout = '4ms'`); err != nil {
-			t.Fatal(err)
-		}
-		a.sessions = append(a.sessions, conn)
+		a.sessions = append(a.sessions, stranger(t, a.blue))
 	}
+	a.impasse = newImpasse(t.Context(), a.blue.DSN(), a.sessions)
+	t.Cleanup(func() { hangUp(context.Background(), a.impasse.conn) })
 	return a
 }
 

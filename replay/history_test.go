@@ -49,7 +49,7 @@ func (a *arena) play(ctx context.Context, seed uint64, fenceSQL string) (finding
 	if seed%16 == 15 {
 		h.migrator = goose(version20)
 	}
-	h.writers = &writers{rng: rng, model: h.model, do: blueAction, free: append([]*pgx.Conn(nil), a.sessions...)}
+	h.writers = &writers{rng: rng, model: h.model, do: blueAction, free: append([]*pgx.Conn(nil), a.sessions...), impasse: a.impasse}
 	defer func() {
 		switch e := recover().(type) {
 		case nil:

@@ -23,10 +23,10 @@ func (h *history) wayBack(ctx context.Context) error {
 		conn, err := pgx.Connect(ctx, h.green.DSN())
 		must(err)
 		defer hangUp(ctx, conn)
-		_, err = conn.Exec(ctx, `SET lock_timeout = '4ms'`)
-		must(err)
 		w.free = append(w.free, conn)
 	}
+	w.impasse = newImpasse(ctx, h.green.DSN(), w.free)
+	defer hangUp(ctx, w.impasse.conn)
 	w.steps(ctx, 20+h.rng.IntN(40))
 	w.endAll(4)
 	if err := hold(ctx, h.green, h.model.living()); err != nil {

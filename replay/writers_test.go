@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/postgres"
@@ -23,6 +24,8 @@ type writers struct {
 	n      int
 	prefix string // of the names that it gives
 	wrote  int    // actions that went through
+
+	impasse *impasse
 }
 
 // txn is an open transaction of a session.
@@ -35,17 +38,21 @@ type txn struct {
 	late  bool // has read, and writes when everybody else has ended
 }
 
-// gaveUp is what an action panics with when the server would answer with an error: a lock that it did not get, a
-// snapshot that is too old, a constraint, or the fence.
+// gaveUp is what an action panics with when the server would answer with an error: a lock that another session of the crowd
+// has, a snapshot that is too old, a constraint, or the fence.
 type gaveUp struct{ code string }
 
-var expected = []string{"55P03", "40001", "23502", "23503", "23505", "40P01", FencedCode}
+var expected = []string{pgerrcode.QueryCanceled, "40001", "23502", "23503", "23505", "40P01", FencedCode}
 
 // rows runs a statement and gives its rows as text. NULL is "".
-func (x *txn) rows(sql string, args ...any) [][]string {
-	rows, err := x.Query(x.ctx, sql, append([]any{pgx.QueryExecModeSimpleProtocol}, args...)...)
-	var all [][]string
-	if err == nil {
+func (x *txn) rows(sql string, args ...any) (all [][]string) {
+	var err error
+	x.w.impasse.run(x.ctx, x.Conn(), func() {
+		var rows pgx.Rows
+		rows, err = x.Query(x.ctx, sql, append([]any{pgx.QueryExecModeSimpleProtocol}, args...)...)
+		if err != nil {
+			return
+		}
 		for rows.Next() {
 			row := make([]string, len(rows.FieldDescriptions()))
 			for i, v := range rows.RawValues() {
@@ -54,7 +61,7 @@ func (x *txn) rows(sql string, args ...any) [][]string {
 			all = append(all, row)
 		}
 		err = rows.Err()
-	}
+	})
 	if code := postgres.Code(err); slices.Contains(expected, code) {
 		panic(gaveUp{code})
 	}
@@ -168,7 +175,9 @@ func (w *writers) end(x *txn, commit bool) {
 		must(x.Rollback(x.ctx))
 		return
 	}
-	switch err := x.Commit(x.ctx); {
+	var err error
+	w.impasse.run(x.ctx, x.conn, func() { err = x.Commit(x.ctx) })
+	switch {
 	case err == nil:
 		w.model.commit(x.facts)
 	case errors.Is(err, pgx.ErrTxCommitRollback), slices.Contains(expected, postgres.Code(err)):

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tideover/tideover/internal/lab/await"
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
@@ -128,14 +128,12 @@ func TestWritersGoOn(t *testing.T) {
 		_, err := builder.Exec(t.Context(), steps[1].SQL)
 		done <- err
 	}()
-	for deadline, is := time.Now().Add(20*time.Second), false; !is; {
+	await.That(t, "the build waits for somebody", func() (is bool) {
 		if err := writer.QueryRow(t.Context(), waiting, pid).Scan(&is); err != nil {
 			t.Fatal(err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("the build waits for nobody")
-		}
-	}
+		return is
+	})
 	var level int
 	if err := writer.QueryRow(t.Context(), locks, lockModes, pid).Scan(&level); err != nil {
 		t.Fatal(err)

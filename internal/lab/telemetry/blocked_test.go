@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/lab/await"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/telemetry"
@@ -197,11 +198,7 @@ func session(t *testing.T, dsn, application string) *pgx.Conn {
 // waits returns once the session has waited for a lock for that long.
 func waits(t *testing.T, look, of *pgx.Conn, atLeast time.Duration) {
 	t.Helper()
-	for !isWaiting(t, look, of, atLeast) {
-		if t.Context().Err() != nil {
-			t.Fatal("it never waited")
-		}
-	}
+	await.That(t, "it waits", func() bool { return isWaiting(t, look, of, atLeast) })
 }
 
 func isWaiting(t *testing.T, look, of *pgx.Conn, atLeast time.Duration) bool {
