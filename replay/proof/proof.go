@@ -101,7 +101,7 @@ func (p *proof) open(ctx context.Context) error {
 		return err
 	}
 	p.old = old
-	if err := snapshot.Schema(ctx, p.Blue.DSN(), old.DSN(), snapshot.SchemaOptions{Profile: p.Profile, BinDir: p.BinDir}); err != nil {
+	if err := p.furnish(ctx, old.DSN(), nil); err != nil {
 		return fmt.Errorf("copy blue's schema: %w", err)
 	}
 	if err := p.fill(ctx); err != nil {
@@ -124,11 +124,18 @@ func (p *proof) open(ctx context.Context) error {
 	}
 	p.replayer, err = replay.NewReplayer(replay.Config{
 		Blue: p.old, Green: p.new, Profile: p.Profile, Migrator: p.Migrator, Rules: p.Rules(true),
+		Schema: func(ctx context.Context, into string) error { return p.furnish(ctx, into, nil) },
 	})
 	if err != nil {
 		return err
 	}
 	return p.replayer.Prepare(ctx)
+}
+
+// furnish gives an empty database blue's schema, and the rows of another one that has it. Blue's own schema is read each time,
+// not that of old: old lives on green's server, for which this machine may have no pg_dump that is new enough.
+func (p *proof) furnish(ctx context.Context, into string, rows *postgres.DB) error {
+	return snapshot.Schema(ctx, p.Blue.DSN(), into, snapshot.SchemaOptions{Profile: p.Profile, BinDir: p.BinDir, Rows: rows})
 }
 
 // fill copies the sample.
@@ -162,7 +169,7 @@ func (p *proof) database(ctx context.Context, name string) (*postgres.DB, error)
 
 // migrated makes of an empty database what old's present state becomes at one go.
 func (p *proof) migrated(ctx context.Context, into *postgres.DB) error {
-	if err := snapshot.Reference(ctx, snapshot.Options{Blue: p.old, Green: into, Profile: p.Profile, BinDir: p.BinDir}); err != nil {
+	if err := p.furnish(ctx, into.DSN(), p.old); err != nil {
 		return fmt.Errorf("copy the sample: %w", err)
 	}
 	conn, err := into.Connect(ctx)
