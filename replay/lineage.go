@@ -65,8 +65,13 @@ func (r *Replayer) descend(lineage sqlrewrite.Lineage, defined map[string]bool) 
 		l.object(u.Place, "", "", u.Why, "write the statement so that it can be read, outside a block and for one table")
 	}
 	for _, c := range lineage.Calls {
-		if defined[c.Function] {
+		if defined[c.Function] || c.Made {
 			l.object(c.Place, "", "", fmt.Sprintf("the function %s may look at other rows", c.Function), "write out what the function does, or make it IMMUTABLE if it looks at its arguments alone")
+		}
+	}
+	for _, d := range lineage.Temporary {
+		if l.blue[d.Table] != nil {
+			l.object(d.Place, d.Table, "", fmt.Sprintf("a temporary table has the name of table %q", d.Table), "give it a name of its own")
 		}
 	}
 	for _, d := range lineage.Dependences {
@@ -109,9 +114,9 @@ func (l *lineal) depends(d sqlrewrite.Dependence) {
 		return // by its own row
 	}
 	if d.Table == d.On {
-		if !d.Joined || !slices.ContainsFunc(l.edges[d.On], func(e edge) bool { return e.to == d.On && e.foreignKey == "" }) {
+		if !d.Joined || !l.bothWays(d.Table) {
 			l.object(d.Place, d.Table, d.On, fmt.Sprintf("a row of table %q becomes what other rows of that table say", d.Table),
-				fmt.Sprintf("name under follow which rows of %s belong together, as {from: %[1]s, from_columns: […], to: %[1]s, to_columns: […]}", d.Table))
+				fmt.Sprintf("name under follow which rows of %s belong together, both ways, as {from: %[1]s, from_columns: […], to: %[1]s, to_columns: […]}; or write the statement with columns that are joined", d.Table))
 		}
 		return
 	}
@@ -123,9 +128,9 @@ func (l *lineal) depends(d sqlrewrite.Dependence) {
 	case d.Asked != nil && contains(l.keys[d.On], d.Asked) && !l.leads(d.Table, d.On):
 		l.object(d.Place, d.Table, d.On, text+", and doesn't bring them along", fmt.Sprintf("name under follow which row of %s one of %s looks for, as {from: %[2]s, from_columns: […], to: %[1]s, to_columns: [%[3]s]}",
 			d.On, d.Table, strings.Join(d.Asked, ", ")))
-	case !l.leads(d.Table, d.On):
+	case !l.leads(d.Table, d.On), !l.along(d.Table, d.On, d.By, 0):
 		l.object(d.Place, d.Table, d.On, text+", and doesn't bring them along", way)
-	case l.leads(d.On, d.Table), !l.changes(d.On), l.noticed(d):
+	case l.leads(d.On, d.Table) && l.along(d.On, d.Table, d.By, 1), !l.changes(d.On), l.noticed(d):
 	default:
 		l.object(d.Place, d.Table, d.On, text+", and is not brought along when these change", way)
 	}
@@ -177,6 +182,41 @@ func (l *lineal) noticed(d sqlrewrite.Dependence) bool {
 	return d.Asked != nil && contains(l.keys[d.On], d.Asked) && slices.ContainsFunc(l.edges[d.Table], func(e edge) bool {
 		return e.to == d.On && contains(e.toColumns, d.Asked)
 	})
+}
+
+// along says whether an edge between two tables asks for nothing that a join doesn't, so that it brings all that is joined. Where no
+// edge leads straight, others do by way of a third.
+func (l *lineal) along(from, to string, by [][2]string, side int) bool {
+	straight := false
+	for _, e := range l.edges[from] {
+		if e.to != to {
+			continue
+		}
+		straight = true
+		asks := false
+		for i, c := range e.fromColumns {
+			asks = asks || !slices.ContainsFunc(by, func(p [2]string) bool { return p[side] == c && p[1-side] == e.toColumns[i] })
+		}
+		if !asks {
+			return true
+		}
+	}
+	return !straight || len(by) == 0
+}
+
+// bothWays says whether rows of a table that belong together take each other along.
+func (l *lineal) bothWays(table string) bool {
+	for _, e := range l.edges[table] {
+		if e.to != table {
+			continue
+		}
+		if slices.Equal(e.fromColumns, e.toColumns) || slices.ContainsFunc(l.edges[table], func(back edge) bool {
+			return back.to == table && slices.Equal(back.fromColumns, e.toColumns) && slices.Equal(back.toColumns, e.fromColumns)
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 func contains(all, some []string) bool {
@@ -235,8 +275,13 @@ func (l *lineal) derives(d sqlrewrite.Derived) {
 	case len(known) == 0:
 		l.object(d.Place, d.Table, d.From[0], fmt.Sprintf("rows of table %q are made of rows of %s, whose key they don't have: they would stay when those change", d.Table, of), "copy the key of "+d.From[0]+" into a column of "+d.Table+"; or "+declare)
 		return
-	case d.Merged && (d.Mixed || !l.apart(rel, d, homes)):
+	case d.Merged && (d.Mixed || !l.apart(d)):
 		l.object(d.Place, d.Table, d.From[0], fmt.Sprintf("a row of table %q is made of several rows of %s", d.Table, of), "leave the statement to after the switch")
+		return
+	}
+	if number := l.numbered(rel, d); number != "" {
+		l.object(d.Place, d.Table, d.From[0], fmt.Sprintf("rows of table %q are told apart by column %q, which numbers them anew each time that they are made", d.Table, number),
+			fmt.Sprintf("name %s.%s under green.volatile and give %[1]s another unique key; or copy the key of %[3]s", d.Table, number, d.From[0]))
 		return
 	}
 	for _, from := range sortedNames(homes) {
@@ -284,7 +329,7 @@ func (l *lineal) copied(rel *relation, d sqlrewrite.Derived, from string) (home,
 }
 
 // apart says whether rows that are made of several, such as those of a group, are all made of one row of blue.
-func (l *lineal) apart(rel *relation, d sqlrewrite.Derived, homes map[string]home) bool {
+func (l *lineal) apart(d sqlrewrite.Derived) bool {
 	for _, from := range d.From {
 		var by []string
 		for _, o := range d.By {
@@ -297,12 +342,23 @@ func (l *lineal) apart(rel *relation, d sqlrewrite.Derived, homes map[string]hom
 		if contains(by, l.keys[from]) {
 			return true
 		}
-		h, ok := homes[from]
-		if ok && d.Conflict && !slices.ContainsFunc(rel.unique, func(u unique) bool { return !contains(u.columns, h.key) }) {
-			return true
-		}
 	}
 	return false
+}
+
+// numbered is a column of the key of derived rows that a sequence fills.
+func (l *lineal) numbered(rel *relation, d sqlrewrite.Derived) string {
+	s := newStage(rel, l.green, l.Profile.Green.Volatile)
+	if s.identify(l.declared(rel.name)) != nil {
+		return ""
+	}
+	for _, name := range s.match {
+		c, _ := rel.column(name)
+		if _, copied := d.Copies[name]; !copied && d.Copies["*"].Table == "" && (c.next != "" || c.identity) {
+			return name
+		}
+	}
+	return ""
 }
 
 // feeder is another table of blue that rows with the same columns are made of, or live in.

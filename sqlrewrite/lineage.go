@@ -2,6 +2,7 @@ package sqlrewrite
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,6 +21,7 @@ type Lineage struct {
 	Overwritten []Overwrite
 	Calls       []Call
 	Unread      []Unread
+	Temporary   []Deletion // temporary tables; one with the name of another table hides it
 }
 
 // Place is where a statement stands.
@@ -34,6 +36,8 @@ type Dependence struct {
 	Table, On string // the same where a row depends on others of its table
 	// Joined: the rows are found by columns with equal values. Otherwise any row of On may count.
 	Joined bool
+	// By are pairs of columns, of Table and of On, that are equal in the rows that are joined, as far as both were there before.
+	By [][2]string
 	// Asked are the columns of On that the statement looks at. nil: any. Without a column the rows themselves count.
 	Asked []string
 	// Same: Table and On are one table of before, once as it is and once as what the migrations have made of it. Asked are the columns
@@ -51,9 +55,7 @@ type Derived struct {
 	// Merged: several rows of From can make one. They are those with the same values in By.
 	Merged bool
 	By     []Origin
-	// Conflict: rows are merged by ON CONFLICT without a column, by whatever keys Table has.
-	Conflict bool
-	Mixed    bool // Table is one of before the migrations, and has rows of its own
+	Mixed  bool // Table is one of before the migrations, and has rows of its own
 }
 
 // Origin is a column before the migrations.
@@ -77,6 +79,7 @@ type Overwrite struct {
 type Call struct {
 	Place
 	Schema, Function string
+	Made             bool // by the migrations, and not said to be IMMUTABLE
 }
 
 // Unread is a statement of which it can't be told what rows it writes.
@@ -86,9 +89,10 @@ type Unread struct {
 }
 
 // LineageOf reads the scripts that are to be run, in their order. Tables of the schema have no prefix in what it tells; those of
-// another schema have.
-func LineageOf(scripts []*Script, schema string) Lineage {
-	l := &lineage{schema: schema, tables: map[string]*ancestry{}, moved: map[*ancestry]string{}}
+// another schema have. columns are those of each table before; without them, one that is written without a prefix is not known to
+// be of either table.
+func LineageOf(scripts []*Script, schema string, columns map[string][]string) Lineage {
+	l := &lineage{schema: schema, before: columns, tables: map[string]*ancestry{}, moved: map[*ancestry]string{}, made: map[string]bool{}, writing: map[string]bool{}, fires: map[string]bool{}}
 	for _, s := range scripts {
 		for _, st := range s.Up {
 			l.at = Place{File: st.File, Line: st.Line}
@@ -101,12 +105,18 @@ func LineageOf(scripts []*Script, schema string) Lineage {
 // lineage is a [Lineage] in the making.
 type lineage struct {
 	schema string
+	before map[string][]string // columns
 	at     Place
 	tables map[string]*ancestry // by the name of now; a table that is not in it is as it was before
 	moved  map[*ancestry]string
-	made   []pending
-	with   map[string]bool // names that the statement's own WITH gives
-	found  Lineage
+	// partitions are parts and heirs of other tables, by their names.
+	partitions map[string]bool
+	rows       []pending
+	made       map[string]bool // functions that may look at rows
+	// writing are functions that may write rows; fires are tables with triggers that call one.
+	writing, fires map[string]bool
+	with           map[string]bool // names that the statement's own WITH gives
+	found          Lineage
 }
 
 // pending are rows that were made, in a table that may yet be renamed or dropped.
@@ -125,6 +135,7 @@ type ancestry struct {
 	cells   map[string]*cell // by the name of now
 	gone    bool
 	touched bool // some column isn't what it was when the table was made
+	gathers bool // what a row has may hang on several of those that it was made of
 }
 
 // cell is a column that may yet be renamed.
@@ -183,6 +194,7 @@ func (l *lineage) statement(n *pg.Node) {
 		l.writes(n)
 	case *pg.Node_SelectStmt:
 		if into := v.SelectStmt.GetIntoClause().GetRel(); into != nil {
+			l.calls(n)
 			l.create(into, true)
 			l.inserted(into, nil, n, v.SelectStmt, nil)
 			return
@@ -193,8 +205,12 @@ func (l *lineage) statement(n *pg.Node) {
 		c := v.CreateTableAsStmt
 		if c.Objtype == pg.ObjectType_OBJECT_MATVIEW {
 			l.viewOf(c.GetInto().GetRel(), c.Query)
+			if !c.GetInto().GetSkipData() && len(l.table(c.GetInto().GetRel()).from) > 0 {
+				l.unread("the materialized view " + c.GetInto().GetRel().GetRelname() + " is filled once, with rows that change")
+			}
 			return
 		}
+		l.calls(n)
 		l.create(c.GetInto().GetRel(), c.IfNotExists)
 		if !c.GetInto().GetSkipData() {
 			l.inserted(c.GetInto().GetRel(), texts(c.GetInto().GetColNames()), n, c.Query.GetSelectStmt(), nil)
@@ -202,9 +218,26 @@ func (l *lineage) statement(n *pg.Node) {
 	case *pg.Node_ViewStmt:
 		l.viewOf(v.ViewStmt.View, v.ViewStmt.Query)
 	case *pg.Node_CreateStmt:
+		l.calls(n)
 		l.created(v.CreateStmt)
 	case *pg.Node_AlterTableStmt:
+		l.calls(n)
 		l.altered(v.AlterTableStmt)
+	case *pg.Node_CreateFunctionStmt:
+		l.function(v.CreateFunctionStmt)
+	case *pg.Node_CreateTrigStmt:
+		f := v.CreateTrigStmt.Funcname
+		if len(f) > 0 && l.writing[f[len(f)-1].GetString_().GetSval()] {
+			l.fires[l.key(v.CreateTrigStmt.Relation)] = true
+		}
+	case *pg.Node_RuleStmt:
+		if v.RuleStmt.Event != pg.CmdType_CMD_SELECT {
+			l.unread("a rule says what else a statement does")
+		}
+	case *pg.Node_PrepareStmt, *pg.Node_ExecuteStmt:
+		l.unread("a statement is prepared under a name")
+	case *pg.Node_ExplainStmt:
+		l.unread("EXPLAIN may run what it explains")
 	case *pg.Node_RenameStmt:
 		l.renamed(v.RenameStmt)
 	case *pg.Node_AlterObjectSchemaStmt:
@@ -215,6 +248,9 @@ func (l *lineage) statement(n *pg.Node) {
 		switch v.DropStmt.RemoveType {
 		case pg.ObjectType_OBJECT_TABLE, pg.ObjectType_OBJECT_VIEW, pg.ObjectType_OBJECT_MATVIEW:
 			for _, o := range v.DropStmt.Objects {
+				if l.partitions[l.key(rangeVar(o))] {
+					continue
+				}
 				l.table(rangeVar(o)).gone = true
 				l.tables[l.key(rangeVar(o))] = &ancestry{from: map[string]bool{}, cells: map[string]*cell{}, gone: true}
 			}
@@ -236,6 +272,9 @@ func (l *lineage) unread(why string) {
 
 func (l *lineage) create(r *pg.RangeVar, perhaps bool) {
 	k := l.key(r)
+	if r.GetRelpersistence() == "t" || r.GetSchemaname() == "pg_temp" {
+		l.found.Temporary = append(l.found.Temporary, Deletion{l.at, k})
+	}
 	if old := l.tables[k]; perhaps && old != nil && !old.gone {
 		return
 	}
@@ -244,6 +283,14 @@ func (l *lineage) create(r *pg.RangeVar, perhaps bool) {
 }
 
 func (l *lineage) created(c *pg.CreateStmt) {
+	if len(c.InhRelations) > 0 { // who reads a part or an heir reads rows of the whole
+		l.tables[l.key(c.Relation)] = l.table(c.InhRelations[0].GetRangeVar())
+		if l.partitions == nil {
+			l.partitions = map[string]bool{}
+		}
+		l.partitions[l.key(c.Relation)] = true
+		return
+	}
 	l.create(c.Relation, c.IfNotExists)
 	a := l.table(c.Relation)
 	if a.own || a.columns != nil {
@@ -290,7 +337,10 @@ func (l *lineage) altered(v *pg.AlterTableStmt) {
 		switch c.Subtype {
 		case pg.AlterTableType_AT_AddColumn:
 			if !c.MissingOk || a.cells[c.GetDef().GetColumnDef().GetColname()] == nil && !a.own {
-				a.add(c.GetDef().GetColumnDef().GetColname())
+				added := a.add(c.GetDef().GetColumnDef().GetColname())
+				for _, k := range c.GetDef().GetColumnDef().GetConstraints() {
+					added.fresh = added.fresh && k.GetConstraint().GetContype() != pg.ConstrType_CONSTR_GENERATED
+				}
 			}
 		case pg.AlterTableType_AT_DropColumn:
 			if x := l.cell(v.Relation, c.Name); x != nil {
@@ -300,6 +350,9 @@ func (l *lineage) altered(v *pg.AlterTableStmt) {
 			a.columns = slices.DeleteFunc(a.columns, func(s string) bool { return s == c.Name })
 		case pg.AlterTableType_AT_AlterColumnType:
 			if x := l.cell(v.Relation, c.Name); x != nil && c.GetDef().GetColumnDef().GetRawDefault() != nil {
+				if a.own && x.origin != nil && c.GetDef().GetColumnDef().GetRawDefault().GetTypeCast() == nil {
+					l.found.Overwritten = append(l.found.Overwritten, Overwrite{l.at, *x.origin})
+				}
 				a.cells[c.Name] = x.changed()
 			}
 		case pg.AlterTableType_AT_AttachPartition, pg.AlterTableType_AT_DetachPartition, pg.AlterTableType_AT_AddInherit:
@@ -340,6 +393,33 @@ func (l *lineage) move(from, to *pg.RangeVar) {
 	l.tables[l.key(to)] = a
 }
 
+// looks finds in a function's code what may look at rows or write them.
+var looks = regexp.MustCompile(`(?is)\b(insert|update|delete|merge|truncate|copy|execute|perform|call)\b|\bselect\b.*\bfrom\b`)
+
+// function notes one that the migrations make.
+func (l *lineage) function(f *pg.CreateFunctionStmt) {
+	name := f.Funcname[len(f.Funcname)-1].GetString_().GetSval()
+	immutable, body := false, deparsed(f.SqlBody)
+	for _, o := range f.Options {
+		switch d := o.GetDefElem(); d.GetDefname() {
+		case "volatility":
+			immutable = d.GetArg().GetString_().GetSval() == "immutable"
+		case "as":
+			body += strings.Join(texts(d.GetArg().GetList().GetItems()), " ")
+		}
+	}
+	l.made[name] = !immutable
+	l.writing[name] = looks.MatchString(body)
+}
+
+// deparsed is a body that is written out as statements; one that can't be put into words may say anything.
+func deparsed(n *pg.Node) string {
+	if n == nil {
+		return ""
+	}
+	return "select from"
+}
+
 // viewOf: who reads a view reads its tables, and not by the view's columns.
 func (l *lineage) viewOf(view *pg.RangeVar, query *pg.Node) {
 	a := &ancestry{from: map[string]bool{}, cells: map[string]*cell{}, view: true}
@@ -353,11 +433,11 @@ func (l *lineage) viewOf(view *pg.RangeVar, query *pg.Node) {
 func (l *lineage) end() Lineage {
 	now := map[*ancestry]string{}
 	for k, a := range l.tables {
-		if !a.gone {
+		if !a.gone && !l.partitions[k] {
 			now[a] = k
 		}
 	}
-	for _, p := range l.made {
+	for _, p := range l.rows {
 		name, is := now[p.in]
 		if !is {
 			continue

@@ -15,8 +15,20 @@ import (
 // tablesIn are the relations that a statement names, without those of its WITH and of Postgres' own.
 func tablesIn(m proto.Message) (found []*pg.RangeVar) {
 	with := withNames(m)
+	real := map[*pg.RangeVar]bool{} // the query of a name that isn't RECURSIVE means another table by it
 	walk(m, func(m any) {
-		if r, ok := m.(*pg.RangeVar); ok && !(r.Schemaname == "" && with[r.Relname]) && !ofPostgres(r) {
+		if w, ok := m.(*pg.WithClause); ok && !w.Recursive {
+			for _, c := range w.Ctes {
+				walk(c, func(m any) {
+					if r, ok := m.(*pg.RangeVar); ok && r.Relname == c.GetCommonTableExpr().GetCtename() {
+						real[r] = true
+					}
+				})
+			}
+		}
+	})
+	walk(m, func(m any) {
+		if r, ok := m.(*pg.RangeVar); ok && (!(r.Schemaname == "" && with[r.Relname]) || real[r]) && !ofPostgres(r) {
 			found = append(found, r)
 		}
 	})
@@ -52,6 +64,9 @@ func (l *lineage) writes(n *pg.Node) {
 		l.within(c.GetCommonTableExpr().GetCtequery())
 	}
 	l.calls(n)
+	if l.fires[l.key(target)] {
+		l.unread("a trigger of the migrations may write other rows")
+	}
 	switch v := n.GetNode().(type) {
 	case *pg.Node_InsertStmt:
 		var columns []string
@@ -127,6 +142,10 @@ func (l *lineage) calls(n *pg.Node) {
 		if len(c.Funcname) > 1 {
 			call.Schema = c.Funcname[0].GetString_().GetSval()
 		}
+		call.Made = l.made[call.Function]
+		if call.Function == "set_config" && slices.ContainsFunc(c.Args, func(a *pg.Node) bool { return a.GetSubLink() != nil }) {
+			l.unread("a setting takes what rows say along")
+		}
 		if call.Schema != "pg_catalog" && !slices.Contains(l.found.Calls, call) {
 			l.found.Calls = append(l.found.Calls, call)
 		}
@@ -143,13 +162,13 @@ type source struct {
 
 // sources are the relations with rows of before the migrations that a statement reads, beside its target.
 func (l *lineage) sources(n *pg.Node, target *pg.RangeVar) (found []source) {
-	j := joinsOf(n, target)
+	j := l.joinsOf(n, target)
 	for _, r := range tablesIn(n) {
 		if r == target {
 			continue
 		}
 		if a := l.table(r); len(a.from) > 0 {
-			found = append(found, source{RangeVar: r, ancestry: a, joined: !a.view && j.joined(aliasOf(r)) && !cutOff(n, r), asked: askedOf(n, r)})
+			found = append(found, source{RangeVar: r, ancestry: a, joined: !a.view && !a.gathers && j.joined(r) && !cutOff(n, r), asked: askedOf(n, r)})
 		}
 	}
 	return found
@@ -164,9 +183,9 @@ func (l *lineage) origins(sources []source) map[string]bool {
 	return from
 }
 
-// before gives what the columns of a source were called that it looks at, without those that the migrations have given each row
+// asked gives what the columns of a source were called that it looks at, without those that the migrations have given each row
 // whatever it has; nil where that can't be told.
-func (l *lineage) before(s source) []string {
+func (l *lineage) asked(s source) []string {
 	if !s.own || s.asked == nil {
 		return nil
 	}
@@ -187,15 +206,19 @@ func (l *lineage) before(s source) []string {
 // depends: what becomes of the target's rows depends on those of the sources.
 func (l *lineage) depends(n *pg.Node, target *pg.RangeVar) {
 	t := l.table(target)
+	l.with = withNames(n)
 	for _, s := range l.sources(n, target) {
 		itself := l.sameRow(n, target, s)
+		if !s.joined {
+			itself = nil
+		}
 		for _, a := range t.names() {
 			for _, b := range s.names() {
 				if a == b && (s.ancestry != t && !s.own || itself[a] != nil) {
 					l.found.Dependences = append(l.found.Dependences, Dependence{Place: l.at, Table: a, On: b, Joined: s.joined, Asked: itself[a], Same: true})
 					continue
 				}
-				l.found.Dependences = append(l.found.Dependences, Dependence{Place: l.at, Table: a, On: b, Joined: s.joined, Asked: l.before(s)})
+				l.found.Dependences = append(l.found.Dependences, Dependence{Place: l.at, Table: a, On: b, Joined: s.joined, By: l.pairs(n, target, s, a, b), Asked: l.asked(s)})
 			}
 		}
 		if len(t.from) == 0 { // rows that the migrations make of nothing take something of these
@@ -218,6 +241,19 @@ func (l *lineage) sameRow(n *pg.Node, target *pg.RangeVar, s source) map[string]
 	return same
 }
 
+// pairs are the columns of two tables of before that are equal in rows of a relation and a source that are joined.
+func (l *lineage) pairs(n *pg.Node, r *pg.RangeVar, s source, table, on string) (found [][2]string) {
+	for _, e := range equalities(n) {
+		for _, e := range []equality{e, {e.scope, e.right, e.left}} {
+			a, b := l.origin(r, e.left), l.origin(s.RangeVar, e.right)
+			if a != nil && b != nil && a.Table == table && b.Table == on {
+				found = append(found, [2]string{a.Column, b.Column})
+			}
+		}
+	}
+	return found
+}
+
 // origin is that of a column, if it is written as one of r.
 func (l *lineage) origin(r *pg.RangeVar, ref []string) *Origin {
 	if len(ref) < 2 || ref[len(ref)-2] != aliasOf(r) {
@@ -233,6 +269,9 @@ func (l *lineage) origin(r *pg.RangeVar, ref []string) *Origin {
 func (l *lineage) inserted(target *pg.RangeVar, columns []string, n *pg.Node, q *pg.SelectStmt, conflict *pg.OnConflictClause) {
 	if q.GetOp() != pg.SetOperation_SETOP_NONE && q != nil {
 		for _, arm := range []*pg.SelectStmt{q.Larg, q.Rarg} {
+			if arm.WithClause == nil && q.WithClause != nil {
+				arm.WithClause = q.WithClause
+			}
 			l.inserted(target, columns, &pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: arm}}, arm, conflict)
 		}
 		return
@@ -250,7 +289,7 @@ func (l *lineage) inserted(target *pg.RangeVar, columns []string, n *pg.Node, q 
 			for _, a := range s.names() {
 				for _, b := range o.names() {
 					if !(s.ancestry == o.ancestry && a != b) {
-						l.found.Dependences = append(l.found.Dependences, Dependence{Place: l.at, Table: a, On: b, Joined: s.joined && o.joined, Asked: l.before(o)})
+						l.found.Dependences = append(l.found.Dependences, Dependence{Place: l.at, Table: a, On: b, Joined: s.joined && o.joined, By: l.pairs(n, s.RangeVar, o, a, b), Asked: l.asked(o)})
 					}
 				}
 			}
@@ -296,7 +335,6 @@ func (l *lineage) inserted(target *pg.RangeVar, columns []string, n *pg.Node, q 
 	}
 	d := Derived{}
 	d.Merged, d.By = l.merged(q, copies, conflict)
-	d.Conflict = conflict != nil && len(conflict.GetInfer().GetIndexElems()) == 0
 	l.derive(target, l.origins(sources), copies, d)
 }
 
@@ -305,6 +343,9 @@ func (l *lineage) merged(q *pg.SelectStmt, copies map[*cell]Origin, conflict *pg
 	all := slices.Collect(maps.Values(copies))
 	by := func(list []*pg.Node) (found []Origin) {
 		for _, x := range list {
+			if i := int(x.GetAConst().GetIval().GetIval()); i > 0 && i <= len(q.TargetList) { // GROUP BY 1
+				x = q.TargetList[i-1].GetResTarget().GetVal()
+			}
 			if o := l.copied(q, x); o != nil {
 				found = append(found, *o)
 			}
@@ -367,7 +408,8 @@ func (l *lineage) derive(target *pg.RangeVar, from map[string]bool, copies map[*
 		}
 	}
 	maps.Copy(t.from, from)
-	l.made = append(l.made, pending{Derived: d, in: t, copies: copies})
+	t.gathers = t.gathers || d.Merged
+	l.rows = append(l.rows, pending{Derived: d, in: t, copies: copies})
 }
 
 // copied is where a value of a query comes from, if it is a column of one of the relations that stand in its FROM.
@@ -497,7 +539,14 @@ func equalities(n *pg.Node) (found []equality) {
 		for _, f := range from {
 			walk(f, func(m any) {
 				if j, ok := m.(*pg.JoinExpr); ok {
+					inner := inFrom([]*pg.Node{j.Larg, j.Rarg})
+					before := len(found)
 					add(j.Quals)
+					if j.Jointype != pg.JoinType_JOIN_INNER { // no restriction of what the outer side has
+						found = append(found[:before], slices.DeleteFunc(slices.Clone(found[before:]), func(e equality) bool {
+							return !ofThese(inner, e.left) || !ofThese(inner, e.right)
+						})...)
+					}
 				}
 			})
 		}
@@ -522,6 +571,11 @@ func equalities(n *pg.Node) (found []equality) {
 	return found
 }
 
+// ofThese says that a column is written as one of these relations.
+func ofThese(relations []*pg.RangeVar, ref []string) bool {
+	return len(ref) > 1 && slices.ContainsFunc(relations, func(r *pg.RangeVar) bool { return aliasOf(r) == ref[len(ref)-2] })
+}
+
 func conjuncts(c *pg.Node, f func(*pg.Node)) {
 	if b := c.GetBoolExpr(); b != nil && b.Boolop == pg.BoolExprType_AND_EXPR {
 		for _, a := range b.Args {
@@ -536,9 +590,12 @@ func conjuncts(c *pg.Node, f func(*pg.Node)) {
 
 // joins are the relations of a statement, by their aliases, that equal columns lead to from one another.
 type joins struct {
-	next  map[string]string
-	home  string
-	other map[string]bool // aliases that stand for several relations
+	*lineage
+	statement *pg.Node
+	next      map[string]string
+	home      string
+	first     *pg.RangeVar
+	count     map[string]int // of relations with an alias
 }
 
 func (j *joins) root(a string) string {
@@ -555,24 +612,53 @@ func (j *joins) unite(a, b string) {
 }
 
 // joined says whether a relation is joined to the statement's target, or to the first that its query names.
-func (j *joins) joined(alias string) bool { return !j.other[alias] && j.root(alias) == j.root(j.home) }
+// Where an alias stands for several relations, each must be joined in its own query.
+func (j *joins) joined(r *pg.RangeVar) bool {
+	alias := aliasOf(r)
+	if j.count[alias] < 2 || r == j.first {
+		return j.root(alias) == j.root(j.home)
+	}
+	scope := scopeOf(j.statement, r)
+	outer := nameOfQuery(j.statement, scope)
+	return scope != nil && slices.ContainsFunc(equalities(j.statement), func(e equality) bool {
+		a, b := j.owner(e, e.left, e.right), j.owner(e, e.right, e.left)
+		return a != b && a != "" && b != "" && (e.scope == scope && (a == alias || b == alias) || e.scope != scope && outer != "" && (a == outer || b == outer))
+	})
+}
 
-func joinsOf(n *pg.Node, target *pg.RangeVar) *joins {
-	j := &joins{next: map[string]string{}, other: map[string]bool{}}
-	relations := map[string]string{}
+// nameOfQuery is what the rest of a statement calls a query of its FROM or WITH.
+func nameOfQuery(n *pg.Node, q *pg.SelectStmt) (name string) {
+	walk(n, func(m any) {
+		switch v := m.(type) {
+		case *pg.RangeSubselect:
+			if v.Subquery.GetSelectStmt() == q {
+				name = v.GetAlias().GetAliasname()
+			}
+		case *pg.CommonTableExpr:
+			if v.Ctequery.GetSelectStmt() == q {
+				name = v.Ctename
+			}
+		}
+	})
+	return name
+}
+
+// scopeOf is the query that has a relation in its FROM; nil where it is the statement itself.
+func scopeOf(n *pg.Node, r *pg.RangeVar) (scope *pg.SelectStmt) {
+	walk(n, func(m any) {
+		if q, ok := m.(*pg.SelectStmt); ok && slices.Contains(inFrom(q.FromClause), r) {
+			scope = q
+		}
+	})
+	return scope
+}
+
+func (l *lineage) joinsOf(n *pg.Node, target *pg.RangeVar) *joins {
+	j := &joins{lineage: l, statement: n, next: map[string]string{}, count: map[string]int{}, first: target}
 	walk(n, func(m any) {
 		switch v := m.(type) {
 		case *pg.RangeVar:
-			full := v.Schemaname + "." + v.Relname
-			if old, ok := relations[aliasOf(v)]; ok && old != full {
-				j.other[aliasOf(v)] = true
-			}
-			relations[aliasOf(v)] = full
-			if aliasOf(v) != v.Relname {
-				if _, is := relations[v.Relname]; !is {
-					relations[v.Relname] = full
-				}
-			}
+			j.count[aliasOf(v)]++
 		case *pg.CommonTableExpr:
 			if first := inFrom(v.Ctequery.GetSelectStmt().GetFromClause()); len(first) > 0 {
 				j.unite(v.Ctename, aliasOf(first[0]))
@@ -598,6 +684,14 @@ func joinsOf(n *pg.Node, target *pg.RangeVar) *joins {
 		}
 	})
 	j.home = homeOf(n, target)
+	if target == nil || n.GetUpdateStmt() == nil && n.GetDeleteStmt() == nil && n.GetMergeStmt() == nil {
+		for _, r := range tablesIn(n) {
+			if r != target && aliasOf(r) == j.home {
+				j.first = r
+				break
+			}
+		}
+	}
 	for _, e := range equalities(n) {
 		a, b := j.owner(e, e.left, e.right), j.owner(e, e.right, e.left)
 		if a != "" && b != "" {
@@ -616,6 +710,10 @@ func cutOff(n *pg.Node, r *pg.RangeVar) (is bool) {
 		switch v := m.(type) {
 		case *pg.RangeSubselect:
 			look(v.Subquery.GetSelectStmt())
+		case *pg.SubLink:
+			if q := v.Subselect.GetSelectStmt(); v.SubLinkType != pg.SubLinkType_EXISTS_SUBLINK && v.SubLinkType != pg.SubLinkType_EXPR_SUBLINK && (q.GetLimitCount() != nil || q.GetLimitOffset() != nil) {
+				look(q)
+			}
 		case *pg.CommonTableExpr:
 			look(v.Ctequery.GetSelectStmt())
 		}
@@ -685,17 +783,49 @@ func (j *joins) owner(e equality, ref, other []string) string {
 	}
 	inner := inFrom(e.scope.GetFromClause())
 	switch {
+	case len(inner) == 1 && j.has(inner[0], ref[0]) == yes:
+		return aliasOf(inner[0])
+	case len(inner) == 1 && j.has(inner[0], ref[0]) == no:
+		return j.home
 	case len(other) > 1 && len(inner) == 1 && aliasOf(inner[0]) != other[len(other)-2]:
 		return aliasOf(inner[0])
-	case len(other) > 1 && other[len(other)-2] != j.home && other[0] != ref[0] && other[len(other)-1] != ref[0]:
-		return j.home
-	case len(other) == 1 && len(inner) == 1 && other[0] != ref[0]:
-		if ref[0] < other[0] { // one of them is the inner one's, and it doesn't matter which
-			return aliasOf(inner[0])
-		}
+	case len(inner) == 0 && j.first != nil && j.has(j.first, ref[0]) == yes:
 		return j.home
 	}
 	return ""
+}
+
+type answer int
+
+const (
+	unknown answer = iota
+	yes
+	no
+)
+
+// has says whether a relation has a column.
+func (l *lineage) has(r *pg.RangeVar, column string) answer {
+	if r.Schemaname == "" && l.with[r.Relname] {
+		return unknown
+	}
+	a := l.table(r)
+	if c := a.cells[column]; c != nil {
+		if c.gone {
+			return no
+		}
+		return yes
+	}
+	known := a.columns
+	if a.own {
+		known = l.before[l.moved[a]]
+	}
+	switch {
+	case len(known) == 0 || strings.HasPrefix(known[0], "*"):
+		return unknown
+	case slices.Contains(known, column):
+		return yes
+	}
+	return no
 }
 
 // anyOf: x IN (SELECT y FROM s …).
@@ -745,6 +875,12 @@ func askedOf(n *pg.Node, r *pg.RangeVar) (columns []string) {
 			columns = append(columns, last)
 		}
 	})
+	walk(in, func(m any) {
+		if x, ok := m.(*pg.JoinExpr); ok {
+			all = all || x.IsNatural
+			columns = append(columns, texts(x.UsingClause)...)
+		}
+	})
 	if e, ok := in.(*pg.SelectStmt); ok && all && exists(n, e) { // SELECT * FROM … of EXISTS gives nothing
 		all = false
 	}
@@ -782,24 +918,32 @@ func (l *lineage) block(d *pg.DoStmt) {
 		l.unread("a block in " + language)
 		return
 	}
-	queries, dynamic, err := inBlock(body)
+	queries, dynamic, reads, err := inBlock(body)
 	if err != nil {
 		l.unread("a DO block that can't be read")
 		return
 	}
 	var writes []*pg.Node
-	reads := false
 	for _, q := range queries {
 		tree, err := pg.Parse(q)
 		if err != nil {
+			_, value, _ := strings.Cut(q, "=") // of an assignment
 			if tree, err = pg.Parse("SELECT " + q); err != nil {
-				continue // an assignment
+				if tree, err = pg.Parse("SELECT " + value); err != nil {
+					l.unread("a DO block that can't be read")
+					return
+				}
 			}
 		}
+		walk(tree, func(m any) {
+			c, ok := m.(*pg.ColumnRef)
+			reads = reads || ok && len(c.Fields) == 1 && c.Fields[0].GetString_().GetSval() == "found"
+		})
 		for _, s := range tree.Stmts {
 			switch s.Stmt.GetNode().(type) {
 			case *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
 				writes = append(writes, s.Stmt)
+				reads = reads || len(s.Stmt.GetInsertStmt().GetReturningList())+len(s.Stmt.GetUpdateStmt().GetReturningList())+len(s.Stmt.GetDeleteStmt().GetReturningList()) > 0
 			case *pg.Node_SelectStmt:
 				l.calls(s.Stmt)
 				for _, r := range tablesIn(s.Stmt) {
@@ -822,15 +966,18 @@ func (l *lineage) block(d *pg.DoStmt) {
 	}
 }
 
-// inBlock gives the SQL of a block, and whether it puts some together that may write rows.
-func inBlock(body string) (queries []string, dynamic bool, err error) {
+// changing finds words of statements that change no rows.
+var changing = regexp.MustCompile(`(?i)\b(alter|create|drop|comment|grant|revoke|analyze|reindex|refresh|vacuum)\b`)
+
+// inBlock gives the SQL of a block, whether it puts some together that may write rows, and whether it asks how many were written.
+func inBlock(body string) (queries []string, dynamic, counts bool, err error) {
 	tree, err := pg.ParsePlPgSqlToJSON("CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS " + quoted(body))
 	if err != nil {
-		return nil, false, err
+		return nil, false, false, err
 	}
 	var parsed any
 	if err := json.Unmarshal([]byte(tree), &parsed); err != nil {
-		return nil, false, err
+		return nil, false, false, err
 	}
 	var visit func(any)
 	visit = func(x any) {
@@ -844,8 +991,10 @@ func inBlock(body string) (queries []string, dynamic bool, err error) {
 				switch k {
 				case "PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors":
 					text, _ := json.Marshal(v[k])
-					dynamic = dynamic || writing.Match([]byte(strings.ReplaceAll(string(text), "query", "")))
+					dynamic = dynamic || writing.Match(text) || !changing.Match(text)
 					continue
+				case "PLpgSQL_stmt_getdiag":
+					counts = true
 				case "query":
 					if s, ok := v[k].(string); ok {
 						queries = append(queries, s)
@@ -856,5 +1005,5 @@ func inBlock(body string) (queries []string, dynamic bool, err error) {
 		}
 	}
 	visit(parsed)
-	return queries, dynamic, nil
+	return queries, dynamic, counts, nil
 }

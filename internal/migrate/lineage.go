@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/sqlrewrite"
 )
@@ -47,7 +49,35 @@ func (g *Goose) Lineage(ctx context.Context, dsn string) (sqlrewrite.Lineage, er
 		}
 		unread = append(unread, sqlrewrite.Unread{Place: sqlrewrite.Place{File: f.name, Line: 1}, Why: "the file is no SQL that can be read"})
 	}
-	l := sqlrewrite.LineageOf(list, g.schema)
+	columns, err := columnsOf(ctx, conn, g.schema)
+	if err != nil {
+		return sqlrewrite.Lineage{}, err
+	}
+	l := sqlrewrite.LineageOf(list, g.schema, columns)
 	l.Unread = append(l.Unread, unread...)
 	return l, nil
+}
+
+// columnsOf are the columns of each table; those of another schema have its name before theirs.
+func columnsOf(ctx context.Context, conn *pgx.Conn, schema string) (map[string][]string, error) {
+	const sql = `
+SELECT CASE WHEN n.nspname = $1 THEN c.relname::text ELSE n.nspname || '.' || c.relname END, pg_catalog.array_agg(a.attname::text ORDER BY a.attnum)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema') GROUP BY 1`
+	rows, err := conn.Query(ctx, sql, schema)
+	if err != nil {
+		return nil, fmt.Errorf("list the columns: %w", err)
+	}
+	found := map[string][]string{}
+	var table string
+	var columns []string
+	_, err = pgx.ForEachRow(rows, []any{&table, &columns}, func() error {
+		found[table] = columns
+		columns = nil
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the columns: %w", err)
+	}
+	return found, nil
 }
