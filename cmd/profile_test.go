@@ -6,9 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tideover/tideover/internal/lab/quick"
 )
 
 func TestProfileCheck(t *testing.T) {
+	quick.Skip(t)
 	source, err := os.ReadFile("../plan/profiles/bundled.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -343,6 +343,14 @@ func built(t *testing.T, name string, config any, timeout time.Duration) Partici
 	return p
 }
 
+// A kind without a rig would be troubled by nobody.
+func TestEachKindHasARig(t *testing.T) {
+	t.Parallel()
+	if named, built := len(rigs()), len(kinds); named != built {
+		t.Errorf("%d rigs for %d kinds of participants", named, built)
+	}
+}
+
 // rigs makes one of each kind.
 func rigs() map[string]func(*testing.T) *rig {
 	const timeout = 400 * time.Millisecond

@@ -90,7 +90,7 @@ type judgedCase struct {
 
 func TestCaptureIsJudged(t *testing.T) {
 	t.Parallel()
-	for _, c := range quick.First(t, 3, judgedCases) {
+	for _, c := range quick.First(t, 2, judgedCases) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
@@ -297,6 +297,7 @@ func TestCaptureYieldsToALockHolder(t *testing.T) {
 
 // A judge that can't run must fail the installation, not every COMMIT of the server.
 func TestWrongJudgeIsRefused(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for name, judge := range map[string]string{"unknown column": `CASE WHEN :nothing THEN 'x' END`, "no such table": `(SELECT 'x' FROM nowhere WHERE :id = 'a')`, "syntax": `CASE`} {
 		t.Run(name, func(t *testing.T) {

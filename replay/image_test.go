@@ -105,7 +105,7 @@ func settingSQL(name, value string) string {
 // What replay brings is what blue has, whatever the shape of the tables.
 func TestShapes(t *testing.T) {
 	t.Parallel()
-	for _, s := range quick.First(t, 2, []struct {
+	for _, s := range quick.First(t, 1, []struct {
 		name            string
 		tables          []plan.Table
 		schema, changes string

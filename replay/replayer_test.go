@@ -50,7 +50,7 @@ INSERT INTO oauth_consent_request (challenge, verifier, login_challenge, client_
 			`INSERT INTO oauth_consent_handled (challenge, granted_scope, was_used) VALUES ('k9', 'a', true)`,
 			`INSERT INTO oauth_refresh (signature, request_id, client_id, subject, consent_challenge, expires_at) VALUES ('r9', 'k9', 'c2', 'u9', 'k9', now() + '1 day')`}, 0},
 	}
-	for _, c := range quick.First(t, 3, cases) {
+	for _, c := range quick.First(t, 2, cases) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newSeededPair(t)

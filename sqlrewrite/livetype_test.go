@@ -36,16 +36,17 @@ func byShadow(t *testing.T, sql string) sqlrewrite.Rewritten {
 // TestTypeByShadow: a column of another type ends with the rows, the default, NOT NULL, the sequence and the comment of the
 // original way; only its place among the columns differs. Meanwhile others write. Rewriting twice changes nothing.
 func TestTypeByShadow(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	const before = `CREATE TABLE t (id int PRIMARY KEY, n serial, small integer NOT NULL DEFAULT 7, word varchar(8), "Odd one" text, keyed int UNIQUE);
 		INSERT INTO t (id, word, "Odd one", keyed) SELECT i, 'w' || i, i::text, i FROM generate_series(1, 3000) i;
 		COMMENT ON COLUMN t.small IS 'how''s that'`
-	for _, c := range quick.First(t, 2, []struct{ name, sql string }{
+	for _, c := range []struct{ name, sql string }{
 		{"wider", "ALTER TABLE t ALTER COLUMN small TYPE bigint"},
 		{"serial", "ALTER TABLE t ALTER COLUMN n TYPE bigint"},
 		{"using", `ALTER TABLE public.t ALTER COLUMN "Odd one" TYPE numeric(12,2) USING length(t.word) + "Odd one"::numeric`},
 		{"text", "ALTER TABLE t ALTER COLUMN word TYPE text; CREATE INDEX t_word_idx ON t (word)"},
-	}) {
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := byShadow(t, c.sql)

@@ -35,7 +35,7 @@ CREATE TABLE log (id int, n text DEFAULT filled());`
 // the same error.
 func TestBulkEndsTheSame(t *testing.T) {
 	t.Parallel()
-	for _, tc := range quick.First(t, 2, []struct {
+	for _, tc := range quick.First(t, 1, []struct {
 		name  string
 		files []string // statements of each file
 		notes string   // what must have been made of them, in their order

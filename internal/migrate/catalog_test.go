@@ -20,7 +20,7 @@ func TestPartitionsAndNames(t *testing.T) {
 	const base = `CREATE TABLE u (id bigint PRIMARY KEY, n int); CREATE TABLE t (id bigint, k int, u bigint, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
 		CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t_d PARTITION OF t DEFAULT; CREATE INDEX old ON t (u); CREATE INDEX u_n ON u (n);
 		INSERT INTO t SELECT i, i % 3, NULL FROM generate_series(1, 100) i;`
-	for _, c := range quick.First(t, 2, []struct {
+	for _, c := range quick.First(t, 1, []struct {
 		name, up string
 		gate     string // a hazard, with its reason
 		refused  string // whatever is allowed
@@ -95,7 +95,7 @@ func TestChosenNames(t *testing.T) {
 	const names = `SELECT (SELECT string_agg(conname::text, ' ' ORDER BY conname) FROM pg_constraint WHERE conrelid::regclass::text IN ('u', 'v')) || ' ' ||
 		(SELECT string_agg(c.relname::text, ' ' ORDER BY c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE indrelid = 'u'::regclass) || ' ' ||
 		coalesce((SELECT string_agg(relname::text, ' ' ORDER BY relname) FROM pg_class WHERE relkind = 'S' AND relname NOT LIKE 'goose%'), '')`
-	for _, c := range []struct {
+	for _, c := range quick.First(t, 2, []struct {
 		name   string
 		change []string
 	}{
@@ -119,7 +119,7 @@ func TestChosenNames(t *testing.T) {
 		{"of the row of a table that is known", []string{"CREATE TABLE v (id int);\n", "ALTER TABLE v ADD CHECK (v IS NOT NULL OR v IS NULL);\nALTER TABLE v ADD COLUMN v int;\n", "ALTER TABLE v ADD CHECK (v > 0);\n"}},
 		{"taken by the migration before", []string{"ALTER TABLE u ADD CHECK (n IS NOT NULL OR m > 0);\nCREATE INDEX ON u (m);\nALTER TABLE u DROP CONSTRAINT u_m_check;\n",
 			"ALTER TABLE u ADD CHECK (n > 1 OR m > 1);\nCREATE INDEX ON u (m);\nALTER TABLE u ADD CHECK (m > 0);\n", "ALTER TABLE u ADD CHECK (m < 100);\n"}},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			written, dsn := connect(t, pgtest.NewDatabase(t)), pgtest.NewDatabase(t)

@@ -84,8 +84,9 @@ func TestFromIsABaseline(t *testing.T) {
 
 // TestVendorsTables: what the vendor's own tool has noted is not run again, and what we run it finds noted.
 func TestVendorsTables(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
-	for _, c := range quick.First(t, 1, []struct {
+	for _, c := range []struct {
 		name, format  string
 		first, second fs.FS
 		before, table string // as the tool has left it, with the first folder run
@@ -107,7 +108,7 @@ func TestVendorsTables(t *testing.T) {
 			second: files("000003_b.up.sql", "CREATE TABLE grant_type (name text PRIMARY KEY);", "000003_b.down.sql", "DROP TABLE grant_type;"),
 			before: `CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES (1, false)`,
 			table:  `SELECT string_agg(format('%s %s', version, dirty), ' ') FROM schema_migrations`, want: "3 f"},
-	}) {
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			bothWays(t, func(t *testing.T, goose func(fs.FS, ...migrate.Option) *migrate.Goose) {
@@ -162,6 +163,7 @@ func TestVendorsTables(t *testing.T) {
 
 // TestAnotherToolsTable: plain files in a database that a tool migrates would all run again.
 func TestAnotherToolsTable(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	dsn := pgtest.NewDatabase(t)
 	must(t, connect(t, dsn), `CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL)`)

@@ -384,6 +384,7 @@ func TestCopyOfAHugeRowNeedsLittleMemory(t *testing.T) {
 }
 
 func TestPrivilegesComeAlongWhereWanted(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	blueDSN, greenDSN := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 	role := fmt.Sprintf("reader_%d", time.Now().UnixNano())

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 )
@@ -128,6 +129,7 @@ func TestSchemaIsBluesWithoutItsRows(t *testing.T) {
 }
 
 func TestSchemaLeavesNothingOnFailure(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	blue, into := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
 	run(t, blue, `CREATE TABLE a (id int); CREATE TABLE b (id int);`)
