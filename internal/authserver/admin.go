@@ -10,7 +10,7 @@ import (
 	"github.com/tideover/tideover/internal/authserver/store"
 )
 
-// answer is a handler of the admin API: what it returns is the JSON answer, or a fault.
+// answer is a handler of the admin API: what it returns is the JSON answer, or an error.
 type answer func(r *http.Request) (status int, body any, err error)
 
 // Admin is the handler of the listener that operators and the login and consent pages reach. It asks for no
@@ -22,7 +22,7 @@ func (s *Server) Admin() http.Handler {
 			status, body, err := h(r)
 			switch {
 			case err != nil:
-				writeFault(w, err)
+				writeError(w, err)
 			case status == http.StatusNoContent:
 				w.WriteHeader(status)
 			default:

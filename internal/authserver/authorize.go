@@ -35,7 +35,7 @@ type request struct {
 func (p protocol) VerifyAuthRequest(ctx context.Context, r *op.Request[oidc.AuthRequest]) (*op.ClientRequest[oidc.AuthRequest], error) {
 	c, err := p.store.Client(ctx, r.Data.ClientID)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, refusal(&fault{Status: http.StatusUnauthorized, Code: "invalid_client", Description: "the client is unknown"})
+		return nil, refusal(&oauthError{Status: http.StatusUnauthorized, Code: "invalid_client", Description: "the client is unknown"})
 	}
 	if err != nil {
 		return nil, refuse(err)

@@ -83,7 +83,7 @@ func (p protocol) Keys(context.Context, *op.Request[struct{}]) (*op.Response, er
 
 // VerifyClient authenticates a client by secret, or takes the word of a public one, whose codes are bound by PKCE.
 func (p protocol) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
-	wrong := &fault{Status: http.StatusUnauthorized, Code: "invalid_client", Description: "client authentication failed"}
+	wrong := &oauthError{Status: http.StatusUnauthorized, Code: "invalid_client", Description: "client authentication failed"}
 	if r.Data.ClientAssertion != "" || r.Data.ClientAssertionType != "" {
 		return nil, refusal(wrong)
 	}

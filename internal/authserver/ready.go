@@ -77,13 +77,13 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	case "/health/ready":
 		if s.keys.Load() == nil {
-			writeFault(w, errNotReady)
+			writeError(w, errNotReady)
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
 		if err := s.pool.Ping(ctx); err != nil {
-			writeFault(w, &fault{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable",
+			writeError(w, &oauthError{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable",
 				Description: "the database does not answer"})
 			return
 		}

@@ -150,7 +150,7 @@ func (s *Server) front(listener string, h http.Handler) http.Handler {
 			return
 		}
 		if s.keys.Load() == nil {
-			writeFault(rec, errNotReady)
+			writeError(rec, errNotReady)
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)

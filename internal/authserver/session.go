@@ -66,7 +66,7 @@ func (p protocol) Revocation(ctx context.Context, r *op.ClientRequest[oidc.Revoc
 	case err == nil, errors.Is(err, store.ErrNotFound):
 		return op.NewResponse(nil), nil
 	case errors.Is(err, store.ErrNotYours):
-		return nil, refusal(&fault{Status: http.StatusBadRequest, Code: "unauthorized_client", Description: "the token is another client's"})
+		return nil, refusal(&oauthError{Status: http.StatusBadRequest, Code: "unauthorized_client", Description: "the token is another client's"})
 	}
 	return nil, refuse(err)
 }
@@ -78,7 +78,7 @@ func (p protocol) UserInfo(ctx context.Context, r *op.Request[oidc.UserInfoReque
 		return nil, refuse(err)
 	}
 	if err != nil || t.Expired || !store.Covers(t.Scope, oidc.ScopeOpenID) {
-		return nil, refusal(&fault{Status: http.StatusUnauthorized, Code: "invalid_token", Description: "the access token is invalid, expired or has no openid scope"})
+		return nil, refusal(&oauthError{Status: http.StatusUnauthorized, Code: "invalid_token", Description: "the access token is invalid, expired or has no openid scope"})
 	}
 	var g grant
 	t.SessionData.Decode(&g)

@@ -83,7 +83,7 @@ func (p protocol) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acc
 		return pair, nil
 	})
 	if err != nil {
-		return nil, refusal(grantFault(err))
+		return nil, refusal(grantError(err))
 	}
 	return p.tokens(out)
 }
@@ -113,14 +113,14 @@ func (p protocol) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Ref
 			scope = strings.Join(r.Data.Scopes, " ")
 		}
 		if !store.Covers(used.Scope, scope) {
-			return store.Pair{}, &fault{Status: http.StatusBadRequest, Code: "invalid_scope", Description: "the scope was not granted"}
+			return store.Pair{}, &oauthError{Status: http.StatusBadRequest, Code: "invalid_scope", Description: "the scope was not granted"}
 		}
 		var pair store.Pair
 		out, pair = p.issue(a, used, scope, true)
 		return pair, nil
 	})
 	if err != nil {
-		return nil, refusal(grantFault(err))
+		return nil, refusal(grantError(err))
 	}
 	return p.tokens(out)
 }
@@ -130,7 +130,7 @@ func (p protocol) ClientCredentialsExchange(ctx context.Context, r *op.ClientReq
 	a := r.Client.(app)
 	scope, audience := strings.Join(r.Data.Scope, " "), strings.Fields(r.Form.Get("audience"))
 	if !store.Covers(a.Scope, scope) {
-		return nil, refusal(&fault{Status: http.StatusBadRequest, Code: "invalid_scope", Description: "the client may not ask for these scopes"})
+		return nil, refusal(&oauthError{Status: http.StatusBadRequest, Code: "invalid_scope", Description: "the client may not ask for these scopes"})
 	}
 	allowed := a.Audience.List()
 	if slices.ContainsFunc(audience, func(aud string) bool { return !slices.Contains(allowed, aud) }) {
@@ -139,7 +139,7 @@ func (p protocol) ClientCredentialsExchange(ctx context.Context, r *op.ClientReq
 	out, pair := p.issue(a, store.Token{RequestID: p.generation.newChallenge(), ClientID: a.ID, Subject: a.ID, Scope: scope,
 		Audience: store.NewDocument(audience), SessionData: store.NewDocument(grant{})}, scope, false)
 	if err := p.store.Add(ctx, pair.Access); err != nil {
-		return nil, refusal(grantFault(err))
+		return nil, refusal(grantError(err))
 	}
 	return op.NewResponse(out.response()), nil
 }

@@ -17,18 +17,18 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
 
-// stage is a database with a server's role and tables.
-type stage struct {
+// scene is a database with a server's role and tables.
+type scene struct {
 	dsn   string
 	role  string
 	owner *pgx.Conn
 	views *compat.Views
 }
 
-func newStage(t *testing.T) *stage {
+func newScene(t *testing.T) *scene {
 	t.Helper()
 	dsn := pgtest.NewDatabase(t)
-	s := &stage{dsn: dsn, owner: connect(t, dsn, "")}
+	s := &scene{dsn: dsn, owner: connect(t, dsn, "")}
 	s.role = "server_" + ask[string](t, s.owner, `SELECT oid::text FROM pg_database WHERE datname = current_database()`)
 	do(t, s.owner, `CREATE ROLE `+s.role+` LOGIN`)
 	t.Cleanup(func() {
@@ -95,7 +95,7 @@ func columns(t *testing.T, conn *pgx.Conn) int {
 // and writes through them as before.
 func TestOldServerSurvives(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := newScene(t)
 	do(t, s.owner, `ALTER ROLE `+s.role+` PASSWORD 'word'`)
 	for range 2 {
 		if err := s.views.Make(t.Context()); err != nil {
@@ -131,7 +131,7 @@ func TestOldServerSurvives(t *testing.T) {
 // TestOldSessionsAreWaitedFor: a session that began before the change doesn't see the views. Removing gives everything back.
 func TestOldSessionsAreWaitedFor(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := newScene(t)
 	do(t, s.owner, `ALTER ROLE `+s.role+` PASSWORD 'word'`)
 	do(t, s.owner, `ALTER ROLE `+s.role+` SET search_path = app, public`)
 	before := connect(t, s.dsn, s.role)
@@ -179,7 +179,7 @@ func TestOldSessionsAreWaitedFor(t *testing.T) {
 // TestRefused: what views can't stand in for, and a schema that isn't ours.
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := newScene(t)
 	refused := func(want string) {
 		t.Helper()
 		var bad *compat.Error
@@ -216,7 +216,7 @@ func TestRefused(t *testing.T) {
 // TestRenamesBehindViews: the old server goes on with the names that it knows; what it needs can't be dropped under it.
 func TestRenamesBehindViews(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
+	s := newScene(t)
 	do(t, s.owner, `ALTER ROLE `+s.role+` PASSWORD 'word'`)
 	if err := s.views.Make(t.Context()); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ type probe struct {
 
 // startProbe begins with the tables that the script touches and that are there. The writer takes the locks that an UPDATE
 // takes, of the table and of a row, and lets go: rows stay as and where they are.
-func startProbe(ctx context.Context, s *side, script *sqlrewrite.Script) (*probe, error) {
+func startProbe(ctx context.Context, s *trial, script *sqlrewrite.Script) (*probe, error) {
 	names, err := touched(ctx, s.conn, script)
 	if err != nil {
 		return nil, err

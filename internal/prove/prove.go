@@ -118,11 +118,11 @@ func (e *OriginalError) Hint() string {
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	p := &proof{Options: o, report: &Report{}}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
-	original, err := p.side(ctx, "original", false)
+	original, err := p.trial(ctx, "original", false)
 	if err != nil {
 		return nil, err
 	}
-	rewritten, err := p.side(ctx, "rewritten", true)
+	rewritten, err := p.trial(ctx, "rewritten", true)
 	if err != nil {
 		return nil, err
 	}
@@ -136,24 +136,24 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 type proof struct {
 	Options
 	report *Report
-	sides  []*side
+	trials []*trial
 }
 
-// side is one of the databases.
-type side struct {
+// trial is one of the databases.
+type trial struct {
 	name, database, dsn string
 	live                bool
 	conn, watch         *pgx.Conn
 }
 
-func (p *proof) side(ctx context.Context, name string, live bool) (*side, error) {
-	s := &side{name: name, live: live, database: fmt.Sprintf("tideover_prove_%s_%d", name, time.Now().UnixNano())}
+func (p *proof) trial(ctx context.Context, name string, live bool) (*trial, error) {
+	s := &trial{name: name, live: live, database: fmt.Sprintf("tideover_prove_%s_%d", name, time.Now().UnixNano())}
 	dsn, err := p.Server.CreateDatabase(ctx, s.database)
 	if err != nil {
 		return nil, err
 	}
 	s.dsn = dsn
-	p.sides = append(p.sides, s)
+	p.trials = append(p.trials, s)
 	if s.conn, err = pgx.Connect(ctx, s.dsn); err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (p *proof) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	var errs []error
-	for _, s := range p.sides {
+	for _, s := range p.trials {
 		for _, c := range []*pgx.Conn{s.conn, s.watch} {
 			if c != nil {
 				_ = c.Close(ctx)
@@ -182,23 +182,23 @@ func (p *proof) tell(format string, args ...any) {
 	}
 }
 
-// apply brings the sides through the scripts, one at a time, with the same sample rows before each.
-func (p *proof) apply(ctx context.Context, sides ...*side) error {
+// apply brings the trials through the scripts, one at a time, with the same sample rows before each.
+func (p *proof) apply(ctx context.Context, trials ...*trial) error {
 	for i, script := range p.Scripts {
 		if i == p.Base {
-			for _, s := range sides {
+			for _, s := range trials {
 				if err := p.seed(ctx, s); err != nil {
 					return err
 				}
 			}
 		}
 		if i >= p.Base && p.Seed == "" && p.Rows > 0 {
-			if err := p.sample(ctx, sides); err != nil {
+			if err := p.sample(ctx, trials); err != nil {
 				return err
 			}
 		}
 		w := Waits{Name: script.Name, Files: 1}
-		for _, s := range sides {
+		for _, s := range trials {
 			p.tell("%s: %s", s.name, script.Name)
 			if err := p.script(ctx, s, script, i >= p.Base, &w); err != nil {
 				if !s.live {
@@ -214,7 +214,7 @@ func (p *proof) apply(ctx context.Context, sides ...*side) error {
 	return nil
 }
 
-func (p *proof) seed(ctx context.Context, s *side) error {
+func (p *proof) seed(ctx context.Context, s *trial) error {
 	if p.Seed == "" {
 		return nil
 	}
@@ -225,7 +225,7 @@ func (p *proof) seed(ctx context.Context, s *side) error {
 }
 
 // script applies one script to one side, and measures who waits.
-func (p *proof) script(ctx context.Context, s *side, script *sqlrewrite.Script, measured bool, w *Waits) error {
+func (p *proof) script(ctx context.Context, s *trial, script *sqlrewrite.Script, measured bool, w *Waits) error {
 	turn := sqlrewrite.Offline
 	if s.live && measured {
 		turn = func(script *sqlrewrite.Script) (sqlrewrite.Rewritten, error) {
@@ -300,7 +300,7 @@ func stock(ctx context.Context, conn *pgx.Conn, f sqlrewrite.File) error {
 }
 
 // compare looks at schemas and rows.
-func (p *proof) compare(ctx context.Context, original, rewritten *side) error {
+func (p *proof) compare(ctx context.Context, original, rewritten *trial) error {
 	a, err := Dump(ctx, original.dsn, p.Server.BinDir())
 	if err != nil {
 		return err
@@ -318,7 +318,7 @@ func (p *proof) compare(ctx context.Context, original, rewritten *side) error {
 		return err
 	}
 	p.tell("rows differ: applying the original once more, to see what it fills differently each time")
-	again, err := p.side(ctx, "again", false)
+	again, err := p.trial(ctx, "again", false)
 	if err != nil {
 		return err
 	}

@@ -24,10 +24,10 @@ type column struct {
 	Referred  string // the column of Reference
 }
 
-// sample fills every table that is empty with the same rows on all sides. A table that refuses them (a CHECK, a type that
+// sample fills every table that is empty with the same rows on all trials. A table that refuses them (a CHECK, a type that
 // we have no value for) stays empty, and is noted.
-func (p *proof) sample(ctx context.Context, sides []*side) error {
-	list, err := tables(ctx, sides[0].conn)
+func (p *proof) sample(ctx context.Context, trials []*trial) error {
+	list, err := tables(ctx, trials[0].conn)
 	if err != nil {
 		return err
 	}
@@ -35,13 +35,13 @@ func (p *proof) sample(ctx context.Context, sides []*side) error {
 	for pass := true; pass; {
 		pass = false
 		for i := 0; i < len(list); i++ {
-			rows, _, err := digest(ctx, sides[0].conn, list[i], nil)
+			rows, _, err := digest(ctx, trials[0].conn, list[i], nil)
 			if err != nil {
 				return err
 			}
 			done := rows > 0
 			if !done {
-				if done, err = p.fill(ctx, sides, list[i]); err != nil {
+				if done, err = p.fill(ctx, trials, list[i]); err != nil {
 					return err
 				}
 			}
@@ -61,7 +61,7 @@ func (p *proof) sample(ctx context.Context, sides []*side) error {
 }
 
 // fill puts rows into a table; false: it refused them.
-func (p *proof) fill(ctx context.Context, sides []*side, t table) (bool, error) {
+func (p *proof) fill(ctx context.Context, trials []*trial, t table) (bool, error) {
 	const sql = `SELECT a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, ty.typcategory::text AS category, ty.typname::text AS base,
 			CASE WHEN ty.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END::int AS length,
 			a.attnotnull AS "not_null", a.atthasdef AND a.attgenerated = '' AS "default", (a.attgenerated <> '' OR a.attidentity <> '') AS generated,
@@ -71,7 +71,7 @@ func (p *proof) fill(ctx context.Context, sides []*side, t table) (bool, error) 
 		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type ty ON ty.oid = a.atttypid
 		LEFT JOIN LATERAL (SELECT * FROM pg_catalog.pg_constraint c WHERE c.conrelid = a.attrelid AND c.contype = 'f' AND a.attnum = ANY (c.conkey) ORDER BY c.conname LIMIT 1) f ON true
 		WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
-	rows, err := sides[0].conn.Query(ctx, sql, t.String())
+	rows, err := trials[0].conn.Query(ctx, sql, t.String())
 	if err != nil {
 		return false, fmt.Errorf("look at %s: %w", t, err)
 	}
@@ -93,7 +93,7 @@ func (p *proof) fill(ctx context.Context, sides []*side, t table) (bool, error) 
 	if len(names) == 0 {
 		insert = fmt.Sprintf("INSERT INTO %s DEFAULT VALUES", t)
 	}
-	for n, s := range sides {
+	for n, s := range trials {
 		tag, err := s.conn.Exec(ctx, insert)
 		if n == 0 && (err != nil || tag.RowsAffected() == 0) {
 			return false, nil

@@ -246,15 +246,15 @@ func (b *builder) end(ctx context.Context, green *pgx.Conn, t *building) error {
 
 // rest restores what needs all tables: partitions' indexes, rules, policies, triggers, foreign keys, and comments.
 func (b *builder) rest(ctx context.Context, green *pgx.Conn) error {
-	return b.stages(ctx, green, 1, len(stages)-1)
+	return b.tiers(ctx, green, 1, len(tiers)-1)
 }
 
 // eventTriggers comes after all other definitions: else they would fire for them.
 func (b *builder) eventTriggers(ctx context.Context, green *pgx.Conn) error {
-	return b.stages(ctx, green, len(stages)-1, len(stages))
+	return b.tiers(ctx, green, len(tiers)-1, len(tiers))
 }
 
-func (b *builder) stages(ctx context.Context, green *pgx.Conn, from, to int) error {
+func (b *builder) tiers(ctx context.Context, green *pgx.Conn, from, to int) error {
 	for i := from; i < to; i++ {
 		var todo []entry
 		for _, e := range b.entries {
@@ -265,9 +265,9 @@ func (b *builder) stages(ctx context.Context, green *pgx.Conn, from, to int) err
 		if len(todo) == 0 {
 			continue
 		}
-		b.c.meter.say(stages[i].name)
+		b.c.meter.say(tiers[i].name)
 		var err error
-		if stages[i].name == foreignKeys {
+		if tiers[i].name == foreignKeys {
 			err = b.foreignKeys(ctx, green, todo)
 		} else {
 			for _, e := range todo {
@@ -278,7 +278,7 @@ func (b *builder) stages(ctx context.Context, green *pgx.Conn, from, to int) err
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("restore blue's %s: %w", stages[i].name, err)
+			return fmt.Errorf("restore blue's %s: %w", tiers[i].name, err)
 		}
 	}
 	return nil
@@ -372,15 +372,15 @@ func entryName(e entry) string {
 	return fields[len(fields)-1]
 }
 
-// stage is a part of the post-data section.
-type stage struct {
+// tier is a part of the post-data section.
+type tier struct {
 	name  string
-	descs []string // of the table of contents; the stage without any takes all that no other does
+	descs []string // of the table of contents; the tier without any takes all that no other does
 }
 
-// stages are in the order in which they are restored. Within one the dump's order counts. A foreign key needs the unique
+// tiers are in the order in which they are restored. Within one the dump's order counts. A foreign key needs the unique
 // index that it refers to, and its check needs all rows.
-var stages = []stage{
+var tiers = []tier{
 	{"indexes", []string{"INDEX", "CONSTRAINT"}},
 	{"partition indexes", []string{"INDEX ATTACH"}},
 	{"rules, policies and views", nil},
@@ -393,8 +393,8 @@ var stages = []stage{
 const foreignKeys = "foreign keys"
 
 func stageOf(e entry) int {
-	if i := slices.IndexFunc(stages, func(s stage) bool { return slices.Contains(s.descs, e.desc) }); i >= 0 {
+	if i := slices.IndexFunc(tiers, func(s tier) bool { return slices.Contains(s.descs, e.desc) }); i >= 0 {
 		return i
 	}
-	return slices.IndexFunc(stages, func(s stage) bool { return s.descs == nil })
+	return slices.IndexFunc(tiers, func(s tier) bool { return s.descs == nil })
 }

@@ -12,7 +12,7 @@ import (
 
 // judge compares green with blue's last state, restored and migrated by Postgres' own programs. It returns what differs;
 // an error is a state that the migrations themselves refuse.
-func (s *stage) judge(ctx context.Context) ([]string, error) {
+func (s *scene) judge(ctx context.Context) ([]string, error) {
 	expected, err := create(ctx, s.Green, s.expectedName())
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (e *migrationError) Unwrap() error { return e.err }
 // restore brings blue's last state into an empty database. What tideover has on blue goes along and is dropped there: so
 // the dump is Postgres' own, whole. pg_dump's empty search_path is left out: functions that name things without a schema
 // need the clients' own.
-func (s *stage) restore(ctx context.Context, into string) error {
+func (s *scene) restore(ctx context.Context, into string) error {
 	dump, _, err := s.client(ctx, "pg_dump", s.blue, "", "--no-owner", "--no-privileges")
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (s *stage) restore(ctx context.Context, into string) error {
 }
 
 // migrate runs the migrations by psql, each file as one transaction, under the settings of green's database.
-func (s *stage) migrate(ctx context.Context, dsn string) error {
+func (s *scene) migrate(ctx context.Context, dsn string) error {
 	settings, err := ask[string](ctx, s.green, `
 SELECT pg_catalog.format('SET %s = %s;', pg_catalog.split_part(c, '=', 1),
 	CASE WHEN c = 'search_path=""' THEN '''''' -- an empty one, which can't be set as it is written there
@@ -119,7 +119,7 @@ type table struct {
 
 // compareRows compares all tables that both sides have; that one is missing is for compareSchema to find. A materialized
 // view may be as fresh as blue's own was.
-func (s *stage) compareRows(ctx context.Context, expected string, caches map[string][]string) ([]string, error) {
+func (s *scene) compareRows(ctx context.Context, expected string, caches map[string][]string) ([]string, error) {
 	want, err := contents(ctx, expected, s.world.leaves)
 	if err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func lines(ctx context.Context, conn *pgx.Conn, t table, columns []string) ([]st
 }
 
 // compareSchema compares what pg_dump says of both, without owners and grants.
-func (s *stage) compareSchema(ctx context.Context, expected string) ([]string, error) {
+func (s *scene) compareSchema(ctx context.Context, expected string) ([]string, error) {
 	dump := func(dsn string) ([]string, error) {
 		text, _, err := s.client(ctx, "pg_dump", dsn, "", "--schema-only", "--no-owner", "--no-privileges", "--exclude-schema=tideover", "--exclude-table=*."+books+"*")
 		return statements(text), err
@@ -249,7 +249,7 @@ const sequencesQuery = `SELECT pg_catalog.format('%I.%I %s', schemaname, sequenc
 FROM pg_catalog.pg_sequences WHERE schemaname <> 'tideover' AND sequencename NOT LIKE '` + books + `%' ORDER BY 1`
 
 // compareSequences compares the sequences that blue had: a value that green gives again would be taken already.
-func (s *stage) compareSequences(ctx context.Context, expected string, before []string) ([]string, error) {
+func (s *scene) compareSequences(ctx context.Context, expected string, before []string) ([]string, error) {
 	want, err := ask[string](ctx, expected, sequencesQuery)
 	if err != nil {
 		return nil, err

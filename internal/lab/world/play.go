@@ -90,7 +90,7 @@ func (p *Pair) Play(ctx context.Context, w *World) (o Outcome, err error) {
 	return o, r.takeBack(ctx, &o)
 }
 
-func (s *stage) judgeGreen(ctx context.Context, o *Outcome) {
+func (s *scene) judgeGreen(ctx context.Context, o *Outcome) {
 	found, err := s.judge(ctx)
 	if m := new(migrationError); errors.As(err, &m) {
 		o.find("completed, although %v", m)

@@ -16,7 +16,7 @@ import (
 
 // run is the program at work on a world.
 type run struct {
-	*stage
+	*scene
 	writers writers
 	started bool   // the journal has the run
 	copied  bool   // the copy began
@@ -25,8 +25,8 @@ type run struct {
 	said    bytes.Buffer
 }
 
-func newRun(s *stage) *run {
-	return &run{stage: s, writers: writers{begun: map[Moment]bool{}}}
+func newRun(s *scene) *run {
+	return &run{scene: s, writers: writers{begun: map[Moment]bool{}}}
 }
 
 // event is a line of --json, as far as we look at it.

@@ -7,19 +7,19 @@ import (
 	"path/filepath"
 )
 
-// stage is a world on its two databases, with its files.
-type stage struct {
+// scene is a world on its two databases, with its files.
+type scene struct {
 	*Pair
 	world       *World
 	blue, green string // DSNs
 	dir         string
 }
 
-func (s *stage) expectedName() string { return s.world.Name + "_expected" }
+func (s *scene) expectedName() string { return s.world.Name + "_expected" }
 
 // set makes the databases and the files of a world.
-func (p *Pair) set(ctx context.Context, w *World) (*stage, error) {
-	s := &stage{Pair: p, world: w, dir: filepath.Join(p.Dir, w.Name)}
+func (p *Pair) set(ctx context.Context, w *World) (*scene, error) {
+	s := &scene{Pair: p, world: w, dir: filepath.Join(p.Dir, w.Name)}
 	var err error
 	if s.blue, err = create(ctx, p.Blue, w.Name); err != nil {
 		return s, err
@@ -61,7 +61,7 @@ steps:
   - step: retire
 `
 
-func (s *stage) files() error {
+func (s *scene) files() error {
 	audit := "audit: 100, audit_pass: true"
 	if s.Unaudited {
 		audit = "audit: 0"
@@ -86,7 +86,7 @@ func (s *stage) files() error {
 }
 
 // strike drops the databases and removes the files.
-func (s *stage) strike(ctx context.Context) error {
+func (s *scene) strike(ctx context.Context) error {
 	for _, err := range []error{
 		drop(ctx, s.Blue, s.world.Name), drop(ctx, s.Green, s.world.Name), drop(ctx, s.Green, s.expectedName()), os.RemoveAll(s.dir),
 	} {
