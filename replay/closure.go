@@ -12,7 +12,7 @@ import (
 // entities works out the keys of blue's tables and the edges between them: foreign keys from child to parent, and the
 // profile's joins.
 func (r *Replayer) entities() error {
-	r.keys, r.edges, r.loose = make(map[string][]string), make(map[string][]edge), nil
+	r.keys, r.edges, r.loose, r.bound = make(map[string][]string), make(map[string][]edge), nil, nil
 	for name, rel := range r.blue {
 		if !slices.Contains(r.Profile.Bookkeeping, name) {
 			r.keys[name] = rel.primary

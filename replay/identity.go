@@ -118,6 +118,7 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	if err := r.seeds(ctx, conn, after); err != nil {
 		return err
 	}
+	r.followGreen(before, after)
 	r.homes = before.follow(after, r.keys)
 	for i, t := range r.Profile.Tables {
 		if t.Green.Table == "" {

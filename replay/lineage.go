@@ -62,7 +62,7 @@ func (r *Replayer) descend(lineage sqlrewrite.Lineage, defined map[string]bool) 
 	l := &lineal{Replayer: r}
 	r.derived = make(map[string][]home)
 	for _, u := range lineage.Unread {
-		l.object(u.Place, "", "", u.Why, "write the statement so that it can be read, outside a block and for one table")
+		l.object(u.Place, "", "", u.Why, u.Way)
 	}
 	for _, c := range lineage.Calls {
 		if defined[c.Function] || c.Made {
@@ -140,8 +140,8 @@ func (l *lineal) depends(d sqlrewrite.Dependence) {
 func (l *lineal) deletes(d sqlrewrite.Deletion, seen map[string]bool) {
 	seen[d.Table] = true
 	for _, child := range sortedNames(l.blue) {
-		for _, e := range l.blue[child].parents {
-			if e.to != d.Table || !e.acts || child == d.Table && seen[child+" "] {
+		for _, e := range slices.Concat(l.blue[child].parents, l.bound) {
+			if e.from != child || e.to != d.Table || !e.acts || child == d.Table && seen[child+" "] {
 				continue
 			}
 			if child == d.Table {

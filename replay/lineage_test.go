@@ -91,6 +91,9 @@ var lineageCases = []lineageCase{
 	{name: "a parent of a tree, followed", schema: `ALTER TABLE parent ADD COLUMN above int; UPDATE parent SET above = id / 2 WHERE id > 1;`, migration: `UPDATE parent c SET name = p.name FROM parent p WHERE p.id = c.above`, follow: []plan.Follow{follow("parent", "above", "parent", "id"), follow("parent", "id", "parent", "above")}},
 	{name: "numbered rows with their source's key", migration: `CREATE TABLE tag (id bigserial PRIMARY KEY, child int, tag text, UNIQUE (child, tag)); INSERT INTO tag (child, tag) SELECT c.id, x FROM child c, unnest(c.tags) x`, refused: "numbers them anew"},
 	{name: "a default that looks at rows", schema: `CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM public.parent';`, migration: `ALTER TABLE child ADD COLUMN n bigint DEFAULT public.counted()`, refused: "the function counted may look at other rows"},
+	{name: "a foreign key that blue lacks", schema: `ALTER TABLE child DROP CONSTRAINT child_up_fkey;`, migration: `ALTER TABLE child ADD FOREIGN KEY (up) REFERENCES parent ON DELETE SET NULL`,
+		deeds: `UPDATE child SET name = 'x' WHERE id = 3; INSERT INTO parent VALUES (30); INSERT INTO child VALUES (50, 30); DELETE FROM child WHERE up = 2; DELETE FROM parent WHERE id = 2; UPDATE child SET up = 30 WHERE up = 5; DELETE FROM parent WHERE id = 5`},
+	{name: "a foreign key that blue lacks, and what it does", schema: `ALTER TABLE child DROP CONSTRAINT child_up_fkey;`, migration: `ALTER TABLE child ADD FOREIGN KEY (up) REFERENCES parent ON DELETE CASCADE; DELETE FROM parent WHERE hidden`, refused: "is not brought along when these change"},
 	{name: "a count of children", migration: `UPDATE parent SET n = (SELECT count(*) FROM child WHERE child.up = parent.id)`, refused: `a row of table "parent" becomes what rows of table "child" say`},
 	{name: "a count of children, followed", migration: `UPDATE parent SET n = (SELECT count(*) FROM child WHERE child.up = parent.id)`, follow: []plan.Follow{down}},
 	{name: "a count of children, without a foreign key, followed", schema: `ALTER TABLE child DROP CONSTRAINT child_up_fkey;`, migration: `UPDATE parent SET n = (SELECT count(*) FROM child WHERE child.up = parent.id)`, follow: []plan.Follow{down, up}},
@@ -186,6 +189,7 @@ INSERT INTO role VALUES (1, 'admin', 'own'), (2, 'user', 'own')`,
 
 // A seed of the migrations gives way to a client's row, and comes back when that goes.
 func TestSeedsGiveWay(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, w := range playSeeds(t) {
 		t.Error(w)
@@ -217,6 +221,7 @@ func playRivals(t *testing.T) (wrong []string) {
 
 // Rows that only the migrations make alike fail together, as they would offline; one that has given its value away makes room.
 func TestRivalsComeAlong(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for _, w := range playRivals(t) {
 		t.Error(w)

@@ -88,6 +88,7 @@ type Replayer struct {
 	company  map[string][]tuple  // rows of blue that come along in this attempt
 	judges   judges
 	edges    map[string][]edge // by the table that they lead from
+	bound    []edge            // foreign keys of green, by blue's names
 	loose    []edge            // of them those that no foreign key keeps
 	epoch    string            // of blue's capture: numbers count from 1 again in the next
 	scratch  scratch

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -108,7 +109,7 @@ func (r *Replayer) oust(ctx context.Context, tx pgx.Tx, s *stage, u unique, d *d
 		}
 		at += len(p.key)
 	}
-	return r.stillThere(ctx, wanted)
+	return r.stillThere(ctx, wanted, d)
 }
 
 // whole is a key of which no part is NULL.
@@ -123,8 +124,9 @@ func whole(values []*string) (tuple, bool) {
 	return key, true
 }
 
-// stillThere is a [*rivalsError] with those of the keys that blue has now.
-func (r *Replayer) stillThere(ctx context.Context, wanted map[string][]tuple) error {
+// stillThere is a [*rivalsError] with those of the keys that blue has now and the delta has not. Green may write a key otherwise, such as
+// one that was of another type.
+func (r *Replayer) stillThere(ctx context.Context, wanted map[string][]tuple, d *delta) error {
 	if len(wanted) == 0 {
 		return nil
 	}
@@ -135,7 +137,7 @@ func (r *Replayer) stillThere(ctx context.Context, wanted map[string][]tuple) er
 			if err != nil {
 				return err
 			}
-			if len(keys) > 0 {
+			if keys = slices.DeleteFunc(keys, d.rows[table].has); len(keys) > 0 {
 				found[table] = keys
 			}
 		}

@@ -85,7 +85,7 @@ type Call struct {
 // Unread is a statement of which it can't be told what rows it writes.
 type Unread struct {
 	Place
-	Why string
+	Why, Way string
 }
 
 // LineageOf reads the scripts that are to be run, in their order. Tables of the schema have no prefix in what it tells; those of
@@ -206,7 +206,7 @@ func (l *lineage) statement(n *pg.Node) {
 		if c.Objtype == pg.ObjectType_OBJECT_MATVIEW {
 			l.viewOf(c.GetInto().GetRel(), c.Query)
 			if !c.GetInto().GetSkipData() && len(l.table(c.GetInto().GetRel()).from) > 0 {
-				l.unread("the materialized view " + c.GetInto().GetRel().GetRelname() + " is filled once, with rows that change")
+				l.unread("the materialized view "+c.GetInto().GetRel().GetRelname()+" is filled once, with rows that change", "make it WITH NO DATA, and REFRESH it after the switch")
 			}
 			return
 		}
@@ -232,12 +232,12 @@ func (l *lineage) statement(n *pg.Node) {
 		}
 	case *pg.Node_RuleStmt:
 		if v.RuleStmt.Event != pg.CmdType_CMD_SELECT {
-			l.unread("a rule says what else a statement does")
+			l.unread("a rule says what else a statement does", "make the rule after the switch, or write out what it does")
 		}
 	case *pg.Node_PrepareStmt, *pg.Node_ExecuteStmt:
-		l.unread("a statement is prepared under a name")
+		l.unread("a statement is prepared under a name", "write the statement itself")
 	case *pg.Node_ExplainStmt:
-		l.unread("EXPLAIN may run what it explains")
+		l.unread("EXPLAIN may run what it explains", "take EXPLAIN out")
 	case *pg.Node_RenameStmt:
 		l.renamed(v.RenameStmt)
 	case *pg.Node_AlterObjectSchemaStmt:
@@ -258,16 +258,16 @@ func (l *lineage) statement(n *pg.Node) {
 	case *pg.Node_DoStmt:
 		l.block(v.DoStmt)
 	case *pg.Node_CallStmt:
-		l.unread("a procedure is called")
+		l.unread("a procedure is called", "write out what the procedure does")
 	case *pg.Node_CopyStmt:
 		if v.CopyStmt.IsFrom && (v.CopyStmt.IsProgram || v.CopyStmt.Filename != "") {
-			l.unread("rows come from a file of the server's")
+			l.unread("rows come from a file of the server's", "write them as INSERT … VALUES, or copy them after the switch")
 		}
 	}
 }
 
-func (l *lineage) unread(why string) {
-	l.found.Unread = append(l.found.Unread, Unread{l.at, why})
+func (l *lineage) unread(why, way string) {
+	l.found.Unread = append(l.found.Unread, Unread{l.at, why, way})
 }
 
 func (l *lineage) create(r *pg.RangeVar, perhaps bool) {
@@ -356,7 +356,7 @@ func (l *lineage) altered(v *pg.AlterTableStmt) {
 				a.cells[c.Name] = x.changed()
 			}
 		case pg.AlterTableType_AT_AttachPartition, pg.AlterTableType_AT_DetachPartition, pg.AlterTableType_AT_AddInherit:
-			l.unread("rows come to or leave a table by its partitions or children")
+			l.unread("rows come to or leave table "+v.GetRelation().GetRelname()+" by its partitions or children", "copy the rows into the partitioned table (INSERT … SELECT), or attach and detach after the switch")
 		}
 	}
 }

@@ -28,7 +28,7 @@ func tablesIn(m proto.Message) (found []*pg.RangeVar) {
 		}
 	})
 	walk(m, func(m any) {
-		if r, ok := m.(*pg.RangeVar); ok && (!(r.Schemaname == "" && with[r.Relname]) || real[r]) && !ofPostgres(r) {
+		if r, ok := m.(*pg.RangeVar); ok && (r.Schemaname != "" || !with[r.Relname] || real[r]) && !ofPostgres(r) {
 			found = append(found, r)
 		}
 	})
@@ -65,7 +65,7 @@ func (l *lineage) writes(n *pg.Node) {
 	}
 	l.calls(n)
 	if l.fires[l.key(target)] {
-		l.unread("a trigger of the migrations may write other rows")
+		l.unread("a trigger of the migrations may write other rows", "make the trigger at the end, behind what writes rows")
 	}
 	switch v := n.GetNode().(type) {
 	case *pg.Node_InsertStmt:
@@ -144,7 +144,7 @@ func (l *lineage) calls(n *pg.Node) {
 		}
 		call.Made = l.made[call.Function]
 		if call.Function == "set_config" && slices.ContainsFunc(c.Args, func(a *pg.Node) bool { return a.GetSubLink() != nil }) {
-			l.unread("a setting takes what rows say along")
+			l.unread("a setting takes what rows say along", "write the query where its value is used")
 		}
 		if call.Schema != "pg_catalog" && !slices.Contains(l.found.Calls, call) {
 			l.found.Calls = append(l.found.Calls, call)
@@ -288,7 +288,7 @@ func (l *lineage) inserted(target *pg.RangeVar, columns []string, n *pg.Node, q 
 			}
 			for _, a := range s.names() {
 				for _, b := range o.names() {
-					if !(s.ancestry == o.ancestry && a != b) {
+					if s.ancestry != o.ancestry || a == b {
 						l.found.Dependences = append(l.found.Dependences, Dependence{Place: l.at, Table: a, On: b, Joined: s.joined && o.joined, By: l.pairs(n, s.RangeVar, o, a, b), Asked: l.asked(o)})
 					}
 				}
@@ -903,6 +903,8 @@ func exists(n *pg.Node, q *pg.SelectStmt) (is bool) {
 // writing finds words of statements that write rows or decide by them, in SQL that is put together while it runs.
 var writing = regexp.MustCompile(`(?i)\b(insert|update|delete|merge|truncate|copy|select|call)\b`)
 
+const outOfTheBlock = "take the statement out of the block; INSERT … VALUES … ON CONFLICT DO NOTHING puts a row in where it is missing"
+
 // block reads a DO block of PL/pgSQL: its statements by themselves, if none of them decides by rows what others do.
 func (l *lineage) block(d *pg.DoStmt) {
 	var body, language string
@@ -915,12 +917,12 @@ func (l *lineage) block(d *pg.DoStmt) {
 		}
 	}
 	if language != "" && language != "plpgsql" {
-		l.unread("a block in " + language)
+		l.unread("a block in "+language, outOfTheBlock)
 		return
 	}
 	queries, dynamic, reads, err := inBlock(body)
 	if err != nil {
-		l.unread("a DO block that can't be read")
+		l.unread("a DO block that can't be read", outOfTheBlock)
 		return
 	}
 	var writes []*pg.Node
@@ -930,7 +932,7 @@ func (l *lineage) block(d *pg.DoStmt) {
 			_, value, _ := strings.Cut(q, "=") // of an assignment
 			if tree, err = pg.Parse("SELECT " + q); err != nil {
 				if tree, err = pg.Parse("SELECT " + value); err != nil {
-					l.unread("a DO block that can't be read")
+					l.unread("a DO block that can't be read", outOfTheBlock)
 					return
 				}
 			}
@@ -956,9 +958,9 @@ func (l *lineage) block(d *pg.DoStmt) {
 	}
 	switch {
 	case dynamic:
-		l.unread("a DO block puts SQL together that may write rows")
+		l.unread("a DO block puts SQL together that may write rows", "write the statements out, each for its table")
 	case reads && len(writes) > 0:
-		l.unread("a DO block writes rows by what it finds in others")
+		l.unread("a DO block writes rows by what it finds in others", outOfTheBlock)
 	default:
 		for _, w := range writes {
 			l.writes(w)

@@ -47,7 +47,7 @@ func (g *Goose) Lineage(ctx context.Context, dsn string) (sqlrewrite.Lineage, er
 			list = append(list, s)
 			continue
 		}
-		unread = append(unread, sqlrewrite.Unread{Place: sqlrewrite.Place{File: f.name, Line: 1}, Why: "the file is no SQL that can be read"})
+		unread = append(unread, sqlrewrite.Unread{Place: sqlrewrite.Place{File: f.name, Line: 1}, Why: "the file is no SQL that can be read", Way: "write it as SQL"})
 	}
 	columns, err := columnsOf(ctx, conn, g.schema)
 	if err != nil {

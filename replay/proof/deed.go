@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
@@ -55,6 +56,9 @@ func (p *proof) holdBack(ctx context.Context, conn *pgx.Conn) error {
 		if p.rows[t.name] < 2 {
 			continue
 		}
+		if err := p.unbind(ctx, conn, t, 1); err != nil {
+			return err
+		}
 		if _, err := p.done(ctx, conn, fmt.Sprintf("DELETE FROM %s WHERE %s", t.ident, t.row("", 1))); err != nil {
 			return err
 		}
@@ -98,11 +102,32 @@ func saved(i int) string { return fmt.Sprintf("tideover.saved_%d", i) }
 // delete takes a row out of each table, children first. What a cascade takes along goes with it.
 func (p *proof) delete(ctx context.Context, conn *pgx.Conn) error {
 	for _, t := range slices.Backward(p.tables) {
+		if err := p.unbind(ctx, conn, t, 0); err != nil {
+			return err
+		}
 		taken, err := p.done(ctx, conn, fmt.Sprintf("DELETE FROM %s WHERE %s", t.ident, t.row("", 0)))
 		if err != nil {
 			return err
 		}
 		p.note(t, "delete", taken)
+	}
+	return nil
+}
+
+// unbind deletes what refers to the nth row of a table by a foreign key that only the migrations make: without it they would fail.
+func (p *proof) unbind(ctx context.Context, conn *pgx.Conn, t table, n int) error {
+	for _, f := range p.bound {
+		i := slices.IndexFunc(p.tables, func(o table) bool { return o.name == f.From })
+		if f.To != t.name || i < 0 || f.From == f.To {
+			continue
+		}
+		join := make([]string, len(f.FromColumns))
+		for k, c := range f.FromColumns {
+			join[k] = "c." + list([]string{c}, "") + "::pg_catalog.text = t." + list([]string{f.ToColumns[k]}, "") + "::pg_catalog.text"
+		}
+		if _, err := p.done(ctx, conn, fmt.Sprintf("DELETE FROM %s c USING %s t WHERE %s AND %s", p.tables[i].ident, t.ident, strings.Join(join, " AND "), t.row("t.", n))); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -91,6 +91,7 @@ type proof struct {
 	replayer *replay.Replayer
 	rows     map[string]int // sampled of each captured table
 	tables   []table        // of old that are captured, parents first
+	bound    []plan.Follow  // foreign keys that only the migrations make
 	report   Report
 }
 
@@ -103,6 +104,9 @@ func (p *proof) open(ctx context.Context) error {
 	p.old = old
 	if err := p.furnish(ctx, old.DSN(), nil); err != nil {
 		return fmt.Errorf("copy blue's schema: %w", err)
+	}
+	if err := p.bind(ctx); err != nil {
+		return err
 	}
 	if err := p.fill(ctx); err != nil {
 		return err
@@ -136,6 +140,32 @@ func (p *proof) open(ctx context.Context) error {
 // not that of old: old lives on green's server, for which this machine may have no pg_dump that is new enough.
 func (p *proof) furnish(ctx context.Context, into string, rows *postgres.DB) error {
 	return snapshot.Schema(ctx, p.Blue.DSN(), into, snapshot.SchemaOptions{Profile: p.Profile, BinDir: p.BinDir, Rows: rows})
+}
+
+// bind follows the foreign keys that only the migrations make, as replay will.
+func (p *proof) bind(ctx context.Context) error {
+	empty, err := p.database(ctx, "empty")
+	if err != nil {
+		return err
+	}
+	defer empty.Close()
+	if err := p.furnish(ctx, empty.DSN(), nil); err != nil {
+		return fmt.Errorf("copy blue's schema: %w", err)
+	}
+	if p.bound, err = replay.MigratedKeys(ctx, empty.DSN(), p.Profile, p.Migrator); err != nil {
+		return err
+	}
+	own := *p.Profile
+	own.Follow = slices.Clone(own.Follow)
+	for _, f := range p.bound {
+		if !slices.ContainsFunc(own.Follow, func(o plan.Follow) bool {
+			return o.From == f.From && o.To == f.To && slices.Equal(o.FromColumns, f.FromColumns) && slices.Equal(o.ToColumns, f.ToColumns)
+		}) {
+			own.Follow = append(own.Follow, f)
+		}
+	}
+	p.Profile = &own
+	return nil
 }
 
 // fill copies the sample.
