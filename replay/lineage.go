@@ -114,6 +114,7 @@ func (l *lineal) depends(d sqlrewrite.Dependence) {
 		return // by its own row
 	}
 	if d.Table == d.On {
+		l.recorded(d, d.Table)
 		if !d.Joined || !l.bothWays(d.Table) {
 			l.object(d.Place, d.Table, d.On, fmt.Sprintf("a row of table %q becomes what other rows of that table say", d.Table),
 				fmt.Sprintf("name under follow which rows of %s belong together, both ways, as {from: %[1]s, from_columns: […], to: %[1]s, to_columns: […]}; or write the statement with columns that are joined", d.Table))
@@ -131,13 +132,15 @@ func (l *lineal) depends(d sqlrewrite.Dependence) {
 	case !l.leads(d.Table, d.On), !l.along(d.Table, d.On, d.By, 0):
 		l.object(d.Place, d.Table, d.On, text+", and doesn't bring them along", way)
 	case l.leads(d.On, d.Table) && l.along(d.On, d.Table, d.By, 1), !l.changes(d.On), l.noticed(d):
+		l.recorded(d, d.Table)
+		l.recorded(d, d.On)
 	default:
 		l.object(d.Place, d.Table, d.On, text+", and is not brought along when these change", way)
 	}
 }
 
 // deletes: what foreign keys of blue do when rows of a table are deleted becomes of the rows that refer to them.
-func (l *lineal) deletes(d sqlrewrite.Deletion, seen map[string]bool) {
+func (l *lineal) deletes(d sqlrewrite.Mention, seen map[string]bool) {
 	seen[d.Table] = true
 	for _, child := range sortedNames(l.blue) {
 		for _, e := range slices.Concat(l.blue[child].parents, l.bound) {
@@ -149,7 +152,7 @@ func (l *lineal) deletes(d sqlrewrite.Deletion, seen map[string]bool) {
 			}
 			l.depends(sqlrewrite.Dependence{Place: d.Place, Table: child, On: d.Table, Joined: true})
 			if !seen[child] {
-				l.deletes(sqlrewrite.Deletion{Place: d.Place, Table: child}, seen)
+				l.deletes(sqlrewrite.Mention{Place: d.Place, Table: child}, seen)
 			}
 		}
 	}
@@ -162,6 +165,20 @@ func (l *lineal) overwrites(o sqlrewrite.Overwrite) {
 	}
 	l.object(o.Place, o.Table, "", fmt.Sprintf("column %q of table %q gets another value, and is of the key by which its rows are found again", o.Column, o.Table),
 		fmt.Sprintf("name another key of %s in the profile (tables: key), or what removes what became of a row (on_delete)", o.Table))
+}
+
+// recorded: where a row stood before it was changed or deleted is known by the columns that are recorded with its changes. Triggers of
+// ours record what is wanted; the log and an outbox have what the profile keeps.
+func (l *lineal) recorded(d sqlrewrite.Dependence, table string) {
+	t := l.Profile.Table(table)
+	if !l.KeptOnly || t == nil || !t.Captured() {
+		return
+	}
+	missing := slices.DeleteFunc(linking(l.blue, l.Profile, table), func(c string) bool { return slices.Contains(l.keys[table], c) || slices.Contains(t.Keep, c) })
+	if len(missing) > 0 {
+		l.object(d.Place, d.Table, d.On, fmt.Sprintf("rows of %s and %s hang on each other, and changes of %q are recorded without %s, by which it is known where a row stood before", d.Table, d.On, table, strings.Join(missing, ", ")),
+			fmt.Sprintf("name %s under keep of table %s in the profile, or capture by triggers", strings.Join(missing, ", "), table))
+	}
 }
 
 // unseen: a table of blue that isn't there any more, in a way that nobody sees.

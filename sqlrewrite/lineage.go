@@ -17,11 +17,11 @@ import (
 type Lineage struct {
 	Dependences []Dependence
 	Derived     []Derived
-	Deleted     []Deletion
+	Deleted     []Mention // rows of a table are deleted; foreign keys may act on others
 	Overwritten []Overwrite
 	Calls       []Call
 	Unread      []Unread
-	Temporary   []Deletion // temporary tables; one with the name of another table hides it
+	Temporary   []Mention // temporary tables; one with the name of another table hides it
 }
 
 // Place is where a statement stands.
@@ -63,8 +63,8 @@ type Derived struct {
 // The Column is "*" where all columns of the table have the same names on both sides, and "#3" for the third of Table.
 type Origin struct{ Table, Column string }
 
-// Deletion says that rows of a table are deleted; foreign keys may act on others.
-type Deletion struct {
+// Mention is a table that a statement names.
+type Mention struct {
 	Place
 	Table string
 }
@@ -273,7 +273,7 @@ func (l *lineage) unread(why, way string) {
 func (l *lineage) create(r *pg.RangeVar, perhaps bool) {
 	k := l.key(r)
 	if r.GetRelpersistence() == "t" || r.GetSchemaname() == "pg_temp" {
-		l.found.Temporary = append(l.found.Temporary, Deletion{l.at, k})
+		l.found.Temporary = append(l.found.Temporary, Mention{l.at, k})
 	}
 	if old := l.tables[k]; perhaps && old != nil && !old.gone {
 		return
@@ -399,7 +399,7 @@ var looks = regexp.MustCompile(`(?is)\b(insert|update|delete|merge|truncate|copy
 // function notes one that the migrations make.
 func (l *lineage) function(f *pg.CreateFunctionStmt) {
 	name := f.Funcname[len(f.Funcname)-1].GetString_().GetSval()
-	immutable, body := false, deparsed(f.SqlBody)
+	immutable, body := false, ""
 	for _, o := range f.Options {
 		switch d := o.GetDefElem(); d.GetDefname() {
 		case "volatility":
@@ -409,15 +409,7 @@ func (l *lineage) function(f *pg.CreateFunctionStmt) {
 		}
 	}
 	l.made[name] = !immutable
-	l.writing[name] = looks.MatchString(body)
-}
-
-// deparsed is a body that is written out as statements; one that can't be put into words may say anything.
-func deparsed(n *pg.Node) string {
-	if n == nil {
-		return ""
-	}
-	return "select from"
+	l.writing[name] = f.SqlBody != nil || looks.MatchString(body) // a body of statements is not read
 }
 
 // viewOf: who reads a view reads its tables, and not by the view's columns.
