@@ -162,6 +162,22 @@ func TestLineage(t *testing.T) {
 	}
 }
 
+// The log has of a row that is gone what the profile keeps.
+func TestLineageOfWhatIsKept(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	for _, keep := range [][]string{nil, {"up"}} {
+		p := &plan.Profile{Tables: tables("parent", "child"), Follow: []plan.Follow{down}}
+		p.Tables[1].Keep = keep
+		w := newMigrated(t, p, lineageFamily, `UPDATE parent SET n = (SELECT count(*) FROM child WHERE child.up = parent.id)`)
+		w.config.KeptOnly = true
+		var refused *LineageError
+		if err := w.replayer(t).Prepare(t.Context()); errors.As(err, &refused) != (keep == nil) || keep == nil && !strings.Contains(refused.Hint(), "name up under keep of table child") {
+			t.Errorf("with keep %v: %v", keep, err)
+		}
+	}
+}
+
 // seedDeeds take the place of rows that the migrations make, and give it back.
 var seedDeeds = []string{
 	`INSERT INTO token VALUES (1)`, `INSERT INTO role VALUES (5, 'guest', 'own')`, `INSERT INTO token VALUES (2)`, `UPDATE role SET v = 'more' WHERE id = 5`,

@@ -52,6 +52,7 @@ type Config struct {
 	Batch       int           // changes of the first batch; later ones of a long queue take about a second; 0: 2000
 	Poll        time.Duration // how long Run waits when there is nothing to do; 0: 100ms
 	Source      Source        // what brings blue's changes into the queue; nil: triggers do
+	KeptOnly    bool          // changes are recorded with what the profile keeps alone; so they are by the log and an outbox
 	Sample      int           // revocations that Verify asks green about at most, the newest and some of the others; 0: 5000
 	// Schema gives the empty database at intoDSN blue's schema and the rows of its bookkeeping tables; nil:
 	// snapshot.Schema.
@@ -109,6 +110,7 @@ func NewReplayer(c Config) (*Replayer, error) {
 	}
 	c.Batch = cmp.Or(c.Batch, 2000)
 	c.Poll = cmp.Or(c.Poll, 100*time.Millisecond)
+	c.KeptOnly = c.KeptOnly || c.Source != nil && !RecordsWhatIsWanted(c.Source)
 	c.Sample = cmp.Or(c.Sample, defaultSample)
 	if c.Schema == nil {
 		c.Schema = func(ctx context.Context, into string) error {

@@ -90,3 +90,9 @@ func LagOf(ctx context.Context, s Source, c *Capture) (Lag, error) {
 }
 
 var errTaken = errors.New("another process reads the changes of this database")
+
+// RecordsWhatIsWanted says whether a source records more of a change than the profile keeps, where replay wants it: our triggers do.
+func RecordsWhatIsWanted(s Source) bool {
+	_, triggers := s.(*Capture)
+	return triggers
+}

@@ -25,7 +25,7 @@ func (e *Env) prove(ctx context.Context) ([]preflight.Finding, error) {
 	}
 	report, err := proof.Run(ctx, proof.Options{
 		Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: migrator,
-		Rules: e.rules,
+		Rules: e.rules, KeptOnly: !replay.RecordsWhatIsWanted(e.source()),
 	})
 	if ctx.Err() != nil {
 		return nil, err

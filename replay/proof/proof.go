@@ -34,6 +34,7 @@ type Options struct {
 	Migrator    replay.Migrator
 	Rules       func(collect bool) *cleanup.Runner // collect: what is quarantined comes back, as replay wants it
 	Rows        int                                // sampled of each table; 0: 3
+	KeptOnly    bool                               // as in [replay.Config]
 	BinDir      string                             // of pg_dump and pg_restore; "": found
 }
 
@@ -127,7 +128,7 @@ func (p *proof) open(ctx context.Context) error {
 		return err
 	}
 	p.replayer, err = replay.NewReplayer(replay.Config{
-		Blue: p.old, Green: p.new, Profile: p.Profile, Migrator: p.Migrator, Rules: p.Rules(true),
+		Blue: p.old, Green: p.new, Profile: p.Profile, Migrator: p.Migrator, Rules: p.Rules(true), KeptOnly: p.KeptOnly,
 		Schema: func(ctx context.Context, into string) error { return p.furnish(ctx, into, nil) },
 	})
 	if err != nil {
