@@ -36,7 +36,7 @@ func (r *Replayer) level(ctx context.Context, f func(tx pgx.Tx, late []*seed) er
 				return fmt.Errorf("read blue: %w", err)
 			}
 			if _, err := r.apply(ctx, inner, claimed, true); err != nil {
-				if ctx.Err() == nil && (poisonous(err) || errors.Is(err, errReplayed)) {
+				if ctx.Err() == nil && (poisonous(err) || errors.Is(err, errReplayed) || errors.As(err, new(*rivalsError))) {
 					return errLater // the batch that meets it again takes it apart
 				}
 				return err

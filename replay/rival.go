@@ -131,7 +131,7 @@ func (r *Replayer) stillThere(ctx context.Context, wanted map[string][]tuple, d 
 		return nil
 	}
 	found := make(map[string][]tuple)
-	err := r.reading(ctx, func(tx pgx.Tx) error {
+	err := snapshotOf(ctx, r.Blue, schemaOf(r.Profile), func(tx pgx.Tx) error { // a connection of its own: ours may be in a transaction
 		for _, table := range sortedNames(wanted) {
 			keys, err := r.lookUp(ctx, tx, table, r.keys[table], wanted[table])
 			if err != nil {
