@@ -30,12 +30,12 @@ container, a download.
 EXIT STATUS
   0 completed, and nothing was lost  1 failed  2 usage  5 the judges found a fault  130 interrupted`
 
-const rehearseLong = `Rehearse takes your runbook through the whole upgrade on the same throw-away stage as the demo: its blue and green
+const rehearseLong = `Rehearse takes your runbook through the whole upgrade on the same throw-away deployment as the demo: its blue and green
 are replaced by throw-away servers, everything else is done as written, under traffic, and judged. Use it in CI.
 
 The runbook's ${TIDEOVER_BLUE_DSN}, ${TIDEOVER_GREEN_DSN}, ${TIDEOVER_BLUE_PUBLIC}, ${TIDEOVER_BLUE_ADMIN},
 ${TIDEOVER_GREEN_PUBLIC}, ${TIDEOVER_GREEN_ADMIN}, ${TIDEOVER_ROUTER_ADMIN} and ${TIDEOVER_ROUTER_TOKEN} are those of the
-stage; whatever the runbook says, its sides and its router are replaced by the stage's. Its participants and paused jobs
+deployment; whatever the runbook says, its sides and its router are replaced by the deployment's. Its participants and paused jobs
 are played by files, so that nothing of the real run is switched or stopped; --with-participants calls the real ones.
 
 The bundled OAuth server plays old and new, or, where the profile is of Ory Hydra, the real one: the programs hydra-v1 and
@@ -167,7 +167,7 @@ func (f *rehearsalFlags) options(std *IO, title string) (o rehearsal.Options, er
 	if err != nil {
 		return o, usageError{err}
 	}
-	o = rehearsal.Options{Size: size, Participants: f.participants, Postgres: pgserver.Source(f.postgres), Network: f.network, Faults: faults, Log: io.Discard}
+	o = rehearsal.Options{Size: size, Participants: f.participants, Postgres: pgserver.Origin(f.postgres), Network: f.network, Faults: faults, Log: io.Discard}
 	if !std.IsTerminal || f.noTUI || f.json {
 		o.Log = std.Err
 	}

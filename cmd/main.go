@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/tideover/tideover/internal/lab/stage"
+	"github.com/tideover/tideover/internal/lab/deployment"
 )
 
 // Exit codes, the same for every command.
@@ -30,7 +30,7 @@ const (
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if os.Getenv(stage.ExitWithStdin) != "" {
+	if os.Getenv(deployment.ExitWithStdin) != "" {
 		ctx = untilEOF(ctx, os.Stdin)
 	}
 	std := &IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv,

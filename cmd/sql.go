@@ -28,7 +28,7 @@ func NewSQLCmd(std *IO) *cobra.Command {
 }
 
 // readMigrations reads a folder; a mistake in it is one of the command line's.
-func readMigrations(std *IO, dir, format string) (*sqlrewrite.Source, error) {
+func readMigrations(std *IO, dir, format string) (*sqlrewrite.Migrations, error) {
 	if format != "" && !slices.Contains(sqlrewrite.Formats(), format) {
 		return nil, usageErrorf("--input %s: one of %s", format, strings.Join(sqlrewrite.Formats(), ", "))
 	}

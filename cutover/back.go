@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/plan"
 )
 
 // Back brings a switch that went through back to blue, with what happened on green: the router holds, green is fenced,
@@ -102,7 +103,7 @@ func (s *Switch) enterBlue(ctx context.Context) error {
 			return fmt.Errorf("participant %q: abort: %w", p.Name(), err)
 		}
 	}
-	if err := s.point(ctx, Blue); err != nil {
+	if err := s.point(ctx, plan.Blue); err != nil {
 		return err
 	}
 	return s.Router.Release(ctx, s.ticket("back-release"))

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tideover/tideover/plan"
 )
 
 func TestBackWithAFaultAtEveryCall(t *testing.T) {
@@ -17,7 +19,7 @@ func TestBackWithAFaultAtEveryCall(t *testing.T) {
 		if err := w.cutover(1).Back(w.t.Context()); err != nil {
 			w.t.Error(err)
 		}
-		w.onSide(Blue)
+		w.onSide(plan.Blue)
 		if w.onGreen == 0 {
 			w.t.Error("nobody wrote on green: the test says nothing")
 		}
@@ -35,7 +37,7 @@ func TestBackWithAFaultAtEveryCall(t *testing.T) {
 					crashed := crashes(func() { err = w.cutover(1).Back(t.Context()) })
 					w.fault = nil
 					if back := (*BackError)(nil); errors.As(err, &back) && back.Green {
-						w.onSide(Green)
+						w.onSide(plan.Green)
 					}
 					if crashed || err != nil {
 						time.Sleep(time.Hour) // of a synctest bubble: every deadline passes
@@ -43,7 +45,7 @@ func TestBackWithAFaultAtEveryCall(t *testing.T) {
 							t.Fatalf("again: %v", err)
 						}
 					}
-					w.onSide(Blue)
+					w.onSide(plan.Blue)
 				})
 			})
 		}
@@ -69,7 +71,7 @@ func TestBackFromAStuckSwitch(t *testing.T) {
 			if err := w.cutover(2).Back(t.Context()); err != nil {
 				t.Errorf("%s: %v", stuck, err)
 			}
-			w.onSide(Blue)
+			w.onSide(plan.Blue)
 		})
 	}
 }
@@ -100,7 +102,7 @@ func TestBackDoesNotOpenGreen(t *testing.T) {
 			if err := w.cutover(3).Back(t.Context()); err != nil {
 				t.Errorf("%s: again: %v", name, err)
 			}
-			w.onSide(Blue)
+			w.onSide(plan.Blue)
 		})
 	}
 }

@@ -15,12 +15,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
-)
-
-// Sides, as participants and routers name them.
-const (
-	Blue  = "blue"
-	Green = "green"
+	"github.com/tideover/tideover/plan"
 )
 
 // Ticket goes with every call to a participant or router. A call with an older Term of the same Run comes from a
@@ -44,7 +39,7 @@ type Participant interface {
 	// Abort brings the participant to blue, from wherever it is: prepared, committed, or neither.
 	Abort(ctx context.Context, t Ticket) error
 	// Side says where the participant is: "blue", "green", or "" if it can't tell. It changes nothing.
-	Side(ctx context.Context, t Ticket) (string, error)
+	Side(ctx context.Context, t Ticket) (plan.Side, error)
 }
 
 // Router holds and moves the traffic (Routers: all replicas of cutover/router). Every call may come again.
@@ -54,7 +49,7 @@ type Router interface {
 	// Hold makes writes wait, deadline at most, and returns when all that were forwarded have been answered.
 	Hold(ctx context.Context, t Ticket, deadline time.Duration) error
 	// Switch points at a side. The error is router.ErrNotHolding where the hold is over.
-	Switch(ctx context.Context, t Ticket, side string) error
+	Switch(ctx context.Context, t Ticket, side plan.Side) error
 	Release(ctx context.Context, t Ticket) error
 	Look(ctx context.Context, t Ticket) (Routing, error)
 }

@@ -24,10 +24,10 @@ func example(t *testing.T, script string, env ...string) Participant {
 }
 
 // plays is what every example must do: there and back, twice each, and no late call.
-func plays(t *testing.T, p Participant, clients func() string) {
+func plays(t *testing.T, p Participant, clients func() plan.Side) {
 	t.Helper()
 	at := func(term, call int64) Ticket { return Ticket{Run: "r", Term: term, Call: call} }
-	is := func(want string) {
+	is := func(want plan.Side) {
 		t.Helper()
 		if side, err := p.Side(t.Context(), at(1, 1)); side != want || err != nil {
 			t.Errorf("side %q %v, want %s", side, err, want)
@@ -40,13 +40,13 @@ func plays(t *testing.T, p Participant, clients func() string) {
 	}
 	for i, step := range []struct {
 		do   func() error
-		side string
+		side plan.Side
 	}{
-		{func() error { return p.Prepare(t.Context(), at(1, 1)) }, Blue},
-		{func() error { return p.Commit(t.Context(), at(1, 2)) }, Green},
-		{func() error { return p.Commit(t.Context(), at(1, 3)) }, Green},
-		{func() error { return p.Abort(t.Context(), at(1, 5)) }, Blue},
-		{func() error { return p.Abort(t.Context(), at(1, 5)) }, Blue},
+		{func() error { return p.Prepare(t.Context(), at(1, 1)) }, plan.Blue},
+		{func() error { return p.Commit(t.Context(), at(1, 2)) }, plan.Green},
+		{func() error { return p.Commit(t.Context(), at(1, 3)) }, plan.Green},
+		{func() error { return p.Abort(t.Context(), at(1, 5)) }, plan.Blue},
+		{func() error { return p.Abort(t.Context(), at(1, 5)) }, plan.Blue},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatalf("step %d: %v", i, err)
@@ -56,11 +56,11 @@ func plays(t *testing.T, p Participant, clients func() string) {
 	if err := p.Commit(t.Context(), at(1, 4)); err == nil {
 		t.Error("a late commit was carried out")
 	}
-	is(Blue)
+	is(plan.Blue)
 	if err := p.Commit(t.Context(), at(2, 1)); err != nil { // another process counts anew
 		t.Error(err)
 	}
-	is(Green)
+	is(plan.Green)
 	if err := p.Prepare(t.Context(), at(2, 2)); err == nil {
 		t.Error("prepare from green is a yes")
 	}
@@ -104,15 +104,15 @@ backend oauth
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	await.Listens(t, fmt.Sprintf("127.0.0.1:%d", api))
 	p := example(t, "haproxy.sh", fmt.Sprintf("HAPROXY=127.0.0.1:%d", api), "SEEN="+filepath.Join(dir, "seen"))
-	plays(t, p, func() string {
+	plays(t, p, func() plan.Side {
 		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", front))
 		if err != nil {
-			return err.Error()
+			return plan.Side(err.Error())
 		}
 		defer resp.Body.Close()
 		name := make([]byte, 8)
 		n, _ := resp.Body.Read(name)
-		return string(name[:n])
+		return plan.Side(name[:n])
 	})
 }
 

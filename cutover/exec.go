@@ -51,9 +51,9 @@ func (p *execParticipant) Abort(ctx context.Context, t Ticket) error {
 	return err
 }
 
-func (p *execParticipant) Side(ctx context.Context, t Ticket) (string, error) {
+func (p *execParticipant) Side(ctx context.Context, t Ticket) (plan.Side, error) {
 	out, err := p.run(ctx, t, "status", p.spec.Status)
-	return known(strings.TrimSpace(out)), err
+	return known(plan.Side(strings.TrimSpace(out))), err
 }
 
 // spoken is how much of a program's output is kept.

@@ -52,16 +52,16 @@ func (p *fileParticipant) Abort(ctx context.Context, t Ticket) error {
 	return p.fenced(ctx, t, func() error { return p.become(p.spec.Blue) })
 }
 
-func (p *fileParticipant) Side(context.Context, Ticket) (string, error) {
+func (p *fileParticipant) Side(context.Context, Ticket) (plan.Side, error) {
 	content, err := os.ReadFile(p.spec.Path)
 	if err != nil {
 		return "", err
 	}
 	switch string(content) {
 	case p.spec.Blue:
-		return Blue, nil
+		return plan.Blue, nil
 	case p.spec.Green:
-		return Green, nil
+		return plan.Green, nil
 	}
 	return "", nil
 }

@@ -50,13 +50,13 @@ func (p *httpParticipant) Commit(ctx context.Context, t Ticket) error {
 }
 func (p *httpParticipant) Abort(ctx context.Context, t Ticket) error { return p.post(ctx, t, "abort") }
 
-func (p *httpParticipant) Side(ctx context.Context, t Ticket) (string, error) {
+func (p *httpParticipant) Side(ctx context.Context, t Ticket) (plan.Side, error) {
 	raw, err := p.call(ctx, http.MethodGet, "status", t)
 	if err != nil {
 		return "", err
 	}
 	var answer struct {
-		Side string `json:"side"`
+		Side plan.Side `json:"side"`
 	}
 	if err := json.Unmarshal(raw, &answer); err != nil {
 		return "", fmt.Errorf("status: the answer is no JSON object: %w", err)
@@ -65,8 +65,8 @@ func (p *httpParticipant) Side(ctx context.Context, t Ticket) (string, error) {
 }
 
 // known is a side, or "" for anything else.
-func known(side string) string {
-	if side == Blue || side == Green {
+func known(side plan.Side) plan.Side {
+	if side == plan.Blue || side == plan.Green {
 		return side
 	}
 	return ""

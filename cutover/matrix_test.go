@@ -115,7 +115,7 @@ func (p *troubled) Commit(ctx context.Context, t Ticket) error {
 func (p *troubled) Abort(ctx context.Context, t Ticket) error {
 	return p.do(ctx, t, "abort", p.Participant.Abort)
 }
-func (p *troubled) Side(ctx context.Context, t Ticket) (side string, err error) {
+func (p *troubled) Side(ctx context.Context, t Ticket) (side plan.Side, err error) {
 	err = p.do(ctx, t, "status", func(ctx context.Context, t Ticket) (err error) {
 		side, err = p.Participant.Side(ctx, t)
 		return err
@@ -127,20 +127,20 @@ func (p *troubled) Side(ctx context.Context, t Ticket) (side string, err error) 
 type mate struct {
 	name string
 	mu   sync.Mutex
-	side string
+	side plan.Side
 }
 
 func (m *mate) Name() string { return m.name }
-func (m *mate) set(side string) error {
+func (m *mate) set(side plan.Side) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.side = side
 	return nil
 }
 func (m *mate) Prepare(context.Context, Ticket) error { return nil }
-func (m *mate) Commit(context.Context, Ticket) error  { return m.set(Green) }
-func (m *mate) Abort(context.Context, Ticket) error   { return m.set(Blue) }
-func (m *mate) Side(context.Context, Ticket) (string, error) {
+func (m *mate) Commit(context.Context, Ticket) error  { return m.set(plan.Green) }
+func (m *mate) Abort(context.Context, Ticket) error   { return m.set(plan.Blue) }
+func (m *mate) Side(context.Context, Ticket) (plan.Side, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.side, nil
@@ -208,20 +208,20 @@ func (r *trial) ends(t *testing.T, mend func()) (outcome string) {
 	}
 	mend()
 	if r.last == journal.CutoverReleased {
-		return resumed + Green
+		return resumed + string(plan.Green)
 	}
 	if r.last != journal.CutoverAborted {
 		t.Errorf("the journal ends with %s", r.last)
 	}
-	return resumed + Blue
+	return resumed + string(plan.Blue)
 }
 
 // consistent wants everything on the side that the outcome says.
 func (r *trial) consistent(t *testing.T, outcome string) {
 	t.Helper()
-	side := Blue
-	if strings.HasSuffix(outcome, Green) {
-		side = Green
+	side := plan.Blue
+	if strings.HasSuffix(outcome, string(plan.Green)) {
+		side = plan.Green
 	}
 	for _, p := range []Participant{r.mates[0], r.subject, r.mates[1]} {
 		if got, err := p.Side(t.Context(), ticket(r.term, "status")); got != side || err != nil {
@@ -229,10 +229,10 @@ func (r *trial) consistent(t *testing.T, outcome string) {
 		}
 	}
 	routing, err := r.router.Look(t.Context(), ticket(r.term, "look"))
-	if err != nil || routing.Busy != 0 || routing.Green != map[string]int{Blue: 0, Green: routing.Replicas}[side] {
+	if err != nil || routing.Busy != 0 || routing.Green != map[plan.Side]int{plan.Blue: 0, plan.Green: routing.Replicas}[side] {
 		t.Errorf("outcome %s: the routers are at %+v (%v)", outcome, routing, err)
 	}
-	if r.blue.up != (side == Green) || r.green.up != (side == Blue) {
+	if r.blue.up != (side == plan.Green) || r.green.up != (side == plan.Blue) {
 		t.Errorf("outcome %s: fences blue %v green %v", outcome, r.blue.up, r.green.up)
 	}
 }
@@ -299,7 +299,7 @@ func troubleOnce(t *testing.T, rg *rig, term int64, kind, call, trouble string, 
 	defer p.mend()
 	r := &trial{
 		blue: &memoryFence{}, green: &memoryFence{up: true}, router: Routers(nil), subject: p, term: term + 1,
-		mates: []*mate{{name: "a", side: Blue}, {name: "z", side: Blue}},
+		mates: []*mate{{name: "a", side: plan.Blue}, {name: "z", side: plan.Blue}},
 	}
 	if err := rg.Abort(t.Context(), Ticket{Run: "r", Term: r.term, Call: 1, Key: "start"}); err != nil {
 		t.Fatalf("the way to the start: %v", err)
@@ -318,7 +318,7 @@ func troubleOnce(t *testing.T, rg *rig, term int64, kind, call, trouble string, 
 		if err := r.cutover().Back(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		outcome = "way back, " + Blue
+		outcome = "way back, " + string(plan.Blue)
 	}
 	if trouble == "late" && call != "status" { // a status changes nothing
 		if rg.late != nil {
@@ -356,7 +356,7 @@ func rigs() map[string]func(*testing.T) *rig {
 	const timeout = 400 * time.Millisecond
 	return map[string]func(*testing.T) *rig{
 		"http": func(t *testing.T) *rig {
-			s := &service{side: Blue, done: map[string]bool{}}
+			s := &service{side: plan.Blue, done: map[string]bool{}}
 			web := newWeb(t, s)
 			return &rig{
 				Participant: built(t, "http", &plan.HTTPSpec{URL: "http://" + web.addr + "/hook"}, timeout),
@@ -370,7 +370,7 @@ func rigs() map[string]func(*testing.T) *rig {
 		"exec": func(t *testing.T) *rig {
 			dir := t.TempDir()
 			flag, trap := filepath.Join(dir, "flag"), filepath.Join(dir, "trap")
-			write(t, flag, Blue)
+			write(t, flag, string(plan.Blue))
 			sh := func(script string) []string {
 				return []string{"sh", "-ec", `if [ "$(cat "$2" 2>/dev/null)" = dies ]; then kill -9 $$; fi
 					while [ -e "$2" ]; do sleep 0.02; done
@@ -378,12 +378,12 @@ func rigs() map[string]func(*testing.T) *rig {
 			}
 			// Terms and calls in one number, as a program would compare them.
 			fence := `now=$((TIDEOVER_TERM * 1000000 + TIDEOVER_CALL)); [ "$now" -ge "$(cat "$1.seen" 2>/dev/null || echo 0)" ]; echo "$now" >"$1.seen"; `
-			become := func(side string) []string {
-				return sh(fence + `printf ` + side + ` >"$1.new"; mv "$1.new" "$1"`)
+			become := func(side plan.Side) []string {
+				return sh(fence + `printf ` + string(side) + ` >"$1.new"; mv "$1.new" "$1"`)
 			}
 			return &rig{
 				Participant: built(t, "exec", &plan.ExecSpec{
-					Prepare: sh(fence), Commit: become(Green), Abort: become(Blue), Status: sh(`cat "$1"`)}, timeout),
+					Prepare: sh(fence), Commit: become(plan.Green), Abort: become(plan.Blue), Status: sh(`cat "$1"`)}, timeout),
 				kill:   func(t *testing.T) { write(t, trap, "dies") },
 				revive: func(*testing.T) { os.Remove(trap) },
 				hang: func(t *testing.T) func() {
@@ -394,9 +394,9 @@ func rigs() map[string]func(*testing.T) *rig {
 		},
 		"file": func(t *testing.T) *rig {
 			path := filepath.Join(t.TempDir(), "conf")
-			write(t, path, Blue)
+			write(t, path, string(plan.Blue))
 			return &rig{
-				Participant: built(t, "file", &plan.FileSpec{Path: path, Blue: Blue, Green: Green}, timeout),
+				Participant: built(t, "file", &plan.FileSpec{Path: path, Blue: string(plan.Blue), Green: string(plan.Green)}, timeout),
 				// The call is ours: there is no other end to be killed or to hang. A late one comes from a process that
 				// has lost the run meanwhile.
 				late: func(t *testing.T, p Participant, call string, old Ticket) {
@@ -414,12 +414,12 @@ func rigs() map[string]func(*testing.T) *rig {
 
 func sqlRig(t *testing.T) *rig {
 	spec := fixtures(t)["sql"].Config.(*plan.SQLSpec)
-	to := func(side string) string {
+	to := func(side plan.Side) string {
 		return `DO $$ DECLARE now bigint := current_setting('tideover.term')::bigint * 1000000 + current_setting('tideover.call')::bigint; BEGIN
 			IF (SELECT term FROM public.flag FOR UPDATE) > now THEN RAISE EXCEPTION 'older call'; END IF;
-			UPDATE public.flag SET side = '` + side + `', term = now; END $$`
+			UPDATE public.flag SET side = '` + string(side) + `', term = now; END $$`
 	}
-	spec.CommitSQL, spec.AbortSQL = to(Green), to(Blue)
+	spec.CommitSQL, spec.AbortSQL = to(plan.Green), to(plan.Blue)
 	lock := func(t *testing.T) func() {
 		conn, err := pgx.Connect(t.Context(), spec.DSN)
 		if err != nil {

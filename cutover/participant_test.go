@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.RunTests(m)) }
 // service is a participant's other end that keeps to the protocol: terms fence, keys are done once.
 type service struct {
 	mu      sync.Mutex
-	side    string
+	side    plan.Side
 	term    int
 	call    int
 	done    map[string]bool
@@ -42,7 +42,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	action := strings.TrimPrefix(r.URL.Path, "/hook/")
 	if action == "status" {
-		json.NewEncoder(w).Encode(map[string]string{"side": s.side})
+		json.NewEncoder(w).Encode(map[string]plan.Side{"side": s.side})
 		return
 	}
 	term, _ := strconv.Atoi(r.Header.Get("Tideover-Term"))
@@ -61,9 +61,9 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.effects = append(s.effects, action)
 		switch action {
 		case "commit":
-			s.side = Green
+			s.side = plan.Green
 		case "abort":
-			s.side = Blue
+			s.side = plan.Blue
 		}
 	}
 	if s.after != nil {
@@ -81,7 +81,7 @@ func (s *service) then(f func(string)) {
 // fixtures are one participant of each kind, set to blue. Each refuses older terms.
 func fixtures(t *testing.T) map[string]plan.ParticipantSpec {
 	dir := t.TempDir()
-	web := httptest.NewServer(&service{side: Blue, done: map[string]bool{}})
+	web := httptest.NewServer(&service{side: plan.Blue, done: map[string]bool{}})
 	t.Cleanup(web.Close)
 	file := filepath.Join(dir, "file")
 	flag := filepath.Join(dir, "flag")
@@ -100,9 +100,9 @@ func fixtures(t *testing.T) map[string]plan.ParticipantSpec {
 		`INSERT INTO public.flag VALUES ('blue', 0)`); err != nil {
 		t.Fatal(err)
 	}
-	to := func(side string) string {
+	to := func(side plan.Side) string {
 		return `DO $$ BEGIN IF (SELECT term FROM public.flag FOR UPDATE) > current_setting('tideover.term')::bigint THEN
-			RAISE EXCEPTION 'older term'; END IF; END $$; UPDATE public.flag SET side = '` + side + `', term = current_setting('tideover.term')::bigint`
+			RAISE EXCEPTION 'older term'; END IF; END $$; UPDATE public.flag SET side = '` + string(side) + `', term = current_setting('tideover.term')::bigint`
 	}
 	sh := func(script string) []string { return []string{"sh", "-ec", script, "sh", flag} }
 	fence := `n=$(cat "$1.term" 2>/dev/null || echo 0); [ "$TIDEOVER_TERM" -ge "$n" ]; echo "$TIDEOVER_TERM" > "$1.term"; `
@@ -151,7 +151,7 @@ func TestParticipants(t *testing.T) {
 			}
 			ctx := t.Context()
 			at := func(term int64, action string) Ticket { return Ticket{Run: "r", Term: term, Key: "r/" + action} }
-			is := func(want string) {
+			is := func(want plan.Side) {
 				t.Helper()
 				if side, err := p.Side(ctx, at(1, "status")); side != want || err != nil {
 					t.Errorf("side %q %v, want %s", side, err, want)
@@ -167,21 +167,21 @@ func TestParticipants(t *testing.T) {
 			}
 			do("abort", p.Abort, 1) // never prepared
 			do("prepare", p.Prepare, 1)
-			is(Blue)
+			is(plan.Blue)
 			do("commit", p.Commit, 1)
-			is(Green)
+			is(plan.Green)
 			do("abort", p.Abort, 2) // the way back, by the process that has taken over
-			is(Blue)
+			is(plan.Blue)
 			if err := p.Commit(ctx, at(1, "commit")); err == nil { // late
 				t.Error("a late commit of a process that has lost the run was carried out")
 			}
-			is(Blue)
+			is(plan.Blue)
 			do("commit", p.Commit, 3)
-			is(Green)
+			is(plan.Green)
 			if err := p.Abort(ctx, at(2, "abort")); err == nil {
 				t.Error("a late abort was carried out")
 			}
-			is(Green)
+			is(plan.Green)
 
 			gone, cancel := context.WithCancel(ctx)
 			cancel()
@@ -215,7 +215,7 @@ func TestBuildRefuses(t *testing.T) {
 
 func TestHTTPParticipantFailures(t *testing.T) {
 	t.Parallel()
-	s := &service{side: Blue, done: map[string]bool{}}
+	s := &service{side: plan.Blue, done: map[string]bool{}}
 	web := httptest.NewServer(s)
 	defer web.Close()
 	spec := plan.NewParticipant("svc", &plan.HTTPSpec{URL: web.URL + "/hook"})
@@ -351,7 +351,7 @@ func TestSQLParticipantIsAtomic(t *testing.T) {
 	if err := p.Commit(t.Context(), Ticket{Run: "r", Term: 1}); err == nil {
 		t.Error("half a commit is a yes")
 	}
-	if side, err := p.Side(t.Context(), Ticket{}); side != Blue || err != nil {
+	if side, err := p.Side(t.Context(), Ticket{}); side != plan.Blue || err != nil {
 		t.Errorf("side %q %v", side, err)
 	}
 	conn, err := pgx.Connect(t.Context(), flag.DSN)

@@ -66,7 +66,7 @@ func (p *pgbouncerParticipant) Prepare(ctx context.Context, t Ticket) error {
 		if err != nil {
 			return err
 		}
-		if sideOf(pools.where, p.blue, p.green, p.moved) != Blue {
+		if sideOf(pools.where, p.blue, p.green, p.moved) != plan.Blue {
 			return fmt.Errorf("PgBouncer does not send %s to where the runbook says for blue: does it read %s?", strings.Join(p.moved, ", "), p.spec.Path)
 		}
 		for _, name := range p.moved {
@@ -80,16 +80,16 @@ func (p *pgbouncerParticipant) Prepare(ctx context.Context, t Ticket) error {
 
 // Commit sends the clients to green.
 func (p *pgbouncerParticipant) Commit(ctx context.Context, t Ticket) error {
-	return p.fenced(ctx, t, func() error { return p.turn(ctx, Green, p.spec.Green) })
+	return p.fenced(ctx, t, func() error { return p.turn(ctx, plan.Green, p.spec.Green) })
 }
 
 // Abort sends the clients to blue.
 func (p *pgbouncerParticipant) Abort(ctx context.Context, t Ticket) error {
-	return p.fenced(ctx, t, func() error { return p.turn(ctx, Blue, p.spec.Blue) })
+	return p.fenced(ctx, t, func() error { return p.turn(ctx, plan.Blue, p.spec.Blue) })
 }
 
 // Side asks PgBouncer. A database that is paused is on neither side: somebody has to let it go on.
-func (p *pgbouncerParticipant) Side(ctx context.Context, _ Ticket) (side string, err error) {
+func (p *pgbouncerParticipant) Side(ctx context.Context, _ Ticket) (side plan.Side, err error) {
 	err = p.admin(ctx, func(ctx context.Context, c *console) error {
 		pools, err := c.databases(ctx)
 		if err != nil {
@@ -111,7 +111,7 @@ func (p *pgbouncerParticipant) Side(ctx context.Context, _ Ticket) (side string,
 
 // turn brings PgBouncer to a side, from wherever it is, and lets its clients go on whatever happens. Done already, it
 // pauses nobody.
-func (p *pgbouncerParticipant) turn(ctx context.Context, side, content string) error {
+func (p *pgbouncerParticipant) turn(ctx context.Context, side plan.Side, content string) error {
 	err := p.admin(ctx, func(ctx context.Context, c *console) error {
 		pools, err := c.databases(ctx)
 		if err != nil {
@@ -163,7 +163,7 @@ func (p *pgbouncerParticipant) letGo(ctx context.Context, c *console) error {
 	return errors.Join(err, c.do(ctx, "RELOAD"))
 }
 
-func (p *pgbouncerParticipant) arrived(ctx context.Context, c *console, side string) error {
+func (p *pgbouncerParticipant) arrived(ctx context.Context, c *console, side plan.Side) error {
 	pools, err := c.databases(ctx)
 	if err == nil && sideOf(pools.where, p.blue, p.green, p.moved) != side {
 		err = fmt.Errorf("PgBouncer has reloaded, and still does not send %s to %s: does it read %s?", strings.Join(p.moved, ", "), side, p.spec.Path)

@@ -229,8 +229,8 @@ func TestPgbouncerMovesItsClients(t *testing.T) {
 	for range 3 {
 		for _, step := range []struct {
 			do   func(context.Context, Ticket) error
-			side string
-		}{{p.Prepare, Blue}, {p.Commit, Green}, {p.Commit, Green}, {p.Abort, Blue}} {
+			side plan.Side
+		}{{p.Prepare, plan.Blue}, {p.Commit, plan.Green}, {p.Commit, plan.Green}, {p.Abort, plan.Blue}} {
 			if err := step.do(t.Context(), ticket(1, "x")); err != nil {
 				t.Fatal(err)
 			}
@@ -238,7 +238,7 @@ func TestPgbouncerMovesItsClients(t *testing.T) {
 				t.Fatalf("side %q %v, want %s", side, err, step.side)
 			}
 			conn := b.client(t)
-			if name, err := b.asks(t.Context(), conn); name != step.side || err != nil {
+			if name, err := b.asks(t.Context(), conn); name != string(step.side) || err != nil {
 				t.Errorf("a client meets %q %v, want %s", name, err, step.side)
 			}
 			conn.Close(t.Context())
@@ -254,7 +254,7 @@ func TestPgbouncerMovesItsClients(t *testing.T) {
 	for len(seen) > 0 {
 		both[<-seen] = true
 	}
-	if !both[Blue] || !both[Green] {
+	if !both[string(plan.Blue)] || !both[string(plan.Green)] {
 		t.Errorf("clients met %v, want both", both)
 	}
 }
@@ -284,16 +284,16 @@ func TestPgbouncerGivesUpItsPause(t *testing.T) {
 	if err := p.Commit(t.Context(), ticket(1, "commit")); err != nil {
 		t.Fatal(err)
 	}
-	if name, err := b.asks(t.Context(), b.client(t)); name != Green || err != nil {
+	if name, err := b.asks(t.Context(), b.client(t)); name != string(plan.Green) || err != nil {
 		t.Errorf("another client meets %q %v", name, err)
 	}
-	if got := ask(); got != Blue {
+	if got := ask(); got != string(plan.Blue) {
 		t.Errorf("the transaction goes on at %q", got)
 	}
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if name, err := b.asks(t.Context(), long); name != Green || err != nil {
+	if name, err := b.asks(t.Context(), long); name != string(plan.Green) || err != nil {
 		t.Errorf("after it the client meets %q %v", name, err)
 	}
 }
@@ -325,7 +325,7 @@ func TestPgbouncerCutOff(t *testing.T) {
 		"reloaded":           func() { admin(`PAUSE "oauth"`); write(b.config.Green); admin("RELOAD") },
 		"written only":       func() { write(b.config.Green) },
 	} {
-		for side, end := range map[string]func(context.Context, Ticket) error{Green: p.Commit, Blue: p.Abort} {
+		for side, end := range map[plan.Side]func(context.Context, Ticket) error{plan.Green: p.Commit, plan.Blue: p.Abort} {
 			if err := p.Abort(t.Context(), ticket(1, "abort")); err != nil {
 				t.Fatal(err)
 			}
@@ -336,7 +336,7 @@ func TestPgbouncerCutOff(t *testing.T) {
 			if err := end(t.Context(), ticket(1, "end")); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			if got, err := b.asks(t.Context(), b.client(t)); got != side || err != nil {
+			if got, err := b.asks(t.Context(), b.client(t)); got != string(side) || err != nil {
 				t.Errorf("%s: clients meet %q %v, want %s", name, got, err, side)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // pooled is where PgBouncer sends the clients of one database.
@@ -120,7 +122,7 @@ func moved(blue, green map[string]pooled) ([]string, error) {
 }
 
 // sideOf reports which side's file says what is shown, "" where neither does.
-func sideOf(shown, blue, green map[string]pooled, names []string) string {
+func sideOf(shown, blue, green map[string]pooled, names []string) plan.Side {
 	only := func(m map[string]pooled) map[string]pooled {
 		picked := map[string]pooled{}
 		for _, n := range names {
@@ -132,9 +134,9 @@ func sideOf(shown, blue, green map[string]pooled, names []string) string {
 	}
 	switch shown = only(shown); {
 	case maps.Equal(shown, only(blue)):
-		return Blue
+		return plan.Blue
 	case maps.Equal(shown, only(green)):
-		return Green
+		return plan.Green
 	}
 	return ""
 }

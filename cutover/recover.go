@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/plan"
 )
 
 // world is where everything is, as it says itself.
 type world struct {
-	sides   map[string]string // participant → side
-	green   int               // participants on green
+	sides   map[string]plan.Side // participant → side
+	green   int                  // participants on green
 	unknown int
 	routing Routing
 }
@@ -20,7 +21,7 @@ type world struct {
 func (w world) untouched() bool { return w.green == 0 && w.unknown == 0 && w.routing.Green == 0 }
 
 func (s *Switch) look(ctx context.Context) (world, error) {
-	w := world{sides: map[string]string{}}
+	w := world{sides: map[string]plan.Side{}}
 	var err error
 	if w.routing, err = s.Router.Look(ctx, s.ticket("look")); err != nil {
 		return w, err
@@ -35,9 +36,9 @@ func (s *Switch) look(ctx context.Context) (world, error) {
 		}
 		w.sides[p.Name()] = side
 		switch side {
-		case Green:
+		case plan.Green:
 			w.green++
-		case Blue:
+		case plan.Blue:
 		default:
 			w.unknown++
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tideover/tideover/plan"
 )
 
 func TestRehearse(t *testing.T) {
@@ -18,7 +20,7 @@ func TestRehearse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.onSide(Blue)
+		w.onSide(plan.Blue)
 		if figures.HoldMS < figures.FenceMS || figures.FenceMS < 4 || len(w.events) != 0 {
 			t.Errorf("figures %+v, events %v", figures, w.events)
 		}
@@ -30,7 +32,7 @@ func TestRehearse(t *testing.T) {
 		if _, err := w.cutover(1).Run(t.Context()); err != nil {
 			t.Errorf("the switch after it: %v", err)
 		}
-		w.onSide(Green)
+		w.onSide(plan.Green)
 	})
 }
 
@@ -54,7 +56,7 @@ func TestRehearseWithAFaultAtEveryCall(t *testing.T) {
 						time.Sleep(time.Hour) // of a synctest bubble: every deadline passes
 					}
 					w.fault = nil
-					w.onSide(Blue)
+					w.onSide(plan.Blue)
 				})
 			})
 		}
@@ -70,6 +72,6 @@ func TestRehearseKeepsToTheDeadline(t *testing.T) {
 		if _, err := s.Rehearse(t.Context()); !errors.Is(err, ErrDeadline) {
 			t.Errorf("%v", err)
 		}
-		w.onSide(Blue)
+		w.onSide(plan.Blue)
 	})
 }

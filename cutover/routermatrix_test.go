@@ -221,7 +221,7 @@ func (r *troubledRouters) Drain(ctx context.Context, t Ticket, wait, deadline ti
 func (r *troubledRouters) Hold(ctx context.Context, t Ticket, d time.Duration) error {
 	return r.do(t, "hold", func(t Ticket) error { return r.Routers.Hold(ctx, t, d) })
 }
-func (r *troubledRouters) Switch(ctx context.Context, t Ticket, side string) error {
+func (r *troubledRouters) Switch(ctx context.Context, t Ticket, side plan.Side) error {
 	return r.do(t, "switch", func(t Ticket) error { return r.Routers.Switch(ctx, t, side) })
 }
 func (r *troubledRouters) Release(ctx context.Context, t Ticket) error {
@@ -253,10 +253,10 @@ func TestRoutersInTrouble(t *testing.T) {
 func troubleRouter(t *testing.T, call, trouble string, found *table) {
 	both := []*replica{newReplica(t), newReplica(t)}
 	rs := &troubledRouters{Routers: Routers{both[0].client, both[1].client}, one: both[1], t: t, call: call, trouble: trouble}
-	subject := &mate{name: "subject", side: Blue}
+	subject := &mate{name: "subject", side: plan.Blue}
 	r := &trial{
 		blue: &memoryFence{}, green: &memoryFence{up: true}, router: rs, subject: subject, drain: 10 * time.Millisecond,
-		mates: []*mate{{name: "a", side: Blue}, {name: "z", side: Blue}},
+		mates: []*mate{{name: "a", side: plan.Blue}, {name: "z", side: plan.Blue}},
 	}
 	outcome := r.ends(t, rs.mend)
 	if rs.struck == 0 {
@@ -266,7 +266,7 @@ func troubleRouter(t *testing.T, call, trouble string, found *table) {
 		late := map[string]func() error{
 			"drain":   func() error { _, err := rs.Routers.Drain(t.Context(), rs.old, 0, time.Second); return err },
 			"hold":    func() error { return rs.Routers.Hold(t.Context(), rs.old, time.Second) },
-			"switch":  func() error { return rs.Routers.Switch(t.Context(), rs.old, Green) },
+			"switch":  func() error { return rs.Routers.Switch(t.Context(), rs.old, plan.Green) },
 			"release": func() error { return rs.Routers.Release(t.Context(), rs.old) },
 			"look":    func() error { return nil },
 		}[call]()
@@ -274,7 +274,7 @@ func troubleRouter(t *testing.T, call, trouble string, found *table) {
 	}
 	found.set("router "+call, trouble, outcome)
 	r.consistent(t, outcome)
-	if r.last == journal.CutoverReleased && outcome == Blue {
+	if r.last == journal.CutoverReleased && outcome == string(plan.Blue) {
 		t.Error("the journal and the outcome differ")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tideover/tideover/cutover/router"
+	"github.com/tideover/tideover/plan"
 )
 
 // Routers are all replicas of the router. A command goes to all at once and has worked when it has worked at each.
@@ -41,8 +42,8 @@ func (r Routers) Hold(ctx context.Context, t Ticket, deadline time.Duration) err
 }
 
 // Switch is Router.Switch.
-func (r Routers) Switch(ctx context.Context, t Ticket, side string) error {
-	return r.each(func(_ int, c *router.Client) error { return c.Switch(ctx, order(t), router.Side(side)) })
+func (r Routers) Switch(ctx context.Context, t Ticket, side plan.Side) error {
+	return r.each(func(_ int, c *router.Client) error { return c.Switch(ctx, order(t), side) })
 }
 
 // Release is Router.Release.
@@ -59,7 +60,7 @@ func (r Routers) Look(ctx context.Context, t Ticket) (Routing, error) {
 	})
 	w := Routing{Replicas: len(r)}
 	for _, st := range states {
-		if st.Side == router.Green {
+		if st.Side == plan.Green {
 			w.Green++
 		}
 		if st.Phase != router.Open {

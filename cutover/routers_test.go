@@ -21,12 +21,12 @@ const token = "0123456789abcdef"
 
 // replicas starts n routers between two servers that answer with their name.
 func replicas(t *testing.T, n int) (Routers, []string, []func()) {
-	server := func(side string) string {
+	server := func(side plan.Side) string {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, side) }))
 		t.Cleanup(s.Close)
 		return s.URL
 	}
-	blue, green := server(Blue), server(Green)
+	blue, green := server(plan.Blue), server(plan.Green)
 	var all Routers
 	var fronts []string
 	var stops []func()
@@ -56,7 +56,7 @@ func replicas(t *testing.T, n int) (Routers, []string, []func()) {
 	return all, fronts, stops
 }
 
-func served(t *testing.T, fronts []string, want string) {
+func served(t *testing.T, fronts []string, want plan.Side) {
 	t.Helper()
 	for _, f := range fronts {
 		resp, err := http.Post(f+"/oauth2/token", "text/plain", nil)
@@ -65,7 +65,7 @@ func served(t *testing.T, fronts []string, want string) {
 		}
 		raw, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if string(raw) != want {
+		if string(raw) != string(want) {
 			t.Errorf("%s is served by %q, want %s", f, raw, want)
 		}
 	}
@@ -112,7 +112,7 @@ func TestSwitchWithRealRouters(t *testing.T) {
 	if _, err := s.Run(t.Context()); !errors.Is(err, errFault) || !errors.As(err, new(*AbortedError)) {
 		t.Fatal(err)
 	}
-	served(t, fronts, Blue)
+	served(t, fronts, plan.Blue)
 
 	s.Replay = yes
 	figures, err := s.Run(t.Context())
@@ -120,14 +120,14 @@ func TestSwitchWithRealRouters(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("figures %+v", figures)
-	served(t, fronts, Green)
+	served(t, fronts, plan.Green)
 	if !blue.up || green.up {
 		t.Errorf("fences: blue %v green %v", blue.up, green.up)
 	}
 	if err := s.Back(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	served(t, fronts, Blue)
+	served(t, fronts, plan.Blue)
 
 	// One replica is gone: nothing is switched anywhere, and the other one holds nothing.
 	stops[1]()
@@ -135,7 +135,7 @@ func TestSwitchWithRealRouters(t *testing.T) {
 	if _, err := s.Run(t.Context()); !errors.As(err, new(*AbortedError)) {
 		t.Errorf("with a dead replica: %v", err)
 	}
-	served(t, fronts[:1], Blue)
+	served(t, fronts[:1], plan.Blue)
 	if blue.up {
 		t.Error("blue is fenced")
 	}

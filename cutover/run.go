@@ -8,6 +8,7 @@ import (
 
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/plan"
 )
 
 // preparing bounds what comes before the hold, beside the wait for logins.
@@ -108,7 +109,7 @@ func (s *Switch) commit(ctx context.Context, a *attempt) error {
 			return fmt.Errorf("green's fence: %w", err)
 		}
 	}
-	if err := s.point(ctx, Green); err != nil {
+	if err := s.point(ctx, plan.Green); err != nil {
 		return err
 	}
 	a.figures.CommitMS = time.Since(start).Milliseconds()
@@ -120,7 +121,7 @@ func (s *Switch) commit(ctx context.Context, a *attempt) error {
 
 // point makes the router point at a side. Where its hold is over by now (it has restarted, or the commits took long) it
 // is made to hold once more first, so that no write is under way when it turns.
-func (s *Switch) point(ctx context.Context, side string) error {
+func (s *Switch) point(ctx context.Context, side plan.Side) error {
 	err := s.Router.Switch(ctx, s.ticket("switch"), side)
 	if errors.Is(err, router.ErrNotHolding) || errors.Is(err, router.ErrNotQuiet) {
 		if err = s.Router.Hold(ctx, s.ticket("hold"), s.deadline()); err == nil {

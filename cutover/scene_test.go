@@ -11,15 +11,16 @@ import (
 
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/plan"
 )
 
 // scene is a stage play: everything that a switch touches, with the rules that must hold at every moment.
 type scene struct {
 	t *testing.T
 
-	sides                map[string]string
+	sides                map[string]plan.Side
 	names                []string
-	router               string
+	router               plan.Side
 	holding              bool
 	until                time.Time
 	blueUp, greenUp      bool      // fences
@@ -51,7 +52,7 @@ type crash struct{}
 var errFault = errors.New("fault")
 
 func newScene(t *testing.T) *scene {
-	return &scene{t: t, names: []string{"a", "b"}, sides: map[string]string{"a": Blue, "b": Blue}, router: Blue, greenUp: true}
+	return &scene{t: t, names: []string{"a", "b"}, sides: map[string]plan.Side{"a": plan.Blue, "b": plan.Blue}, router: plan.Blue, greenUp: true}
 }
 
 // call is one call from outside: clients write meanwhile wherever they can, faults strike, the rules are checked.
@@ -101,7 +102,7 @@ func (w *scene) clients() {
 	if !w.blueUp { // through the router, or past it
 		w.written++
 	}
-	if w.router == Green && !w.holding && !w.greenUp {
+	if w.router == plan.Green && !w.holding && !w.greenUp {
 		w.onGreen++
 	}
 }
@@ -116,12 +117,12 @@ func (p fakeParticipant) Prepare(ctx context.Context, _ Ticket) error {
 	return p.w.call(ctx, "prepare "+p.name, func() error { return nil })
 }
 func (p fakeParticipant) Commit(ctx context.Context, _ Ticket) error {
-	return p.w.call(ctx, "commit "+p.name, func() error { p.w.sides[p.name] = Green; return nil })
+	return p.w.call(ctx, "commit "+p.name, func() error { p.w.sides[p.name] = plan.Green; return nil })
 }
 func (p fakeParticipant) Abort(ctx context.Context, _ Ticket) error {
-	return p.w.call(ctx, "abort "+p.name, func() error { p.w.sides[p.name] = Blue; return nil })
+	return p.w.call(ctx, "abort "+p.name, func() error { p.w.sides[p.name] = plan.Blue; return nil })
 }
-func (p fakeParticipant) Side(ctx context.Context, _ Ticket) (side string, err error) {
+func (p fakeParticipant) Side(ctx context.Context, _ Ticket) (side plan.Side, err error) {
 	err = p.w.call(ctx, "status "+p.name, func() error { side = p.w.sides[p.name]; return nil })
 	return side, err
 }
@@ -143,8 +144,8 @@ func (r fakeRouter) Drain(ctx context.Context, t Ticket, _, _ time.Duration) (in
 func (r fakeRouter) Hold(ctx context.Context, t Ticket, d time.Duration) error {
 	return r.command(ctx, "hold", t, func() error { r.w.holding, r.w.until = true, time.Now().Add(d); return nil })
 }
-func (r fakeRouter) Switch(ctx context.Context, t Ticket, side string) error {
-	return r.command(ctx, "switch "+side, t, func() error {
+func (r fakeRouter) Switch(ctx context.Context, t Ticket, side plan.Side) error {
+	return r.command(ctx, "switch "+string(side), t, func() error {
 		if r.w.router == side {
 			return nil
 		}
@@ -156,10 +157,10 @@ func (r fakeRouter) Switch(ctx context.Context, t Ticket, side string) error {
 				r.w.t.Errorf("the router turns to %s, participant %s is on %s", side, p, r.w.sides[p])
 			}
 		}
-		if side == Green && (r.w.replayed != r.w.written || r.w.verified != r.w.written || !r.w.blueUp || r.w.greenUp) {
+		if side == plan.Green && (r.w.replayed != r.w.written || r.w.verified != r.w.written || !r.w.blueUp || r.w.greenUp) {
 			r.w.t.Errorf("the router turns to green: written %d, replayed %d, verified %d, fences %v %v", r.w.written, r.w.replayed, r.w.verified, r.w.blueUp, r.w.greenUp)
 		}
-		if side == Blue && (r.w.broughtBack != r.w.onGreen || !r.w.greenUp || r.w.blueUp) {
+		if side == plan.Blue && (r.w.broughtBack != r.w.onGreen || !r.w.greenUp || r.w.blueUp) {
 			r.w.t.Errorf("the router turns to blue: %d on green, %d brought back", r.w.onGreen, r.w.broughtBack)
 		}
 		r.w.router = side
@@ -172,7 +173,7 @@ func (r fakeRouter) Release(ctx context.Context, t Ticket) error {
 func (r fakeRouter) Look(ctx context.Context, t Ticket) (l Routing, err error) {
 	err = r.w.call(ctx, "look", func() error {
 		l = Routing{Replicas: 1, Newer: r.w.deadline > int(t.Term)}
-		if r.w.router == Green {
+		if r.w.router == plan.Green {
 			l.Green = 1
 		}
 		if r.w.holding {
@@ -259,7 +260,7 @@ func (w *scene) last() journal.Kind {
 }
 
 // onSide checks that everything is on one side, and that nothing was forgotten.
-func (w *scene) onSide(side string) {
+func (w *scene) onSide(side plan.Side) {
 	w.t.Helper()
 	w.clients()
 	for name, s := range w.sides {
@@ -267,10 +268,10 @@ func (w *scene) onSide(side string) {
 			w.t.Errorf("participant %s is on %s, want %s", name, s, side)
 		}
 	}
-	if w.router != side || w.holding || w.blueUp != (side == Green) || w.greenUp != (side == Blue) {
+	if w.router != side || w.holding || w.blueUp != (side == plan.Green) || w.greenUp != (side == plan.Blue) {
 		w.t.Errorf("want all on %s: router %s, holding %v, fences blue %v green %v", side, w.router, w.holding, w.blueUp, w.greenUp)
 	}
-	if side == Green && w.replayed != w.written {
+	if side == plan.Green && w.replayed != w.written {
 		w.t.Errorf("%d written on blue, %d replayed", w.written, w.replayed)
 	}
 	if w.t.Failed() {

@@ -23,9 +23,9 @@ func Sign(r *http.Request, secret string, body []byte, now time.Time) {
 	r.Header.Set("Tideover-Signature", "v1="+hex.EncodeToString(signature(r, secret, body)))
 }
 
-// Verify is the other end of Sign, for services in Go. Calls that were signed longer than age ago, or ahead, are
+// CheckSignature is the other end of Sign, for services in Go. Calls that were signed longer than age ago, or ahead, are
 // refused: an eavesdropper can't send them again later.
-func Verify(r *http.Request, secret string, body []byte, now time.Time, age time.Duration) error {
+func CheckSignature(r *http.Request, secret string, body []byte, now time.Time, age time.Duration) error {
 	signed, err := strconv.ParseInt(r.Header.Get("Tideover-Timestamp"), 10, 64)
 	if err != nil {
 		return errors.New("no Tideover-Timestamp")

@@ -28,7 +28,7 @@ func newSQL(b base, spec *plan.SQLSpec) (Participant, error) {
 // Prepare wants the flag to be on blue.
 func (p *sqlParticipant) Prepare(ctx context.Context, t Ticket) error {
 	side, err := p.Side(ctx, t)
-	if err == nil && side != Blue {
+	if err == nil && side != plan.Blue {
 		return fmt.Errorf("status_sql says %q, want blue", side)
 	}
 	return err
@@ -42,12 +42,12 @@ func (p *sqlParticipant) Abort(ctx context.Context, t Ticket) error {
 	return p.run(ctx, t, "abort", p.spec.AbortSQL)
 }
 
-func (p *sqlParticipant) Side(ctx context.Context, _ Ticket) (side string, err error) {
+func (p *sqlParticipant) Side(ctx context.Context, _ Ticket) (side plan.Side, err error) {
 	err = p.within(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(ctx context.Context, tx pgx.Tx) error {
 		var answer *string
 		err := tx.QueryRow(ctx, p.spec.StatusSQL).Scan(&answer)
 		if err == nil && answer != nil {
-			side = known(*answer)
+			side = known(plan.Side(*answer))
 		}
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil

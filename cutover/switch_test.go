@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/plan"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -38,7 +39,7 @@ func TestSwitch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.onSide(Green)
+		w.onSide(plan.Green)
 		want := []journal.Kind{journal.CutoverPreparing, journal.CutoverHolding, journal.CutoverFencing, journal.CutoverReplaying,
 			journal.CutoverVerifying, journal.CutoverCommitting, journal.CutoverSwitched, journal.CutoverReleased}
 		if !slices.Equal(w.events, want) {
@@ -50,7 +51,7 @@ func TestSwitch(t *testing.T) {
 		if done, err := w.cutover(2).Recover(t.Context(), w.last()); !done || err != nil {
 			t.Errorf("recover after the end: %v %v", done, err)
 		}
-		w.onSide(Green)
+		w.onSide(plan.Green)
 	})
 }
 
@@ -115,10 +116,10 @@ func settle(t *testing.T, w *scene) {
 		var committed *CommittedError
 		switch {
 		case err == nil:
-			w.onSide(Green)
+			w.onSide(plan.Green)
 			return
 		case errors.As(err, &aborted) && aborted.Incomplete == nil:
-			w.onSide(Blue)
+			w.onSide(plan.Blue)
 			if aborted.ExitCode() != 4 {
 				t.Errorf("exit code %d", aborted.ExitCode())
 			}
@@ -137,14 +138,14 @@ func settle(t *testing.T, w *scene) {
 		t.Fatalf("recover after %s: %v (calls %s)", w.last(), err, strings.Join(w.calls, ", "))
 	}
 	if done {
-		w.onSide(Green)
+		w.onSide(plan.Green)
 		return
 	}
-	w.onSide(Blue)
+	w.onSide(plan.Blue)
 	if _, err := w.cutover(3).Run(t.Context()); err != nil {
 		t.Fatalf("again: %v", err)
 	}
-	w.onSide(Green)
+	w.onSide(plan.Green)
 }
 
 // The recovery crashes as well, at every call, again and again.
@@ -167,9 +168,9 @@ func TestRecoverWithACrashAtEveryCall(t *testing.T) {
 							t.Fatalf("recover: %v (calls %s)", err, strings.Join(w.calls, ", "))
 						}
 						if done {
-							w.onSide(Green)
+							w.onSide(plan.Green)
 						} else {
-							w.onSide(Blue)
+							w.onSide(plan.Blue)
 						}
 					})
 				}
@@ -216,7 +217,7 @@ func TestSwitchWithSomethingBroken(t *testing.T) {
 						if aborted := (*AbortedError)(nil); !errors.As(err, &aborted) || aborted.Incomplete != nil {
 							t.Errorf("%v", err)
 						}
-						w.onSide(Blue)
+						w.onSide(plan.Blue)
 					}
 					settleAfter(t, w)
 				})
@@ -232,7 +233,7 @@ func settleAfter(t *testing.T, w *scene) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.onSide(map[bool]string{true: Green, false: Blue}[done])
+	w.onSide(map[bool]plan.Side{true: plan.Green, false: plan.Blue}[done])
 }
 
 func TestDeadline(t *testing.T) {
@@ -245,7 +246,7 @@ func TestDeadline(t *testing.T) {
 		if !errors.Is(err, ErrDeadline) || !errors.As(err, new(*AbortedError)) {
 			t.Errorf("%v", err)
 		}
-		w.onSide(Blue)
+		w.onSide(plan.Blue)
 	})
 }
 
@@ -266,12 +267,12 @@ func TestInterrupt(t *testing.T) {
 				if !errors.Is(err, context.Canceled) || !errors.As(err, new(*AbortedError)) {
 					t.Errorf("%v", err)
 				}
-				w.onSide(Blue)
+				w.onSide(plan.Blue)
 			} else {
 				if err != nil {
 					t.Errorf("past the point of no return: %v", err)
 				}
-				w.onSide(Green)
+				w.onSide(plan.Green)
 			}
 		})
 	}
@@ -325,7 +326,7 @@ func TestRecoverRefusesWhatItCanNotHaveDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newScene(t)
-		w.router = Green
+		w.router = plan.Green
 		_, err := w.cutover(2).Recover(t.Context(), journal.CutoverVerifying)
 		if strange := (*StrangeError)(nil); !errors.As(err, &strange) || strange.Hint() == "" {
 			t.Errorf("%v", err)
@@ -357,7 +358,7 @@ func TestRecoverGivesBackWhatCanNotBeVerified(t *testing.T) {
 				}
 				_, err := w.cutover(2).Recover(t.Context(), w.last())
 				if committed {
-					if !errors.As(err, new(*CommittedError)) || !w.blueUp || !w.greenUp || w.sides["a"] != Green {
+					if !errors.As(err, new(*CommittedError)) || !w.blueUp || !w.greenUp || w.sides["a"] != plan.Green {
 						t.Errorf("%s: %v, fences %v %v", name, err, w.blueUp, w.greenUp)
 					}
 					return
@@ -366,7 +367,7 @@ func TestRecoverGivesBackWhatCanNotBeVerified(t *testing.T) {
 					t.Errorf("%s: %v", name, err)
 				}
 				w.fault = nil
-				w.onSide(Blue)
+				w.onSide(plan.Blue)
 			})
 		}
 	}
@@ -396,7 +397,7 @@ func TestGivingBackFencesGreenAgain(t *testing.T) {
 					t.Errorf("%v %v", done, err)
 				}
 			}
-			w.onSide(Blue)
+			w.onSide(plan.Blue)
 		})
 	}
 }
@@ -414,6 +415,6 @@ func TestRouterThatRestartsInTheHoldCallsItOff(t *testing.T) {
 		if _, err := w.cutover(1).Run(t.Context()); !errors.As(err, new(*AbortedError)) {
 			t.Errorf("%v", err)
 		}
-		w.onSide(Blue)
+		w.onSide(plan.Blue)
 	})
 }

@@ -19,11 +19,11 @@ import (
 
 	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/deployment"
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/seed"
 	"github.com/tideover/tideover/internal/lab/slice"
-	"github.com/tideover/tideover/internal/lab/stage"
 	"github.com/tideover/tideover/internal/lab/traffic"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/postgres"
@@ -124,7 +124,7 @@ var vendorFails = map[string]string{
 // TestHydraMigrationAlone gives each kind of row to the vendor's migration by itself, without our rules and with them.
 // Without them it fails, or passes and leaves what the 2.x server gets wrong.
 func TestHydraMigrationAlone(t *testing.T) {
-	s, err := stage.Start(t.Context(), stage.Options{Executable: binary, Pair: sharedPair(t), Servers: stage.Hydra, Seed: seed.Options{Clients: 1, Offending: true, Sample: 1}})
+	s, err := deployment.Start(t.Context(), deployment.Options{Executable: binary, Pair: sharedPair(t), Servers: deployment.Hydra, Seed: seed.Options{Clients: 1, Offending: true, Sample: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestHydraMigrationAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Kill(stage.BlueServer); err != nil { // a database that is in use is no template
+	if err := s.Kill(deployment.BlueServer); err != nil { // a database that is in use is no template
 		t.Fatal(err)
 	}
 	for kind := range s.Seeded.Offending {
@@ -154,7 +154,7 @@ func TestHydraMigrationAlone(t *testing.T) {
 	}
 }
 
-func alone(t *testing.T, s *stage.Stage, profile *plan.Profile, kind, code string) {
+func alone(t *testing.T, s *deployment.Deployment, profile *plan.Profile, kind, code string) {
 	t.Helper()
 	if s.Seeded.Offending[kind] == 0 {
 		t.Fatal("none was seeded")
@@ -236,7 +236,7 @@ func alone(t *testing.T, s *stage.Stage, profile *plan.Profile, kind, code strin
 
 // janitor lets the vendor's clean-up loose on a migrated database and counts the refresh tokens that lived before and
 // that live on.
-func janitor(t *testing.T, s *stage.Stage, dsn string, conn *pgx.Conn) (before, after int) {
+func janitor(t *testing.T, s *deployment.Deployment, dsn string, conn *pgx.Conn) (before, after int) {
 	t.Helper()
 	count := func() (n int) {
 		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM hydra_oauth2_refresh WHERE active`).Scan(&n); err != nil {
@@ -293,7 +293,7 @@ func wrong(t *testing.T, conn *pgx.Conn) (n int) {
 func TestHydraRollback(t *testing.T) {
 	slice.In(t, 3)
 	// Clients wait longer than the cutover's deadline, as they do in a rehearsal.
-	th := newTheatreOf(t, stage.Hydra, "hydra-2x.yaml", func(c *traffic.Config) { c.Rate, c.Timeout = 50, 30*time.Second })
+	th := newTheatreOf(t, deployment.Hydra, "hydra-2x.yaml", func(c *traffic.Config) { c.Rate, c.Timeout = 50, 30*time.Second })
 	edit(t, th.runbook, "command: [hydra,", `command: ["`+th.Commands()["hydra"]+`",`, "    for: 1s", "    for: 10m")
 	code, pressed, stderr := th.signal(t, os.Interrupt, func(e journal.Event) bool {
 		return e.Kind == journal.StepProgress && e.Step == "monitor" && th.livedOnGreen()
@@ -337,7 +337,7 @@ func TestHydraInPlace(t *testing.T) {
 			}
 		}
 	}
-	hydra := os.Getenv(stage.HydraBefore)
+	hydra := os.Getenv(deployment.HydraBefore)
 	vendor := func(dsn string) string {
 		c := exec.CommandContext(t.Context(), hydra, "migrate", "sql", "--read-from-env", "--yes")
 		c.Env = append(os.Environ(), "DSN="+dsn)

@@ -13,11 +13,12 @@ import (
 
 	"github.com/tideover/tideover/cutover/router"
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/deployment"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/seed"
 	"github.com/tideover/tideover/internal/lab/slice"
-	"github.com/tideover/tideover/internal/lab/stage"
 	"github.com/tideover/tideover/internal/lab/traffic"
+	"github.com/tideover/tideover/plan"
 )
 
 // TestOldServerInPlace takes the unmodified server of generation 1.0, which reads with SELECT * and keeps plans, to 1.1 with
@@ -36,7 +37,7 @@ func TestOldServerInPlace(t *testing.T) {
 	if err := os.WriteFile(own, []byte(strings.Replace(string(profile), "    green_prefix: /admin\n", "", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	th := newTheatreOn(t, stage.Options{InPlace: true, Before: "1.0", After: "1.1", Profile: own, Seed: seed.Options{Clients: 10, Sessions: 300}}, "bundled-in-place.yaml",
+	th := newTheatreOn(t, deployment.Options{InPlace: true, Before: "1.0", After: "1.1", Profile: own, Seed: seed.Options{Clients: 10, Sessions: 300}}, "bundled-in-place.yaml",
 		staysOnBlue, func(c *traffic.Config) { c.BypassPublic, c.BypassAdmin = "", "" })
 	pgtest.Exec(t, th.BlueDSN, `INSERT INTO oauth_client (id, contacts, metadata) SELECT 'old-' || i, '["' || i || '"]', '{}' FROM generate_series(1, 150000) i`)
 
@@ -118,13 +119,13 @@ func (th *theatre) changeServers(t *testing.T) {
 	if err := c.Hold(t.Context(), o, 10*time.Second, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Switch(t.Context(), o, router.Green); err != nil {
+	if err := c.Switch(t.Context(), o, plan.Green); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Release(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	if err := th.Stop(stage.BlueServer); err != nil {
+	if err := th.Stop(deployment.BlueServer); err != nil {
 		t.Fatal(err)
 	}
 	if o := tideover(t.Context(), t, th.Environment(), "approve", th.runbook, "retire"); o.code != 0 {

@@ -7,25 +7,25 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tideover/tideover/internal/lab/stage"
+	"github.com/tideover/tideover/internal/lab/deployment"
 )
 
-// shared is the Postgres servers of all stages of this test binary. It is package state because a testing.M cannot carry
+// shared is the Postgres servers of all deployments of this test binary. It is package state because a testing.M cannot carry
 // a value to the tests it runs.
 var shared struct {
 	once sync.Once
-	pair *stage.Pair
+	pair *deployment.Pair
 	err  error
 }
 
-// sharedPair is the servers that stages have their databases on, started by the first call. Tests that kill a Postgres, or
+// sharedPair is the servers that deployments have their databases on, started by the first call. Tests that kill a Postgres, or
 // look at all databases of one, want their own.
-func sharedPair(t testing.TB) *stage.Pair {
+func sharedPair(t testing.TB) *deployment.Pair {
 	t.Helper()
 	shared.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		shared.pair, shared.err = stage.NewPair(ctx, stage.Options{})
+		shared.pair, shared.err = deployment.NewPair(ctx, deployment.Options{})
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)

@@ -9,7 +9,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/slice"
 )
 
-// TestRehearse takes a user's runbook through the stage: with sides, participants, jobs and a gate of its own. Nothing of
+// TestRehearse takes a user's runbook through the deployment: with sides, participants, jobs and a gate of its own. Nothing of
 // the real run is touched.
 func TestRehearse(t *testing.T) {
 	slice.In(t, 7)

@@ -17,7 +17,7 @@ func (d *decoder) checkSides(rb *Runbook) {
 	}
 	for _, side := range []struct {
 		name string
-		Side
+		Service
 	}{{"blue", rb.Blue}, {"green", rb.Green}} {
 		d.checkDSN(side.name+".dsn", side.DSN)
 		for _, u := range []struct{ name, value string }{{"public", side.Public}, {"admin", side.Admin}} {

@@ -30,11 +30,11 @@ var runbookFields = map[string]field{
 	"Runbook.locks":   {Doc: "What live traffic may feel of our SQL."},
 	"Runbook.steps":   {Doc: "What is done, in order.", Required: true},
 
-	"Side.dsn":         {Doc: "Postgres connection string, as a URL or `key=value` pairs. Needed for blue, and for green when a step works on it.", Env: true},
-	"Side.public":      {Doc: "Base URL of the server's public listener. Needed by a cutover.", Env: true},
-	"Side.admin":       {Doc: "Base URL of the server's admin listener. Needed by a cutover.", Env: true},
-	"Side.role":        {Doc: "The role that the OAuth server connects as. Green's is given what blue's has. Empty: it is taken to be the owner of blue's tables, and is given nothing.", Env: true},
-	"Side.server_role": {Doc: "The older name of `role`.", Env: true},
+	"Service.dsn":         {Doc: "Postgres connection string, as a URL or `key=value` pairs. Needed for blue, and for green when a step works on it.", Env: true},
+	"Service.public":      {Doc: "Base URL of the server's public listener. Needed by a cutover.", Env: true},
+	"Service.admin":       {Doc: "Base URL of the server's admin listener. Needed by a cutover.", Env: true},
+	"Service.role":        {Doc: "The role that the OAuth server connects as. Green's is given what blue's has. Empty: it is taken to be the owner of blue's tables, and is given nothing.", Env: true},
+	"Service.server_role": {Doc: "The older name of `role`.", Env: true},
 
 	"Control.dsn": {Doc: "Postgres connection string of the journal's database.", Env: true},
 

@@ -51,7 +51,7 @@ func ParseRunbook(name string, data []byte, env func(string) (string, bool)) (*R
 		return nil, d.errs.orNil()
 	}
 	d.name(rb.Steps)
-	for _, s := range []*Side{&rb.Blue, &rb.Green} {
+	for _, s := range []*Service{&rb.Blue, &rb.Green} {
 		if s.Role == "" {
 			s.Role = s.ServerRole
 		}

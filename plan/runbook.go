@@ -11,8 +11,8 @@ type Runbook struct {
 	Version int        `yaml:"version"` // 1
 	Name    string     `yaml:"name"`
 	Profile string     `yaml:"profile"` // "bundled", "hydra" or a path relative to the runbook
-	Blue    Side       `yaml:"blue"`
-	Green   Side       `yaml:"green"`
+	Blue    Service    `yaml:"blue"`
+	Green   Service    `yaml:"green"`
 	Control Control    `yaml:"control"` // where the journal lives; default: blue's database
 	Router  *Router    `yaml:"router"`
 	Locks   LockBudget `yaml:"locks"`
@@ -24,8 +24,8 @@ type Runbook struct {
 	literal bool // a connection string has its password in the file
 }
 
-// Side is one database and its server.
-type Side struct {
+// Service is one database and its server.
+type Service struct {
 	DSN    string `yaml:"dsn"`
 	Public string `yaml:"public"` // base URL of the server's public listener
 	Admin  string `yaml:"admin"`  // base URL of the server's admin listener

@@ -11,6 +11,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
 )
 
 // provedBy plays a scenario with the right mechanism, where green must be right, and with a mutant of it, where green must be wrong: else the scenario proves nothing.
@@ -285,7 +286,7 @@ func TestPoisonIsParked(t *testing.T) {
 	if err != nil || len(v.Differences) != 2 || !strings.Contains(v.Differences[0], "parked") {
 		t.Errorf("verification: %+v, %v", v, err)
 	}
-	lag, err := NewCapture(p.blue, p.profile, Blue).Lag(t.Context())
+	lag, err := NewCapture(p.blue, p.profile, plan.Blue).Lag(t.Context())
 	if err != nil || lag.Changes != 0 || lag.Parked != 2 {
 		t.Errorf("lag: %+v, %v", lag, err)
 	}
@@ -319,7 +320,7 @@ func TestBrokenMigrationsParkNothing(t *testing.T) {
 	if _, err := r.Drain(t.Context()); !errors.Is(err, errCrash) {
 		t.Fatalf("got %v", err)
 	}
-	if lag, err := NewCapture(p.blue, p.profile, Blue).Lag(t.Context()); err != nil || lag.Parked != 0 || lag.Changes == 0 {
+	if lag, err := NewCapture(p.blue, p.profile, plan.Blue).Lag(t.Context()); err != nil || lag.Parked != 0 || lag.Changes == 0 {
 		t.Errorf("lag: %+v, %v", lag, err)
 	}
 }

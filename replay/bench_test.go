@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/plan"
 )
 
 // crowdSQL makes $1 users who have logged in, consented and got tokens: chains of one access and one refresh token.
@@ -181,7 +182,7 @@ func BenchmarkKeepsUp(b *testing.B) {
 		if err := g.Wait(); err != nil {
 			b.Fatal(err)
 		}
-		left, err := NewCapture(p.blue, p.profile, Blue).Lag(b.Context())
+		left, err := NewCapture(p.blue, p.profile, plan.Blue).Lag(b.Context())
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -13,14 +13,6 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
-// Side is a database's part in the upgrade.
-type Side string
-
-const (
-	Blue  Side = "blue"  // in use: every change of the profile's tables is captured
-	Green Side = "green" // the successor: only revocations are captured, for the way back
-)
-
 // Capture records a side's changes in its table tideover.change, in the transaction of the change. A change that can't
 // be recorded fails: nothing is lost. See [Capture.MarkIncomplete] for another choice.
 //
@@ -29,12 +21,12 @@ const (
 type Capture struct {
 	db      *postgres.DB
 	profile *plan.Profile
-	side    Side
+	side    plan.Side
 	lenient bool
 }
 
 // NewCapture is the capture of one side.
-func NewCapture(db *postgres.DB, p *plan.Profile, side Side) *Capture {
+func NewCapture(db *postgres.DB, p *plan.Profile, side plan.Side) *Capture {
 	return &Capture{db: db, profile: p, side: side}
 }
 
@@ -42,12 +34,12 @@ func NewCapture(db *postgres.DB, p *plan.Profile, side Side) *Capture {
 // [Capture.Sync] and [Capture.Installed] return a [*LostError]. It costs the server a savepoint for each change.
 func (c *Capture) MarkIncomplete() *Capture {
 	lenient := *c
-	lenient.lenient = c.side == Blue
+	lenient.lenient = c.side == plan.Blue
 	return &lenient
 }
 
-// source is a table whose changes are recorded.
-type source struct {
+// recorded is a table whose changes are recorded.
+type recorded struct {
 	table     string
 	key, keep []string
 	judge     string
@@ -93,20 +85,20 @@ func schemaOf(p *plan.Profile) string {
 }
 
 // sources lists what is captured, with keys filled in from the catalog.
-func (c *Capture) sources(all map[string]*relation) ([]source, error) {
-	var found []source
-	if c.side == Blue {
+func (c *Capture) sources(all map[string]*relation) ([]recorded, error) {
+	var found []recorded
+	if c.side == plan.Blue {
 		for _, t := range c.profile.Tables {
 			if t.Captured() {
-				found = append(found, source{t.Name, t.Key, t.Keep, t.Judge})
+				found = append(found, recorded{t.Name, t.Key, t.Keep, t.Judge})
 			}
 		}
 	} else {
 		for _, r := range c.profile.Revocations {
 			g := r.Green
-			i := slices.IndexFunc(found, func(s source) bool { return s.table == g.Table })
+			i := slices.IndexFunc(found, func(s recorded) bool { return s.table == g.Table })
 			if i < 0 {
-				found = append(found, source{table: g.Table, judge: g.Judge})
+				found = append(found, recorded{table: g.Table, judge: g.Judge})
 				i = len(found) - 1
 			}
 			if found[i].judge != g.Judge {
@@ -152,7 +144,7 @@ func dedupe(names []string) []string {
 	return out
 }
 
-func (c *Capture) plan(ctx context.Context) (map[string]*relation, []source, error) {
+func (c *Capture) plan(ctx context.Context) (map[string]*relation, []recorded, error) {
 	all, err := catalog(ctx, c.db.Pool(), schemaOf(c.profile))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", c.db.Name(), err)
@@ -169,7 +161,7 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 	if err != nil {
 		return err
 	}
-	if c.side == Blue {
+	if c.side == plan.Blue {
 		for i, s := range found { // whether all that refers to a row went with it is asked by these, and what hung on it
 			found[i].keep = append(slices.Clone(s.keep), slices.DeleteFunc(dedupe(slices.Concat(referred(all, s.table), linking(all, c.profile, s.table))), func(column string) bool {
 				return slices.Contains(s.key, column) || slices.Contains(s.keep, column)
@@ -179,7 +171,7 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 	err = c.openQueue(ctx, budget, all, found, func(ctx context.Context, tx pgx.Tx) error {
 		for _, s := range found {
 			shape := 0
-			if c.side == Blue {
+			if c.side == plan.Blue {
 				var err error
 				if shape, err = shapeOf(ctx, tx, s); err != nil {
 					return err
@@ -189,7 +181,7 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 				return fmt.Errorf("table %q: %w", s.table, err)
 			}
 		}
-		if c.side == Blue {
+		if c.side == plan.Blue {
 			return nil
 		}
 		return installJudge(ctx, tx, schemaOf(c.profile), all, found)
@@ -214,7 +206,7 @@ func (c *Capture) Install(ctx context.Context, budget postgres.Budget) error {
 }
 
 // openQueue makes the queue, tries the profile's judges and has more done, in one transaction.
-func (c *Capture) openQueue(ctx context.Context, budget postgres.Budget, all map[string]*relation, found []source, more func(ctx context.Context, tx pgx.Tx) error) error {
+func (c *Capture) openQueue(ctx context.Context, budget postgres.Budget, all map[string]*relation, found []recorded, more func(ctx context.Context, tx pgx.Tx) error) error {
 	err := c.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
 		if err := alone(ctx, tx); err != nil {
 			return err
@@ -276,7 +268,7 @@ JOIN pg_catalog.pg_namespace ours ON ours.oid = p.pronamespace
 WHERE ours.nspname = 'tideover' AND t.tgname LIKE 'tideover\_capture%' AND t.tgenabled = 'A'`
 
 // missing are the tables whose triggers are not all there and firing always, on each of their partitions too.
-func (c *Capture) missing(ctx context.Context, all map[string]*relation, found []source) ([]source, error) {
+func (c *Capture) missing(ctx context.Context, all map[string]*relation, found []recorded) ([]recorded, error) {
 	rows, err := c.db.Pool().Query(ctx, capturingSQL)
 	if err != nil {
 		return nil, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
@@ -290,7 +282,7 @@ func (c *Capture) missing(ctx context.Context, all map[string]*relation, found [
 	if err != nil {
 		return nil, fmt.Errorf("look for the capture on %s: %w", c.db.Name(), err)
 	}
-	return slices.DeleteFunc(slices.Clone(found), func(s source) bool {
+	return slices.DeleteFunc(slices.Clone(found), func(s recorded) bool {
 		r := all[s.table]
 		return !slices.ContainsFunc(triggersOf(c.side, r, s, 0), func(t trigger) bool {
 			return !there[[3]string{r.ident(), t.name, t.function}] || slices.ContainsFunc(r.partitions, func(table string) bool {

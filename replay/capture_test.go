@@ -94,7 +94,7 @@ func TestCaptureIsJudged(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
-			capture := NewCapture(p.blue, p.profile, Blue)
+			capture := NewCapture(p.blue, p.profile, plan.Blue)
 			for _, capture := range []*Capture{capture, capture.MarkIncomplete()} { // of which the second lets changes go through
 				if err := capture.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 					t.Fatal(err)
@@ -219,7 +219,7 @@ func TestCaptureThereAndBack(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
-	c := NewCapture(p.blue, p.profile, Blue)
+	c := NewCapture(p.blue, p.profile, plan.Blue)
 	if err := NewFence(p.blue, "").Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestCaptureYieldsToALockHolder(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
-	c := NewCapture(p.blue, p.profile, Blue)
+	c := NewCapture(p.blue, p.profile, plan.Blue)
 	if err := c.Remove(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestWrongJudgeIsRefused(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
 			broken := &plan.Profile{Tables: []plan.Table{{Name: "oauth_client", Judge: judge}}}
-			if err := NewCapture(p.blue, broken, Blue).Install(t.Context(), postgres.DefaultBudget()); err == nil || !strings.Contains(err.Error(), "judge") {
+			if err := NewCapture(p.blue, broken, plan.Blue).Install(t.Context(), postgres.DefaultBudget()); err == nil || !strings.Contains(err.Error(), "judge") {
 				t.Errorf("got %v", err)
 			}
 			p.as(t, `INSERT INTO oauth_client (id) VALUES ('c')`, `DELETE FROM oauth_client`)
@@ -318,7 +318,7 @@ func TestCaptureMarksItselfIncomplete(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
-	capture := NewCapture(p.blue, p.profile, Blue).MarkIncomplete()
+	capture := NewCapture(p.blue, p.profile, plan.Blue).MarkIncomplete()
 	if err := capture.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
 )
 
 // workload is a token endpoint at its busiest, as its database sees it: pgbench repeats the statements of the bundled
@@ -211,7 +212,7 @@ func BenchmarkCapture(b *testing.B) {
 	var base, triggers, slot []float64
 	for b.Loop() {
 		for _, half := range [][2]*workload{{one, other}, {other, one}} {
-			capture := NewCapture(half[1].db, bundled(b), Blue)
+			capture := NewCapture(half[1].db, bundled(b), plan.Blue)
 			if err := capture.Install(b.Context(), postgres.DefaultBudget()); err != nil {
 				b.Fatal(err)
 			}

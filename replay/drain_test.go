@@ -13,6 +13,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
 )
 
 // A long queue must not end in memory: neither many transactions nor a single one that is as long.
@@ -44,7 +45,7 @@ func TestLongQueueFitsIntoMemory(t *testing.T) {
 			if err := (widen{}).Migrate(t.Context(), p.green.DSN()); err != nil {
 				t.Fatal(err)
 			}
-			if err := NewCapture(p.blue, narrow, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+			if err := NewCapture(p.blue, narrow, plan.Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
 				t.Fatal(err)
 			}
 			p.as(t, c.sql...)

@@ -17,7 +17,7 @@ type rows struct {
 }
 
 // keep adds a change. Inserts have no kept columns.
-func (r *reader) keep(ctx context.Context, s source, op string, row map[string]*string) error {
+func (r *reader) keep(ctx context.Context, s recorded, op string, row map[string]*string) error {
 	if r.tx == nil {
 		tx, err := r.store.Begin(ctx)
 		if err != nil {

@@ -31,7 +31,7 @@ func newTwin(t testing.TB, p *plan.Profile, schema string) *twin {
 	// What the schema's SQL sets for the database is in force for new sessions.
 	w.blue = open(t, "blue", w.blue.DSN())
 	w.green = open(t, "green", newDatabase(t))
-	capture := NewCapture(w.blue, p, Blue)
+	capture := NewCapture(w.blue, p, plan.Blue)
 	if err := capture.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}

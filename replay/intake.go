@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
 )
 
 // What blue's triggers write is no change of the queue yet. The server's own transactions pay for it, so that it is the
@@ -77,7 +78,7 @@ CROSS JOIN LATERAL (
 )
 
 // shapeOf gives a table's shape a number, the one that it has already if it was captured like this before.
-func shapeOf(ctx context.Context, tx pgx.Tx, s source) (id int, err error) {
+func shapeOf(ctx context.Context, tx pgx.Tx, s recorded) (id int, err error) {
 	const sql = `
 WITH made AS (
 	INSERT INTO tideover.shape (table_name, key, kept) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING id
@@ -90,7 +91,7 @@ SELECT id FROM made UNION ALL SELECT id FROM tideover.shape WHERE table_name = $
 }
 
 // captured is the SQL that records a change of a row in the intake.
-func captured(r *relation, s source, shape int, op, row string) string {
+func captured(r *relation, s recorded, shape int, op, row string) string {
 	values := []string{fmt.Sprintf("'%s%d'", op, shape)}
 	add := func(row string, columns []string) {
 		for _, c := range columns {
@@ -134,7 +135,7 @@ func (c column) asJSON() bool {
 }
 
 // formSQL has a function write values in one form, where the form of a recorded column's values is the session's choice.
-func formSQL(r *relation, s source) string {
+func formSQL(r *relation, s recorded) string {
 	for _, name := range slices.Concat(s.key, s.keep) {
 		if c, _ := r.column(name); !c.stable && !c.asJSON() {
 			return " SET DateStyle = 'ISO, MDY' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC' SET extra_float_digits = 3" +
@@ -150,7 +151,7 @@ func formSQL(r *relation, s source) string {
 // brings such changes of a row as are behind those that an earlier one has brought, since rows are locked by who changes
 // them. The error is a [*LostError] where a change was not recorded.
 func (c *Capture) Sync(ctx context.Context) error {
-	if c.side != Blue {
+	if c.side != plan.Blue {
 		return nil // green's triggers write into the queue
 	}
 	if err := c.complete(ctx); err != nil {
@@ -180,7 +181,7 @@ SELECT c.at, (max(` + numberSQL + `) OVER (PARTITION BY c.at))::text::xid8` + na
 
 // complete returns a [*LostError] once a change was let through without a record.
 func (c *Capture) complete(ctx context.Context) error {
-	if c.side != Blue {
+	if c.side != plan.Blue {
 		return nil
 	}
 	var missed int64
@@ -218,7 +219,7 @@ func (c *Capture) Run(ctx context.Context) error {
 }
 
 func (c *Capture) tidy(ctx context.Context) error {
-	if c.side != Blue {
+	if c.side != plan.Blue {
 		return nil
 	}
 	var large bool

@@ -44,7 +44,7 @@ func TestIntakeIsMovedOnce(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
-	capture := NewCapture(p.blue, p.profile, Blue)
+	capture := NewCapture(p.blue, p.profile, plan.Blue)
 	var writers sync.WaitGroup
 	moved := move(t, capture, 3)
 	for w := range 3 {
@@ -73,7 +73,7 @@ func TestIntakeKeepsOrder(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
-	capture := NewCapture(p.blue, p.profile, Blue)
+	capture := NewCapture(p.blue, p.profile, plan.Blue)
 	p.as(t, `INSERT INTO oauth_client (id) SELECT 'c' || i FROM generate_series(1, 3) i`)
 	var writers sync.WaitGroup
 	moved := move(t, capture, 2)
@@ -112,7 +112,7 @@ CREATE TABLE thing (d date, "Key" text, u uuid, n numeric, b boolean, at timesta
 	kept := []string{"u", "n", "b", "at", "i", "tags", "j", "s", "c", "f", "raw"}
 	for _, keep := range [][]string{{"n"}, kept} {
 		p.profile = &plan.Profile{Tables: []plan.Table{{Name: "thing", Keep: keep}}}
-		if err := NewCapture(p.blue, p.profile, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		if err := NewCapture(p.blue, p.profile, plan.Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
 			t.Fatal(err)
 		}
 		p.as(t, `SET DateStyle = 'SQL, DMY'; SET TimeZone = 'UTC'; INSERT INTO thing VALUES ('2020-02-01', E'a''\\"\n', gen_random_uuid(), 1.50, true,
@@ -129,7 +129,7 @@ CREATE TABLE thing (d date, "Key" text, u uuid, n numeric, b boolean, at timesta
 			if got, want := p.text(t, p.blue, columns), fmt.Sprint(2+len(keep)); got != want {
 				t.Errorf("%s with %v: %s columns", when, keep, got)
 			}
-			if err := NewCapture(p.blue, p.profile, Blue).Sync(t.Context()); err != nil {
+			if err := NewCapture(p.blue, p.profile, plan.Blue).Sync(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -143,7 +143,7 @@ func TestIntakeSeesRowsMove(t *testing.T) {
 	p := &pair{blue: open(t, "blue", newDatabase(t))}
 	exec(t, p.blue, `CREATE TABLE thing (a int, b text, v text, PRIMARY KEY (a, b))`)
 	p.profile = &plan.Profile{Tables: []plan.Table{{Name: "thing", Keep: []string{"v"}}}}
-	capture := NewCapture(p.blue, p.profile, Blue)
+	capture := NewCapture(p.blue, p.profile, plan.Blue)
 	if err := capture.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestIntakeKnowsTransactions(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
 	p := newPair(t)
-	capture := NewCapture(p.blue, p.profile, Blue)
+	capture := NewCapture(p.blue, p.profile, plan.Blue)
 	conn := stranger(t, p.blue)
 	run := func(sql string) {
 		t.Helper()
@@ -210,7 +210,7 @@ func TestIntakeLosesNothing(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
 			p.as(t, `INSERT INTO oauth_client (id) VALUES ('c')`)
-			capture := NewCapture(p.blue, p.profile, Blue)
+			capture := NewCapture(p.blue, p.profile, plan.Blue)
 			if err := capture.Sync(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -23,7 +23,7 @@ import (
 
 // judged is the profile's judgement of a change, an expression of SQL. row names a relation, or NEW, that has the
 // change's op (text), key and kept (jsonb); prefix is put before their names.
-func judged(r *relation, s source, row, prefix string) (string, error) {
+func judged(r *relation, s recorded, row, prefix string) (string, error) {
 	known := map[string]string{"op": row + "." + prefix + "op"}
 	for i, columns := range [][]string{s.key, s.keep} {
 		from := row + "." + prefix + []string{"key", "kept"}[i]
@@ -41,7 +41,7 @@ func judged(r *relation, s source, row, prefix string) (string, error) {
 
 // judgeSQL asks which of some changes of a table are revocations. $1 are their places (bigint[]), $2 to $4 op, key and
 // kept (text[]). Names are long, so that a column in the profile's expression never means one of them.
-func judgeSQL(r *relation, s source) (string, error) {
+func judgeSQL(r *relation, s recorded) (string, error) {
 	expr, err := judged(r, s, "tideover_change", "tideover_")
 	if err != nil {
 		return "", err
@@ -66,7 +66,7 @@ type judgement struct {
 }
 
 // judgesOf makes the judges of captured tables.
-func judgesOf(all map[string]*relation, found []source) (judges, error) {
+func judgesOf(all map[string]*relation, found []recorded) (judges, error) {
 	j := make(judges)
 	for _, s := range found {
 		if s.judge == "" {
@@ -130,7 +130,7 @@ func (j judges) try(ctx context.Context, tx pgx.Tx) error {
 }
 
 // installJudge has changes judged at COMMIT. What is no revocation counts as applied then.
-func installJudge(ctx context.Context, tx pgx.Tx, schema string, all map[string]*relation, found []source) error {
+func installJudge(ctx context.Context, tx pgx.Tx, schema string, all map[string]*relation, found []recorded) error {
 	var branches strings.Builder
 	for _, s := range found {
 		if s.judge == "" {

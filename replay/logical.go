@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS tideover.replica_identity (
 	index_name name
 )`
 
-func (l *Logical) capture() *Capture { return NewCapture(l.db, l.profile, Blue) }
+func (l *Logical) capture() *Capture { return NewCapture(l.db, l.profile, plan.Blue) }
 
 // Install makes the queue, replica identities, publication and slot, in this order: whatever the slot gives has its old
 // values. A slot begins where no transaction is under way that it has not seen from the start, and waits for that.
@@ -120,7 +120,7 @@ func (l *Logical) Able(ctx context.Context) error {
 }
 
 // identify has a table log the old values that the profile wants, and remembers what it logged before.
-func (l *Logical) identify(ctx context.Context, budget postgres.Budget, r *relation, s source) error {
+func (l *Logical) identify(ctx context.Context, budget postgres.Budget, r *relation, s recorded) error {
 	return l.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
 		const look = `
 SELECT c.relkind = 'p', c.relreplident::text, (SELECT i.indexrelid::regclass::text FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisreplident)
@@ -148,7 +148,7 @@ SELECT $1, $2::text::"char", (SELECT c.relname FROM pg_catalog.pg_class c WHERE 
 	})
 }
 
-func (l *Logical) publish(ctx context.Context, budget postgres.Budget, all map[string]*relation, found []source) error {
+func (l *Logical) publish(ctx context.Context, budget postgres.Budget, all map[string]*relation, found []recorded) error {
 	names := make([]string, len(found))
 	for i, s := range found {
 		names[i] = all[s.table].ident()

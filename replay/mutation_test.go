@@ -124,12 +124,12 @@ func WithoutRevoked(all []change) []change {
 func TestMutantsFitTheSource(t *testing.T) {
 	t.Parallel()
 	for _, m := range mutants {
-		if _, err := mutantOf(t, m.Name).Source("."); err != nil {
+		if _, err := mutantOf(t, m.Name).Files("."); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, m := range lineageMutants {
-		if _, err := m.Source("."); err != nil {
+		if _, err := m.Files("."); err != nil {
 			t.Error(err)
 		}
 	}

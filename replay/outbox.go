@@ -45,7 +45,7 @@ func NewOutbox(db *postgres.DB, p *plan.Profile, table string) *Outbox {
 	return &Outbox{db: db, profile: p, table: name}
 }
 
-func (o *Outbox) capture() *Capture { return NewCapture(o.db, o.profile, Blue) }
+func (o *Outbox) capture() *Capture { return NewCapture(o.db, o.profile, plan.Blue) }
 
 func (o *Outbox) wrap(err error) error {
 	if err == nil {

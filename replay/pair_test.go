@@ -85,7 +85,7 @@ type pair struct {
 func newPair(t testing.TB) *pair {
 	t.Helper()
 	p := newBarePair(t, database11(t))
-	if err := NewCapture(p.blue, p.profile, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+	if err := NewCapture(p.blue, p.profile, plan.Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}
 	return p

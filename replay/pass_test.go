@@ -104,7 +104,7 @@ func TestForgedPassIsCaptured(t *testing.T) {
 		t.Fatal(err)
 	}
 	role := server(t, p.green)
-	if err := NewCapture(p.green, p.profile, Green).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+	if err := NewCapture(p.green, p.profile, plan.Green).Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}
 	for i, forgery := range forgeries {

@@ -166,7 +166,7 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if err := r.identities(); err != nil {
 		return err
 	}
-	found, err := NewCapture(r.Blue, r.Profile, Blue).sources(r.blue)
+	found, err := NewCapture(r.Blue, r.Profile, plan.Blue).sources(r.blue)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (r *Replayer) Retry(ctx context.Context) ([]string, error) {
 // Run applies batches until ctx ends, which is no error, and reports the lag after each. Its [Audit], where there is one,
 // has its share of the time.
 func (r *Replayer) Run(ctx context.Context, report func(Lag)) error {
-	capture := NewCapture(r.Blue, r.Profile, Blue)
+	capture := NewCapture(r.Blue, r.Profile, plan.Blue)
 	for {
 		a, err := r.Batch(ctx)
 		var lag Lag

@@ -30,7 +30,7 @@ func NewReverse(blue, green *postgres.DB, p *plan.Profile) *Reverse {
 // ledger on blue is written in the transaction of the revocations.
 func (v *Reverse) Drain(ctx context.Context) (Applied, error) {
 	var total Applied
-	if there, err := NewCapture(v.green, v.profile, Green).there(ctx); err != nil || !there {
+	if there, err := NewCapture(v.green, v.profile, plan.Green).there(ctx); err != nil || !there {
 		return total, err // nothing was captured: green never served
 	}
 	err := v.blue.InTx(ctx, postgres.DefaultBudget(), func(ctx context.Context, tx pgx.Tx) error {
@@ -74,7 +74,7 @@ func (v *Reverse) once(ctx context.Context, epoch string) (a Applied, err error)
 		if err != nil {
 			return err
 		}
-		found, err = inForceOf(ctx, tx, revocationsOf(v.profile, Green, claimed), nil,
+		found, err = inForceOf(ctx, tx, revocationsOf(v.profile, plan.Green, claimed), nil,
 			func(rev *revocation) string { return rev.spec.Green.Living })
 		return err
 	})
@@ -128,10 +128,10 @@ func snapshotOf(ctx context.Context, db *postgres.DB, schema string, f func(tx p
 
 // Verify asks whether every revocation that was captured on green is in force on blue.
 func (v *Reverse) Verify(ctx context.Context) (found Verification, err error) {
-	if there, err := NewCapture(v.green, v.profile, Green).there(ctx); err != nil || !there {
+	if there, err := NewCapture(v.green, v.profile, plan.Green).there(ctx); err != nil || !there {
 		return found, err
 	}
-	return verify(ctx, v.green, v.blue, v.profile, Green, 0)
+	return verify(ctx, v.green, v.blue, v.profile, plan.Green, 0)
 }
 
 // OnlyGreen lists what green knows and blue does not, as "table key": sessions that a way back ends. The profile's

@@ -10,6 +10,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
 )
 
 // What is revoked on green after the switch holds on blue after the way back, each once, whatever crashes.
@@ -22,7 +23,7 @@ func TestReverse(t *testing.T) {
 	p := newSeededPair(t)
 	r := p.replayer(t)
 	drain(t, r)
-	c := NewCapture(p.green, p.profile, Green)
+	c := NewCapture(p.green, p.profile, plan.Green)
 	for range 2 {
 		if err := c.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 			t.Fatal(err)

@@ -22,7 +22,7 @@ type revocation struct {
 
 // revocationsOf puts the revoked changes of a side together by what was revoked: a chain that dies with two tokens is
 // one revocation.
-func revocationsOf(p *plan.Profile, side Side, all []change) []*revocation {
+func revocationsOf(p *plan.Profile, side plan.Side, all []change) []*revocation {
 	byID := make(map[string]*revocation)
 	var found []*revocation
 	for i := range all {
@@ -33,7 +33,7 @@ func revocationsOf(p *plan.Profile, side Side, all []change) []*revocation {
 		for j := range p.Revocations {
 			spec := &p.Revocations[j]
 			here, there := spec.Blue, spec.Green
-			if side == Green {
+			if side == plan.Green {
 				here, there = there, here
 			}
 			if here.Table != c.table {
@@ -76,7 +76,7 @@ func revocationsOf(p *plan.Profile, side Side, all []change) []*revocation {
 // inForce are the claimed revocations that blue itself enforces in the snapshot of tx. One that was superseded, such as
 // a client that was deleted and created again, must not be applied: the state that replay brings is the newer truth.
 func (r *Replayer) inForce(ctx context.Context, tx pgx.Tx, claimed []change) ([]revocation, error) {
-	all := revocationsOf(r.Profile, Blue, claimed)
+	all := revocationsOf(r.Profile, plan.Blue, claimed)
 	living, err := count(ctx, tx, all, func(rev *revocation) string { return rev.spec.Blue.Living })
 	if err != nil {
 		return nil, fmt.Errorf("blue: %w", err)

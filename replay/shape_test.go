@@ -64,7 +64,7 @@ INSERT INTO log (note) VALUES ('first'), (E'back\\slash and\ttab''quote');`
 		exec(t, db, rows)
 	}
 	exec(t, p.green, newShape)
-	if err := NewCapture(p.blue, p.profile, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+	if err := NewCapture(p.blue, p.profile, plan.Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}
 	before := p.text(t, p.green, `SELECT string_agg(id || pk::text, ' ' ORDER BY id) FROM app`)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
 )
 
 // Source is what brings blue's changes into its queue, the table tideover.change. [Capture] does it by triggers, in the
@@ -57,7 +58,7 @@ func (e *LostError) Hint() string {
 // sync has the source bring what is committed by now: triggers where none is named.
 func (r *Replayer) sync(ctx context.Context) error {
 	if r.Source == nil {
-		return NewCapture(r.Blue, r.Profile, Blue).Sync(ctx)
+		return NewCapture(r.Blue, r.Profile, plan.Blue).Sync(ctx)
 	}
 	return r.Source.Sync(ctx)
 }

@@ -56,7 +56,7 @@ func installSource(t testing.TB, db *postgres.DB, p *plan.Profile, source string
 	}
 	s := sourceOf(db, p, source)
 	if s == nil {
-		s = NewCapture(db, p, Blue)
+		s = NewCapture(db, p, plan.Blue)
 	}
 	if err := s.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ BEGIN
 	END IF;
 	RETURN NULL;
 END $$`)
-	_, found, err := NewCapture(db, p, Blue).plan(t.Context())
+	_, found, err := NewCapture(db, p, plan.Blue).plan(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestLogicalNeedsTheLog(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "wal_level = replica") || !errors.As(err, &hint) || !strings.Contains(hint.Hint(), "source: triggers") {
 		t.Errorf("got %v", err)
 	}
-	if there, err := NewCapture(db, narrow, Blue).there(t.Context()); err != nil || there {
+	if there, err := NewCapture(db, narrow, plan.Blue).there(t.Context()); err != nil || there {
 		t.Errorf("a queue was made: %t, %v", there, err)
 	}
 }

@@ -123,7 +123,7 @@ type reader struct {
 	l       *Logical
 	slot    string
 	conn    *pgconn.PgConn
-	sources map[string]source
+	sources map[string]recorded
 	types   map[string]*relation
 	tables  map[uint32]*pglogrepl.RelationMessage
 	next    uint64 // a transaction number above all that the stream has
@@ -159,7 +159,7 @@ func (l *Logical) open(ctx context.Context) (_ *reader, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{l: l, slot: s.slot, types: all, sources: make(map[string]source), tables: make(map[uint32]*pglogrepl.RelationMessage),
+	r := &reader{l: l, slot: s.slot, types: all, sources: make(map[string]recorded), tables: make(map[uint32]*pglogrepl.RelationMessage),
 		rows: make(map[string]*rows), measured: time.Now()}
 	for _, src := range found {
 		r.sources[src.table] = src

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
 )
 
 // removeSQL drops what the capture made, and leaves the rest of the schema (fence, journal, ledger) alone.
@@ -53,7 +54,7 @@ const passed = postgres.Passed
 //
 // A function has no search_path of its own, which would cost more than what it does: so each name in it is qualified,
 // operators too, and it means the same whatever the path of the session that fires it.
-func triggersOf(side Side, r *relation, s source, shape int) []trigger {
+func triggersOf(side plan.Side, r *relation, s recorded, shape int) []trigger {
 	// A truncate removes rows that an old snapshot doesn't see: those can't be recorded.
 	const whole = `IF NOT (pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[])) THEN
 		RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
@@ -64,7 +65,7 @@ func triggersOf(side Side, r *relation, s source, shape int) []trigger {
 	emptied := func(record string) string {
 		return whole + "EXECUTE pg_catalog.concat(" + literal(record+" FROM ONLY ") + ", TG_RELID::pg_catalog.regclass, ' t');"
 	}
-	if side == Blue {
+	if side == plan.Blue {
 		record := func(op, row string) string { return captured(r, s, shape, op, row) }
 		inserted, updated, deleted = record("I", "NEW")+";", record("U", "OLD")+";", record("D", "OLD")+";"
 		truncated = emptied(record("D", "t"))
@@ -93,7 +94,7 @@ func triggersOf(side Side, r *relation, s source, shape int) []trigger {
 }
 
 // queued is the SQL that records a change of a row in the queue, without its condition.
-func queued(r *relation, s source, op, row string) string {
+func queued(r *relation, s recorded, op, row string) string {
 	return fmt.Sprintf("INSERT INTO tideover.change (table_name, op, key, kept) SELECT %s, '%s', %s, %s", literal(s.table), op, object(r, row, s.key), kept(r, row, s.keep))
 }
 

@@ -50,24 +50,24 @@ func (r *Replayer) Verify(ctx context.Context) (v Verification, err error) {
 // Verify is Replayer.Verify for somebody who only looks: it takes no lock, so that replay may go on meanwhile. The error
 // is [ErrNoCapture] where blue's changes are not recorded. sample 0 is 5000.
 func Verify(ctx context.Context, blue, green *postgres.DB, p *plan.Profile, sample int) (Verification, error) {
-	there, err := NewCapture(blue, p, Blue).there(ctx)
+	there, err := NewCapture(blue, p, plan.Blue).there(ctx)
 	if err == nil && !there {
 		err = fmt.Errorf("read the queue of %s: %w", blue.Name(), ErrNoCapture)
 	}
 	if err != nil {
 		return Verification{}, err
 	}
-	return verify(ctx, blue, green, p, Blue, sample)
+	return verify(ctx, blue, green, p, plan.Blue, sample)
 }
 
 // verify holds one side's queue against the other side.
-func verify(ctx context.Context, from, to *postgres.DB, p *plan.Profile, side Side, sample int) (v Verification, err error) {
+func verify(ctx context.Context, from, to *postgres.DB, p *plan.Profile, side plan.Side, sample int) (v Verification, err error) {
 	if sample == 0 {
 		sample = defaultSample
 	}
 	here := func(rev *revocation) string { return rev.spec.Blue.Living }
 	there := func(rev *revocation) string { return rev.spec.Green.Living }
-	if side == Green {
+	if side == plan.Green {
 		here, there = there, here
 	}
 	if err := NewCapture(from, p, side).Sync(ctx); err != nil {
@@ -154,7 +154,7 @@ func readRevoked(ctx context.Context, tx pgx.Tx, sample int) (queue, error) {
 }
 
 // judge adds the revocations among changes that no claim has judged yet.
-func (q *queue) judge(ctx context.Context, tx pgx.Tx, db *postgres.DB, p *plan.Profile, side Side, sample int) error {
+func (q *queue) judge(ctx context.Context, tx pgx.Tx, db *postgres.DB, p *plan.Profile, side plan.Side, sample int) error {
 	all, err := catalog(ctx, tx, schemaOf(p))
 	if err != nil {
 		return fmt.Errorf("%s: %w", db.Name(), err)

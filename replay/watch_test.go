@@ -116,7 +116,7 @@ CREATE POLICY mine ON token USING (id > 0)`
 				}
 			}
 			p := &plan.Profile{Tables: []plan.Table{{Name: "token"}}}
-			if err := NewCapture(blue, p, Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+			if err := NewCapture(blue, p, plan.Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
 				t.Fatal(err)
 			}
 			if err := NewFence(blue, "").Install(t.Context(), postgres.DefaultBudget()); err != nil {
@@ -179,7 +179,7 @@ func TestSwitchedOffCapture(t *testing.T) {
 	db := open(t, "blue", newDatabase(t))
 	exec(t, db, `CREATE TABLE token (id int PRIMARY KEY); CREATE TABLE noticed (id int)`)
 	p := &plan.Profile{Tables: tables("token")}
-	c, w := NewCapture(db, p, Blue), NewWatch(db, p)
+	c, w := NewCapture(db, p, plan.Blue), NewWatch(db, p)
 	if err := errors.Join(c.Install(t.Context(), postgres.DefaultBudget()), w.Install(t.Context(), postgres.DefaultBudget())); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestSwitchedOffCaptureOfAPartition(t *testing.T) {
 	db := open(t, "blue", newDatabase(t))
 	exec(t, db, `CREATE TABLE token (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE low PARTITION OF token FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id);
 CREATE TABLE lowest PARTITION OF low FOR VALUES FROM (0) TO (3); CREATE TABLE rest PARTITION OF token DEFAULT`)
-	c := NewCapture(db, &plan.Profile{Tables: tables("token")}, Blue)
+	c := NewCapture(db, &plan.Profile{Tables: tables("token")}, plan.Blue)
 	if err := c.Install(t.Context(), postgres.DefaultBudget()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,12 +10,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
 )
 
 // wayBack lets green serve for a while and then goes back: what was taken away on green must be refused on blue, once
 // the reverse replay is through, and nothing else may be.
 func (h *history) wayBack(ctx context.Context) error {
-	must(NewCapture(h.green, h.profile, Green).Install(ctx, postgres.DefaultBudget()))
+	must(NewCapture(h.green, h.profile, plan.Green).Install(ctx, postgres.DefaultBudget()))
 	before := slices.Clone(h.model.living())
 	consents, clients := maps.Clone(h.model.consents), maps.Clone(h.model.clients)
 	w := &writers{rng: h.rng, model: h.model, do: greenAction, prefix: "g"}

@@ -34,15 +34,15 @@ func Formats() []string {
 	return names
 }
 
-// Source is a folder of migrations, in the order in which they run.
-type Source struct {
+// Migrations is a folder of migrations, in the order in which they run.
+type Migrations struct {
 	Format  Format
 	Scripts []*Script
 }
 
 // ReadFolder reads the migrations in fsys's top folder; format "" finds out which they are. The error of a file that
 // can't be read as Postgres' SQL is an [*Error].
-func ReadFolder(fsys fs.FS, format Format) (*Source, error) {
+func ReadFolder(fsys fs.FS, format Format) (*Migrations, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
 		return nil, fmt.Errorf("migrations: %w", err)
@@ -70,7 +70,7 @@ func ReadFolder(fsys fs.FS, format Format) (*Source, error) {
 	if format == "" {
 		format = guess(files)
 	}
-	s := &Source{Format: format}
+	s := &Migrations{Format: format}
 	switch format {
 	case GooseFormat:
 		s.Scripts, err = gooseFolder(files)
@@ -113,7 +113,7 @@ func empty(dirs []string) error {
 }
 
 // Summary says what was read, for people: "dbmate: 41 up, 40 down".
-func (s *Source) Summary() string {
+func (s *Migrations) Summary() string {
 	up, down := 0, 0
 	for _, script := range s.Scripts {
 		if script.keep {
@@ -306,7 +306,7 @@ func (s *Script) unwrap() {
 }
 
 // Above is the scripts behind a version: goose's number, or the vendor's own; "" is all. The version must be one of them.
-func (s *Source) Above(from string) ([]*Script, error) {
+func (s *Migrations) Above(from string) ([]*Script, error) {
 	if from == "" {
 		return s.Scripts, nil
 	}

@@ -48,7 +48,7 @@ var records = map[Format]*Records{
 }
 
 // Records is the table of the vendor's own tool; nil: the format has none, and goose's is used.
-func (s *Source) Records() *Records {
+func (s *Migrations) Records() *Records {
 	if s == nil {
 		return nil
 	}

@@ -34,7 +34,7 @@ type captureStep struct {
 func (e *Env) source() replay.Source {
 	e.sourceOnce.Do(func() {
 		p := e.Profile
-		triggers := replay.NewCapture(e.Blue, p, replay.Blue)
+		triggers := replay.NewCapture(e.Blue, p, plan.Blue)
 		e.captured = triggers
 		if step := e.Runbook.Step(plan.Capture); step != nil {
 			switch c := step.Config.(*plan.CaptureSpec); c.Source {

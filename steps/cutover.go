@@ -62,7 +62,7 @@ func (s *cutoverStep) Run(ctx context.Context, p *Progress) error {
 		}
 	}
 	// From the first write on green its revocations are recorded, for the way back.
-	if err := replay.NewCapture(s.env.Green, s.env.Profile, replay.Green).Install(ctx, s.env.budget()); err != nil {
+	if err := replay.NewCapture(s.env.Green, s.env.Profile, plan.Green).Install(ctx, s.env.budget()); err != nil {
 		return err
 	}
 	figures, err := s.try(ctx, p, sw, r)

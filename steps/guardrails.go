@@ -254,7 +254,7 @@ func (s *cutoverStep) answering(ctx context.Context, sw *cutover.Switch) error {
 		if err != nil {
 			return err
 		}
-		if st.Side != router.Blue || st.Phase != router.Open && st.Run != s.env.Run {
+		if st.Side != plan.Blue || st.Phase != router.Open && st.Run != s.env.Run {
 			return fmt.Errorf("router %s: it points at %s and is %s for run %q", c.Name(), st.Side, st.Phase, st.Run)
 		}
 	}
@@ -263,7 +263,7 @@ func (s *cutoverStep) answering(ctx context.Context, sw *cutover.Switch) error {
 		if err != nil {
 			return fmt.Errorf("participant %q: status: %w", participant.Name(), err)
 		}
-		if side != cutover.Blue {
+		if side != plan.Blue {
 			return fmt.Errorf("participant %q is on %q, want blue", participant.Name(), side)
 		}
 	}

@@ -33,7 +33,7 @@ func guarded(t *testing.T, green http.HandlerFunc, state *string) *cutoverStep {
 	control := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, *state) }))
 	t.Cleanup(control.Close)
 	env := &Env{Run: "run", Term: 1, Upgrade: Upgrade{Profile: profile, Runbook: &plan.Runbook{
-		Green: plan.Side{Public: server.URL, Admin: server.URL}, Router: &plan.Router{Admin: []string{control.URL}, Token: "0123456789abcdef"},
+		Green: plan.Service{Public: server.URL, Admin: server.URL}, Router: &plan.Router{Admin: []string{control.URL}, Token: "0123456789abcdef"},
 	}}}
 	for name, db := range map[string]**postgres.DB{"blue": &env.Blue, "green": &env.Green} {
 		if *db, err = postgres.Open(t.Context(), name, pgtest.NewDatabase(t)); err != nil {

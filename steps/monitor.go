@@ -34,7 +34,7 @@ func (s *monitorStep) Run(ctx context.Context, p *Progress) error {
 	if len(routers) == 0 {
 		return p.Note(ctx, "warn", "no router is named in the runbook: there is nothing to watch")
 	}
-	first, err := sides(ctx, routers, router.Green)
+	first, err := sides(ctx, routers, plan.Green)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (s *monitorStep) Run(ctx context.Context, p *Progress) error {
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		if last, err = sides(ctx, routers, router.Green); err != nil {
+		if last, err = sides(ctx, routers, plan.Green); err != nil {
 			return err
 		}
 		requests, errors := last.Requests-first.Requests, last.Errors-first.Errors
@@ -57,7 +57,7 @@ func (s *monitorStep) Run(ctx context.Context, p *Progress) error {
 			return s.tooMany(requests, errors)
 		}
 	}
-	blue, err := sides(ctx, routers, router.Blue)
+	blue, err := sides(ctx, routers, plan.Blue)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (s *monitorStep) tooMany(requests, errors int64) error {
 }
 
 // sides adds up what the router's replicas say of one side; the latency is the slowest replica's.
-func sides(ctx context.Context, routers []*router.Client, side router.Side) (router.SideState, error) {
+func sides(ctx context.Context, routers []*router.Client, side plan.Side) (router.SideState, error) {
 	var sum router.SideState
 	for _, r := range routers {
 		state, err := r.State(ctx)

@@ -165,7 +165,7 @@ func (s *replayStep) Undo(ctx context.Context, p *Progress) error {
 }
 
 func (e *Env) lag(ctx context.Context) (replay.Lag, error) {
-	return replay.LagOf(ctx, e.source(), replay.NewCapture(e.Blue, e.Profile, replay.Blue))
+	return replay.LagOf(ctx, e.source(), replay.NewCapture(e.Blue, e.Profile, plan.Blue))
 }
 
 func (e *Env) report(p *Progress, lag replay.Lag) {

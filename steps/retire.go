@@ -41,7 +41,7 @@ func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 	if err := s.env.sweep(ctx, p); err != nil {
 		return err
 	}
-	if err := replay.NewCapture(s.env.Green, s.env.Profile, replay.Green).Remove(ctx, s.env.budget()); err != nil {
+	if err := replay.NewCapture(s.env.Green, s.env.Profile, plan.Green).Remove(ctx, s.env.budget()); err != nil {
 		return err
 	}
 	if err := s.env.greenFence().Remove(ctx, s.env.budget()); err != nil {

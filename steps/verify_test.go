@@ -71,7 +71,7 @@ func upgraded(t *testing.T) *Env {
 		}
 		t.Cleanup((*side.db).Close)
 	}
-	if err := replay.NewCapture(env.Blue, profile, replay.Blue).Install(ctx, env.budget()); err != nil {
+	if err := replay.NewCapture(env.Blue, profile, plan.Blue).Install(ctx, env.budget()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := snapshot.Copy(ctx, snapshot.Options{Blue: env.Blue, Green: env.Green, Profile: profile}); err != nil {
@@ -177,7 +177,7 @@ func TestVerifyAfterTheSwitch(t *testing.T) {
 	if err := fence.Raise(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := replay.NewCapture(e.Green, e.Profile, replay.Green).Install(t.Context(), e.budget()); err != nil {
+	if err := replay.NewCapture(e.Green, e.Profile, plan.Green).Install(t.Context(), e.budget()); err != nil {
 		t.Fatal(err)
 	}
 	if v, err := Verify(t.Context(), e.Upgrade, journal.State{}, true); err != nil || v.Serving != "nobody" || v.Differ() != 0 {

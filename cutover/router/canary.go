@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // canary also asks the side that does not serve yet a share of the introspections, and compares the answers by meaning.
@@ -106,9 +108,9 @@ func (x *exchange) sing(resp *http.Response) {
 	for _, name := range []string{"Authorization", "Content-Type", "Accept"} {
 		header[name] = x.in.Header[name]
 	}
-	serving, other := x.outcome.side, Green
-	if serving == Green {
-		other = Blue
+	serving, other := x.outcome.side, plan.Green
+	if serving == plan.Green {
+		other = plan.Blue
 	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(x.in.Context()), x.router.config.Limits.Upstream)
@@ -118,7 +120,7 @@ func (x *exchange) sing(resp *http.Response) {
 }
 
 // compare names the fields in which the sides differ, and goes on to do so.
-func (r *Router) compare(ctx context.Context, serving, other Side, header http.Header, body, answer []byte) (fields []string, err error) {
+func (r *Router) compare(ctx context.Context, serving, other plan.Side, header http.Header, body, answer []byte) (fields []string, err error) {
 	for try := range canaryTries {
 		if try > 0 {
 			if r.stopping.Load() {
@@ -144,7 +146,7 @@ func (r *Router) compare(ctx context.Context, serving, other Side, header http.H
 	return fields, nil
 }
 
-func (r *Router) introspect(ctx context.Context, side Side, header http.Header, body []byte) ([]byte, error) {
+func (r *Router) introspect(ctx context.Context, side plan.Side, header http.Header, body []byte) ([]byte, error) {
 	admin := r.fronts.get("admin")
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, admin.profile.IntrospectPath, bytes.NewReader(body))
 	if err != nil {

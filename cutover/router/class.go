@@ -30,7 +30,7 @@ func (c Class) waits() bool { return c != Introspection && c != Static }
 type listener struct {
 	name    string // "public" or "admin"
 	spec    plan.Listener
-	targets map[Side]*url.URL
+	targets map[plan.Side]*url.URL
 	profile plan.HTTP
 	foreign *plan.Listener // the admin listener's paths, which the public one refuses
 }
@@ -197,10 +197,10 @@ func (l *listener) withoutPrefix(clean string) string {
 
 // aim points a request at a side: its address, and on green the prefix that the new server wants. The escaping of the
 // path is kept as the client sent it.
-func (l *listener) aim(u *url.URL, side Side) {
+func (l *listener) aim(u *url.URL, side plan.Side) {
 	target := l.targets[side]
 	prefix := strings.TrimSuffix(target.Path, "/")
-	if side == Green && l.wantsPrefix(u) {
+	if side == plan.Green && l.wantsPrefix(u) {
 		prefix += l.spec.GreenPrefix
 	}
 	u.Scheme, u.Host, u.User = target.Scheme, target.Host, nil

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // Client gives commands to one router. Its errors are ErrStale, ErrLate, ErrBusy, ErrNotHolding or ErrNotQuiet (by errors.Is)
@@ -64,7 +66,7 @@ func (c *Client) Hold(ctx context.Context, o Order, deadline, answered time.Dura
 }
 
 // Switch points the router at a side. It must hold, or point there already.
-func (c *Client) Switch(ctx context.Context, o Order, side Side) error {
+func (c *Client) Switch(ctx context.Context, o Order, side plan.Side) error {
 	_, err := c.call(ctx, http.MethodPost, "switch", command{Order: o, Side: side}, 0)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/plan"
 )
 
 // rotating answers as a server with reuse detection: each refresh gets another answer.
@@ -236,7 +237,7 @@ func TestRefreshInAHold(t *testing.T) {
 	<-gone
 	await.That(t, "gone", func() bool { return b.router.State().Gone == 1 })
 	b.heldNow(1)
-	b.switchTo(run1, Green)
+	b.switchTo(run1, plan.Green)
 	b.release(run1)
 	for _, c := range []<-chan answered{one, two} {
 		if a := <-c; a.body != `{"access_token":"1"}` {

@@ -9,15 +9,6 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
-// Side is one of the two servers.
-type Side string
-
-// The sides.
-const (
-	Blue  Side = "blue"
-	Green Side = "green"
-)
-
 // Target has the base URLs of one side's two listeners, such as http://127.0.0.1:4444.
 type Target struct {
 	Public, Admin string

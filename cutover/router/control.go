@@ -10,18 +10,20 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // State is the answer of GET /v1/state. Counts are since this process started.
 type State struct {
-	Side     Side   `json:"side"`
-	Phase    Phase  `json:"phase"`
-	Draining bool   `json:"draining"`
-	Holding  bool   `json:"holding"`
-	Quiet    bool   `json:"quiet"` // holding, and every write forwarded before has been answered
-	Run      string `json:"run,omitempty"`
-	Term     int64  `json:"term,omitempty"`
-	UntilMS  int64  `json:"until_ms,omitempty"` // time left of the drain or hold
+	Side     plan.Side `json:"side"`
+	Phase    Phase     `json:"phase"`
+	Draining bool      `json:"draining"`
+	Holding  bool      `json:"holding"`
+	Quiet    bool      `json:"quiet"` // holding, and every write forwarded before has been answered
+	Run      string    `json:"run,omitempty"`
+	Term     int64     `json:"term,omitempty"`
+	UntilMS  int64     `json:"until_ms,omitempty"` // time left of the drain or hold
 
 	Terms map[string]int64 `json:"terms"` // the highest term heard of each run
 
@@ -40,9 +42,9 @@ type State struct {
 
 	Canary CanaryState `json:"canary"`
 
-	Requests int64              `json:"requests"`
-	Errors   int64              `json:"errors"`
-	Sides    map[Side]SideState `json:"sides"`
+	Requests int64                   `json:"requests"`
+	Errors   int64                   `json:"errors"`
+	Sides    map[plan.Side]SideState `json:"sides"`
 }
 
 // State is what the router does at this moment.
@@ -58,10 +60,10 @@ func (r *Router) State() State {
 // command is the body of every POST. Times are in milliseconds.
 type command struct {
 	Order
-	DeadlineMS int64   `json:"deadline_ms"`
-	WaitMS     int64   `json:"wait_ms"` // drain: until no login is under way; hold: until forwarded writes are answered
-	Side       Side    `json:"side"`
-	Share      float64 `json:"share"` // canary: of the introspections, 0 to 1
+	DeadlineMS int64     `json:"deadline_ms"`
+	WaitMS     int64     `json:"wait_ms"` // drain: until no login is under way; hold: until forwarded writes are answered
+	Side       plan.Side `json:"side"`
+	Share      float64   `json:"share"` // canary: of the introspections, 0 to 1
 }
 
 // Problem is the body of a refused command.

@@ -12,6 +12,8 @@ import (
 	"net/http/httputil"
 	"strings"
 	"time"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // exchange is one request on its way through the router. It is the transport of its own reverse proxy, so that the
@@ -151,7 +153,7 @@ func (x *exchange) forward(out *http.Request) (*http.Response, error) {
 const whole = 64 << 10
 
 // sendGated sends a request that enter has counted, and counts it as answered when the server's part is done.
-func (x *exchange) sendGated(out *http.Request, side Side) (resp *http.Response, err error) {
+func (x *exchange) sendGated(out *http.Request, side plan.Side) (resp *http.Response, err error) {
 	g := x.router.gate
 	streaming := false
 	defer func() {
@@ -195,7 +197,7 @@ func (s *streamed) Close() error {
 }
 
 // send sends one attempt to a side.
-func (x *exchange) send(out *http.Request, side Side) (*http.Response, error) {
+func (x *exchange) send(out *http.Request, side plan.Side) (*http.Response, error) {
 	req := out.WithContext(out.Context()) // a copy; transports do not change headers
 	to := *out.URL
 	req.URL = &to

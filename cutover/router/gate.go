@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // Phase is what the gate does with requests that wait.
@@ -58,7 +60,7 @@ func newGate(limits Limits, store *store, state stored) *gate {
 }
 
 // serving is the side that answers at this moment.
-func (g *gate) serving() Side {
+func (g *gate) serving() plan.Side {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.state.Side
@@ -86,7 +88,7 @@ func (g *gate) switchedWithin(d time.Duration) bool {
 
 // enter waits until a write or login may go on, counts it as forwarded, and says where to. Each success needs one
 // leave. A request that stops waiting, because ctx ends, has not been counted and must not be forwarded.
-func (g *gate) enter(ctx context.Context, newLogin bool, size int64) (side Side, waited bool, err error) {
+func (g *gate) enter(ctx context.Context, newLogin bool, size int64) (side plan.Side, waited bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for g.phase == Holding || (g.phase == Draining && newLogin) {

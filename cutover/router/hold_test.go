@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/plan"
 )
 
 func TestHoldUnderLoadLosesNothing(t *testing.T) {
@@ -45,7 +46,7 @@ func TestHoldUnderLoadLosesNothing(t *testing.T) {
 			}
 		})
 	}
-	for i, side := range []Side{Green, Blue, Green} {
+	for i, side := range []plan.Side{plan.Green, plan.Blue, plan.Green} {
 		await.That(t, "load", func() bool { return b.router.State().Requests > int64(100*(i+1)) })
 		b.hold(run1, 5*time.Second)
 		old := len(b.blue.requests()) + len(b.green.requests())
@@ -88,13 +89,13 @@ func TestDeadlineReleases(t *testing.T) {
 	if s := do(t.Context(), "POST", b.public+"/oauth2/token", "a").seen(t); s.Side != "blue" {
 		t.Errorf("released to %s", s.Side)
 	}
-	if err := b.control.Switch(t.Context(), run1, Green); !errors.Is(err, ErrNotHolding) {
+	if err := b.control.Switch(t.Context(), run1, plan.Green); !errors.Is(err, ErrNotHolding) {
 		t.Errorf("a switch after the deadline: %v", err)
 	}
-	if st := b.router.State(); st.Side != Blue || st.Phase != Open || st.ExpiredHolds != 1 || st.LongestHoldMS < 100 {
+	if st := b.router.State(); st.Side != plan.Blue || st.Phase != Open || st.ExpiredHolds != 1 || st.LongestHoldMS < 100 {
 		t.Errorf("state %+v", st)
 	}
-	b.move(run1, Green) // held again, it works
+	b.move(run1, plan.Green) // held again, it works
 	if s := do(t.Context(), "POST", b.public+"/x", "").seen(t); s.Side != "green" {
 		t.Errorf("after the second hold: %s", s.Side)
 	}
@@ -105,7 +106,7 @@ func TestDeadlineAfterSwitchReleasesToTheNewSide(t *testing.T) {
 	b := setup(t, nil)
 	b.hold(run1, 300*time.Millisecond)
 	held := later(t.Context(), "POST", b.public+"/x", "")
-	b.switchTo(run1, Green) // and the tideover dies
+	b.switchTo(run1, plan.Green) // and the tideover dies
 	if s := (<-held).seen(t); s.Side != "green" {
 		t.Errorf("released to %s", s.Side)
 	}
@@ -118,7 +119,7 @@ func TestTermsFence(t *testing.T) {
 	stale := Order{Run: "r", Term: 2}
 	for name, err := range map[string]error{
 		"hold":    b.control.Hold(t.Context(), stale, time.Second, time.Second),
-		"switch":  b.control.Switch(t.Context(), stale, Green),
+		"switch":  b.control.Switch(t.Context(), stale, plan.Green),
 		"release": b.control.Release(t.Context(), stale),
 		"drain":   second(b.control.Drain(t.Context(), stale, 0, time.Second)),
 	} {
@@ -129,11 +130,11 @@ func TestTermsFence(t *testing.T) {
 	if err := b.control.Release(t.Context(), Order{Run: "other", Term: 9}); !errors.Is(err, ErrBusy) {
 		t.Errorf("another run: %v", err)
 	}
-	if st := b.router.State(); !st.Holding || st.Side != Blue {
+	if st := b.router.State(); !st.Holding || st.Side != plan.Blue {
 		t.Errorf("state %+v", st)
 	}
 	next := Order{Run: "r", Term: 4} // a successor takes the hold over
-	b.switchTo(next, Green)
+	b.switchTo(next, plan.Green)
 	b.release(next)
 	if err := b.control.Release(t.Context(), Order{Run: "r", Term: 3}); !errors.Is(err, ErrStale) {
 		t.Errorf("the predecessor: %v", err)
@@ -257,7 +258,7 @@ func TestHoldWaitsForForwardedWrites(t *testing.T) {
 	held := make(chan error, 1)
 	go func() { held <- b.control.Hold(t.Context(), run1, 5*time.Second, 5*time.Second) }()
 	await.That(t, "holding", func() bool { return b.router.State().Holding })
-	if err := b.control.Switch(t.Context(), run1, Green); !errors.Is(err, ErrNotQuiet) {
+	if err := b.control.Switch(t.Context(), run1, plan.Green); !errors.Is(err, ErrNotQuiet) {
 		t.Errorf("switch before the writes are answered: %v", err)
 	}
 	select {
@@ -272,7 +273,7 @@ func TestHoldWaitsForForwardedWrites(t *testing.T) {
 	if st := b.router.State(); !st.Quiet || st.InFlight != 0 {
 		t.Errorf("state %+v", st)
 	}
-	b.switchTo(run1, Green)
+	b.switchTo(run1, plan.Green)
 }
 
 func TestHoldGivesUpOnAStuckWrite(t *testing.T) {
@@ -299,7 +300,7 @@ func TestHoldGivesUpOnAStuckWrite(t *testing.T) {
 func TestRestartKeepsTheSideAndHoldsNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	b.move(run1, Green)
+	b.move(run1, plan.Green)
 	b.hold(run1, 30*time.Second)
 	b.stop()
 	b.start()
@@ -337,10 +338,10 @@ func TestStateFile(t *testing.T) {
 	if err := os.MkdirAll(b.config.StatePath+"/in/the/way", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.control.Switch(t.Context(), run1, Green); err == nil {
+	if err := b.control.Switch(t.Context(), run1, plan.Green); err == nil {
 		t.Error("switched without a trace")
 	}
-	if st := b.router.State(); st.Side != Blue || !st.Holding {
+	if st := b.router.State(); st.Side != plan.Blue || !st.Holding {
 		t.Errorf("state %+v", st)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/await"
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/slice"
+	"github.com/tideover/tideover/plan"
 )
 
 // counted is a server that counts how often each request comes.
@@ -177,7 +178,7 @@ func replicaIsKilledInTheHold(t *testing.T, balanced bool) {
 	configs[1].PublicListen, configs[1].AdminListen = replicas[1].Public, replicas[1].Admin
 	replicas[1] = startChild(t, configs[1])
 	st, err := control(1).State(t.Context())
-	if err != nil || st.Side != router.Blue || st.Holding || st.Terms["r"] != 1 {
+	if err != nil || st.Side != plan.Blue || st.Holding || st.Terms["r"] != 1 {
 		t.Errorf("after its restart: %+v %v", st, err)
 	}
 }

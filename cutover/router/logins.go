@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // A login goes through the browser, the login app and the server with a chain of one-time names: the server hands out
@@ -29,7 +31,7 @@ type nameHash [sha256.Size]byte
 
 type login struct {
 	original string // absolute URL of the authorization request
-	side     Side
+	side     plan.Side
 	began    time.Time
 	seen     time.Time
 	refused  bool // the login app has said no: an error is the right end
@@ -69,7 +71,7 @@ func (l *logins) underWay() int {
 
 // authorized takes note of the answer to an authorization request: a challenge in the redirect begins or continues a
 // login, a redirect without one ends it.
-func (l *logins) authorized(side Side, original string, query url.Values, location string) {
+func (l *logins) authorized(side plan.Side, original string, query url.Values, location string) {
 	to, err := url.Parse(location)
 	if err != nil {
 		return
@@ -107,7 +109,7 @@ func (l *logins) decided(challenge, redirectTo string, refused bool) {
 }
 
 // restart gives the authorization request of a login that another side than the serving one began, or "".
-func (l *logins) restart(name string, serving Side) string {
+func (l *logins) restart(name string, serving plan.Side) string {
 	if name == "" {
 		return ""
 	}
@@ -121,7 +123,7 @@ func (l *logins) restart(name string, serving Side) string {
 	return known.original
 }
 
-func (l *logins) begin(side Side, original, challenge string) {
+func (l *logins) begin(side plan.Side, original, challenge string) {
 	if l.byName[hash(challenge)] != nil {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/plan"
 )
 
 // hydraLike answers as a server that knows only names that it has given out itself.
@@ -80,7 +81,7 @@ func TestDrainWaitsForLoginsUnderWay(t *testing.T) {
 	if r := <-result; r.left != 0 || r.err != nil {
 		t.Errorf("drained: %+v", r)
 	}
-	b.move(run1, Green)
+	b.move(run1, plan.Green)
 	if a := <-fresh; !strings.Contains(a.header.Get("Location"), "green-c1") {
 		t.Errorf("the login that waited: %+v", a)
 	}
@@ -124,9 +125,9 @@ func TestOldLoginsBeginAnew(t *testing.T) {
 			case "reject":
 				do(t.Context(), "PUT", b.admin+"/oauth2/auth/requests/login/reject?login_challenge=blue-c1", "{}")
 			case "restart":
-				b.router.logins.restart("blue-c1", Green) // forgets it
+				b.router.logins.restart("blue-c1", plan.Green) // forgets it
 			}
-			b.move(run1, Green)
+			b.move(run1, plan.Green)
 			var redirect struct {
 				To string `json:"redirect_to"`
 			}
@@ -174,7 +175,7 @@ func TestLoginsAreBoundedAndAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLogins(Limits{Logins: 3, LoginIdle: time.Minute, LoginTTL: time.Hour})
 		for i := range 5 {
-			l.authorized(Blue, fmt.Sprint(i), nil, fmt.Sprintf("/login?login_challenge=%d", i))
+			l.authorized(plan.Blue, fmt.Sprint(i), nil, fmt.Sprintf("/login?login_challenge=%d", i))
 		}
 		if n := l.underWay(); n != 3 || len(l.byName) != 3 {
 			t.Errorf("%d under way, %d names", n, len(l.byName))
@@ -189,11 +190,11 @@ func TestLoginsAreBoundedAndAge(t *testing.T) {
 		if n := l.underWay(); n != 0 {
 			t.Errorf("%d under way after the idle time", n)
 		}
-		if got := l.restart("4", Green); got != "4" {
+		if got := l.restart("4", plan.Green); got != "4" {
 			t.Errorf("idle, but remembered: %q", got)
 		}
 		time.Sleep(2 * time.Hour) // of a synctest bubble
-		if got := l.restart("3", Green); got != "" {
+		if got := l.restart("3", plan.Green); got != "" {
 			t.Errorf("too old: %q", got)
 		}
 	})

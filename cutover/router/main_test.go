@@ -196,7 +196,7 @@ func (b *bundle) hold(o Order, deadline time.Duration) {
 	}
 }
 
-func (b *bundle) switchTo(o Order, side Side) {
+func (b *bundle) switchTo(o Order, side plan.Side) {
 	b.t.Helper()
 	if err := b.control.Switch(b.t.Context(), o, side); err != nil {
 		b.t.Fatal(err)
@@ -211,7 +211,7 @@ func (b *bundle) release(o Order) {
 }
 
 // move switches for good.
-func (b *bundle) move(o Order, side Side) {
+func (b *bundle) move(o Order, side plan.Side) {
 	b.t.Helper()
 	b.hold(o, 5*time.Second)
 	b.switchTo(o, side)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // Order says in whose name a command is given: the run, and the term of the process that has it. A command with an
@@ -136,8 +138,8 @@ func (g *gate) beginHold(o Order, deadline time.Duration) (<-chan struct{}, int,
 
 // switchTo points the router at a side, for good, while it holds. A router that points there already agrees. The
 // deadline of the hold can't end it half way: it waits for the file.
-func (g *gate) switchTo(o Order, side Side) error {
-	if side != Blue && side != Green {
+func (g *gate) switchTo(o Order, side plan.Side) error {
+	if side != plan.Blue && side != plan.Green {
 		return fmt.Errorf("router: side %q: want blue or green", side)
 	}
 	g.control.Lock()

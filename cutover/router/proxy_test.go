@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/plan"
 )
 
 func TestClassify(t *testing.T) {
@@ -61,7 +62,7 @@ func TestPublicNeverReachesAdmin(t *testing.T) {
 	b := setup(t, func(c *Config) { // the worst case: both targets are one port
 		c.Blue.Public, c.Green.Public = c.Blue.Admin, c.Green.Admin
 	})
-	for _, side := range []Side{Blue, Green} {
+	for _, side := range []plan.Side{plan.Blue, plan.Green} {
 		for _, line := range []string{
 			"GET /clients", "GET //clients", "GET /x/../clients", "GET /%2fclients", "GET /clients/a", "GET /admin/clients",
 			"DELETE /admin%2fclients/a", "GET /x/%2e%2e/clients", `GET /\clients`, "POST /oauth2/introspect",
@@ -80,8 +81,8 @@ func TestPublicNeverReachesAdmin(t *testing.T) {
 		if n := len(b.blue.requests()) + len(b.green.requests()); n != 0 {
 			t.Errorf("%d requests reached a server", n)
 		}
-		if side == Blue {
-			b.move(run1, Green)
+		if side == plan.Blue {
+			b.move(run1, plan.Green)
 		}
 	}
 }
@@ -106,7 +107,7 @@ func TestGreenPrefix(t *testing.T) {
 	if s := do(t.Context(), "GET", b.admin+"/clients/a%2Fb?x=1;2&y=%zz", "").seen(t); s.URI != "/clients/a%2Fb?x=1;2&y=%zz" {
 		t.Errorf("blue got %s", s.URI)
 	}
-	b.move(run1, Green)
+	b.move(run1, plan.Green)
 	for path, want := range map[string]string{
 		"/clients/a%2Fb?x=1;2": "/admin/clients/a%2Fb?x=1;2",
 		"/admin/clients":       "/admin/clients",
@@ -161,10 +162,10 @@ func TestDeadServer(t *testing.T) {
 		}
 	}
 	st := b.router.State()
-	if st.Sides[Blue].Unreachable != 2 || st.Errors != 2 || st.InFlight != 0 {
+	if st.Sides[plan.Blue].Unreachable != 2 || st.Errors != 2 || st.InFlight != 0 {
 		t.Errorf("state %+v", st)
 	}
-	b.move(run1, Green)
+	b.move(run1, plan.Green)
 	if a := do(t.Context(), "POST", b.public+"/oauth2/token", "x"); a.status != 200 {
 		t.Errorf("green: %+v", a)
 	}
@@ -269,14 +270,14 @@ func TestFencedWriteWaitsForTheSwitch(t *testing.T) {
 	early := later(t.Context(), "POST", b.public+"/oauth2/token", "early")
 	await.That(t, "refused", func() bool { return len(b.blue.requests()) > 0 })
 	b.hold(run1, 5*time.Second) // the waiting write is not counted as under way
-	b.switchTo(run1, Green)
+	b.switchTo(run1, plan.Green)
 	b.release(run1)
 	if s := (<-early).seen(t); s.Side != "green" || s.Body != "early" {
 		t.Errorf("%+v", s)
 	}
 
 	// An abort: blue is opened again, and the write goes there.
-	b.move(run1, Blue)
+	b.move(run1, plan.Blue)
 	waits := later(t.Context(), "POST", b.public+"/oauth2/token", "waits")
 	n := len(b.blue.requests())
 	await.That(t, "refused", func() bool { return len(b.blue.requests()) > n })

@@ -28,8 +28,8 @@ func (f *fronts) aim(config Config, profile plan.HTTP) error {
 		if err := checkRoutes(name, l.spec); err != nil {
 			return err
 		}
-		l.targets = map[Side]*url.URL{}
-		for side, t := range map[Side]Target{Blue: config.Blue, Green: config.Green} {
+		l.targets = map[plan.Side]*url.URL{}
+		for side, t := range map[plan.Side]Target{plan.Blue: config.Blue, plan.Green: config.Green} {
 			raw := t.Public
 			if name == "admin" {
 				raw = t.Admin

@@ -26,6 +26,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // Router is one replica.
@@ -38,7 +40,7 @@ type Router struct {
 	logins      *logins
 	coalescer   *coalescer
 	stats       *stats
-	transports  map[Side]*http.Transport
+	transports  map[plan.Side]*http.Transport
 	listeners   map[string]net.Listener
 	fronts      fronts
 	certificate *certificate // nil: plain
@@ -86,7 +88,7 @@ func New(config Config) (*Router, error) {
 	}
 	r.store = store
 	r.gate = newGate(config.Limits, store, state)
-	r.transports = map[Side]*http.Transport{Blue: newTransport(config.Limits), Green: newTransport(config.Limits)}
+	r.transports = map[plan.Side]*http.Transport{plan.Blue: newTransport(config.Limits), plan.Green: newTransport(config.Limits)}
 	r.stats.expose(r)
 	if err := r.listen(); err != nil {
 		return nil, errors.Join(err, r.Close())

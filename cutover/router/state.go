@@ -8,13 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // stored is what survives a restart: the side that serves, and the highest term heard of each run. A hold does not
 // survive: held connections are gone with the process, and nobody may wait for a tideover that could be gone as well.
 type stored struct {
 	Version int              `json:"version"`
-	Side    Side             `json:"side"`
+	Side    plan.Side        `json:"side"`
 	Terms   map[string]int64 `json:"terms"`
 	Runs    []string         `json:"runs"` // keys of Terms, the last one heard last
 }
@@ -39,7 +41,7 @@ func (s stored) withTerm(o Order) stored {
 	return next
 }
 
-func (s stored) withSide(side Side) stored {
+func (s stored) withSide(side plan.Side) stored {
 	s.Side = side
 	return s
 }
@@ -72,13 +74,13 @@ func openStore(path string) (*store, stored, error) {
 func (s *store) load() (stored, error) {
 	raw, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return stored{Version: 1, Side: Blue, Terms: map[string]int64{}}, nil
+		return stored{Version: 1, Side: plan.Blue, Terms: map[string]int64{}}, nil
 	}
 	if err != nil {
 		return stored{}, fmt.Errorf("router: state: %w", err)
 	}
 	var state stored
-	if err := json.Unmarshal(raw, &state); err != nil || state.Version != 1 || (state.Side != Blue && state.Side != Green) {
+	if err := json.Unmarshal(raw, &state); err != nil || state.Version != 1 || (state.Side != plan.Blue && state.Side != plan.Green) {
 		return stored{}, &StateError{Path: s.path, Err: err}
 	}
 	if state.Terms == nil {

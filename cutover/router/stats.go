@@ -8,6 +8,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // stats counts what passes the router, for the control API and for Prometheus. A request's latency is the server's:
@@ -21,7 +23,7 @@ type stats struct {
 	mu        sync.Mutex
 	counters  map[series]prometheus.Counter
 	observers map[series]prometheus.Observer
-	bySide    map[Side]*sideStats
+	bySide    map[plan.Side]*sideStats
 	held      int64
 	longest   time.Duration
 	read      time.Duration // the longest that a request which is never held waited for its turn
@@ -61,9 +63,9 @@ func newStats() *stats {
 			Name: "tideover_router_hold_seconds", Help: "Time for which held requests waited.",
 			Buckets: []float64{.01, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60},
 		}),
-		bySide: map[Side]*sideStats{}, counters: map[series]prometheus.Counter{}, observers: map[series]prometheus.Observer{},
+		bySide: map[plan.Side]*sideStats{}, counters: map[series]prometheus.Counter{}, observers: map[series]prometheus.Observer{},
 	}
-	for _, side := range []Side{Blue, Green} {
+	for _, side := range []plan.Side{plan.Blue, plan.Green} {
 		s.bySide[side] = &sideStats{latency: hdrhistogram.New(1, time.Minute.Microseconds(), 3)}
 	}
 	s.registry.MustRegister(s.requests, s.latency, s.hold)
@@ -80,7 +82,7 @@ func (s *stats) expose(r *Router) {
 		s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
 			func() float64 { return f(r.State()) }))
 	}
-	gauge("tideover_router_green", "1 while green serves, 0 while blue does.", func(st State) float64 { return truth(st.Side == Green) })
+	gauge("tideover_router_green", "1 while green serves, 0 while blue does.", func(st State) float64 { return truth(st.Side == plan.Green) })
 	gauge("tideover_router_holding", "1 while writes and logins wait.", func(st State) float64 { return truth(st.Holding) })
 	gauge("tideover_router_held", "Requests that wait now.", func(st State) float64 { return float64(st.Held) })
 	gauge("tideover_router_logins", "Logins under way.", func(st State) float64 { return float64(st.Logins) })
@@ -104,7 +106,7 @@ func truth(b bool) float64 {
 type outcome struct {
 	listener  string
 	class     Class
-	side      Side
+	side      plan.Side
 	status    int
 	took      time.Duration // without held
 	wasHeld   bool
@@ -154,7 +156,7 @@ func (s *stats) record(o outcome) {
 type series struct {
 	listener string
 	class    Class
-	side     Side
+	side     plan.Side
 	status   int
 }
 
@@ -199,7 +201,7 @@ func (s *stats) fill(st *State) {
 	st.LongestReadWaitMS = float64(s.read.Microseconds()) / 1000
 	st.HeldTotal, st.Refused, st.Gone = s.held, s.refused, s.gone
 	st.FencedRetries, st.RestartedLogins = s.again, s.restart
-	st.Sides = map[Side]SideState{}
+	st.Sides = map[plan.Side]SideState{}
 	for side, x := range s.bySide {
 		ms := func(q float64) float64 { return float64(x.latency.ValueAtQuantile(q)) / 1000 }
 		st.Sides[side] = SideState{

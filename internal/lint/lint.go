@@ -21,7 +21,7 @@ type Report struct {
 }
 
 // New lints a folder.
-func New(dir string, source *sqlrewrite.Source, allowed []string) (*Report, error) {
+func New(dir string, source *sqlrewrite.Migrations, allowed []string) (*Report, error) {
 	findings, err := sqlrewrite.Lint(source.Scripts, allowed)
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ type Goose struct {
 	tell                         func(Notice)
 	patience                     time.Duration
 	// scripts is the folder as read, where it isn't goose's; readErr says why it can't be read.
-	scripts *sqlrewrite.Source
+	scripts *sqlrewrite.Migrations
 	readErr error
 	// What an offline migration needs besides.
 	asWritten bool

@@ -22,9 +22,9 @@ import (
 
 	"github.com/tideover/tideover/internal/cleanup"
 	"github.com/tideover/tideover/internal/lab/await"
+	"github.com/tideover/tideover/internal/lab/deployment/ports"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/slice"
-	"github.com/tideover/tideover/internal/lab/stage/ports"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/oracle"
 	"github.com/tideover/tideover/internal/postgres"

@@ -59,7 +59,7 @@ var variants = mutant.Tests{Environment: func(t testing.TB) []string {
 func TestMutantsFitTheSource(t *testing.T) {
 	t.Parallel()
 	for _, m := range mistakes {
-		if _, err := m.Source("."); err != nil {
+		if _, err := m.Files("."); err != nil {
 			t.Error(err)
 		}
 	}

@@ -18,7 +18,7 @@ func InFormat(format string) Option {
 }
 
 // source reads the folder, and gives it as goose would want it.
-func (g *Goose) source() (*sqlrewrite.Source, fs.FS, error) {
+func (g *Goose) source() (*sqlrewrite.Migrations, fs.FS, error) {
 	format := g.format
 	if format == "" && g.fsys != nil {
 		format = sqlrewrite.Detect(g.fsys)
@@ -159,7 +159,7 @@ func (g *Goose) otherTool(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // vendorVersions maps the versions of the vendor's own table to goose's.
-func vendorVersions(s *sqlrewrite.Source) (map[string]int64, error) {
+func vendorVersions(s *sqlrewrite.Migrations) (map[string]int64, error) {
 	m := map[string]int64{}
 	if s == nil {
 		return m, nil

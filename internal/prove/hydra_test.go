@@ -19,7 +19,7 @@ import (
 )
 
 // hydra is the folder of a version's migrations, from the module proxy or the module cache.
-func hydra(t *testing.T, module string) *sqlrewrite.Source {
+func hydra(t *testing.T, module string) *sqlrewrite.Migrations {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)
 	c.Dir = t.TempDir()

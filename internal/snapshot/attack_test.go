@@ -19,6 +19,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/snapshot"
+	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
 )
 
@@ -132,7 +133,7 @@ func TestCopyDoesNotGoOnWithoutCapture(t *testing.T) {
 	if _, err := snapshot.Copy(t.Context(), o); err == nil {
 		t.Fatal("no error")
 	}
-	if err := replay.NewCapture(o.Blue, o.Profile, replay.Blue).Remove(t.Context(), postgres.Budget{}); err != nil {
+	if err := replay.NewCapture(o.Blue, o.Profile, plan.Blue).Remove(t.Context(), postgres.Budget{}); err != nil {
 		t.Fatal(err)
 	}
 	o.PartDone = nil
@@ -153,7 +154,7 @@ func TestCopyGoesOnWithoutTriggers(t *testing.T) {
 	t.Parallel()
 	o, blueDSN, greenDSN := cutCopy(t)
 	o.Triggers = false
-	if err := replay.NewCapture(o.Blue, o.Profile, replay.Blue).Remove(t.Context(), postgres.Budget{}); err != nil {
+	if err := replay.NewCapture(o.Blue, o.Profile, plan.Blue).Remove(t.Context(), postgres.Budget{}); err != nil {
 		t.Fatal(err)
 	}
 	afterFirst(&o, func() error { return errors.New("cut") })

@@ -144,7 +144,7 @@ var cutProfile = &plan.Profile{Tables: []plan.Table{{Name: "a"}, {Name: "b"}, {N
 // capture begins to record blue's changes, as a run does before its copy.
 func capture(t *testing.T, o snapshot.Options) {
 	t.Helper()
-	if err := replay.NewCapture(o.Blue, o.Profile, replay.Blue).Install(t.Context(), postgres.Budget{}); err != nil {
+	if err := replay.NewCapture(o.Blue, o.Profile, plan.Blue).Install(t.Context(), postgres.Budget{}); err != nil {
 		t.Fatal(err)
 	}
 }

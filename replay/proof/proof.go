@@ -124,7 +124,7 @@ func (p *proof) open(ctx context.Context) error {
 	if err := p.migrated(ctx, p.new); err != nil {
 		return err
 	}
-	if err := replay.NewCapture(p.old, p.Profile, replay.Blue).Install(ctx, postgres.DefaultBudget()); err != nil {
+	if err := replay.NewCapture(p.old, p.Profile, plan.Blue).Install(ctx, postgres.DefaultBudget()); err != nil {
 		return err
 	}
 	p.replayer, err = replay.NewReplayer(replay.Config{

@@ -28,7 +28,7 @@ func (p *proof) revocations(ctx context.Context, _ *pgx.Conn) error {
 
 // revocationsBack takes authority away on green and sees blue refuse it after a way back.
 func (p *proof) revocationsBack(ctx context.Context) error {
-	if err := replay.NewCapture(p.new, p.Profile, replay.Green).Install(ctx, postgres.DefaultBudget()); err != nil {
+	if err := replay.NewCapture(p.new, p.Profile, plan.Green).Install(ctx, postgres.DefaultBudget()); err != nil {
 		p.object("revoke on green", fmt.Sprintf("green's revocations can't be captured for the way back: %v", err), hintOf(err))
 		return ctx.Err()
 	}

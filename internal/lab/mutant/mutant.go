@@ -59,8 +59,8 @@ func (e *BuildError) Error() string {
 
 func (e *BuildError) Unwrap() error { return e.Err }
 
-// Source gives the files that the mutant changes, by their path.
-func (m Mutant) Source(dir string) (map[string][]byte, error) {
+// Files gives the files that the mutant changes, by their path.
+func (m Mutant) Files(dir string) (map[string][]byte, error) {
 	files := make(map[string][]byte)
 	for _, e := range m.Edits {
 		path := filepath.Join(dir, e.File)
@@ -99,7 +99,7 @@ func (m Mutant) build(ctx context.Context, dir, out, command string, last ...str
 	if err != nil {
 		return fmt.Errorf("mutant %q: %w", m.Name, err)
 	}
-	files, err := m.Source(dir)
+	files, err := m.Files(dir)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ type StartError struct {
 
 // Attempt is one source that was tried in vain.
 type Attempt struct {
-	Source Source
+	Source Origin
 	Err    error
 }
 

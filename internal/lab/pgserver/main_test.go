@@ -17,12 +17,12 @@ const ownerVariable = "TIDEOVER_PGSERVER_TEST_OWNER"
 
 func TestMain(m *testing.M) {
 	if source := os.Getenv(ownerVariable); source != "" {
-		os.Exit(own(pgserver.Source(source)))
+		os.Exit(own(pgserver.Origin(source)))
 	}
 	os.Exit(pgtest.RunTests(m))
 }
 
-func own(source pgserver.Source) int {
+func own(source pgserver.Origin) int {
 	fmt.Println("starting")
 	s, err := pgserver.Start(context.Background(), pgserver.Options{Source: source, Name: "orphan"})
 	if err != nil {

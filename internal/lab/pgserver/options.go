@@ -42,7 +42,7 @@ func (o Options) withDefaults() Options {
 
 // sources lists what is to be tried, in order. A DSN or a folder of programs that was given is the only one: falling
 // back from a server that somebody named to another would hide that it is down, or of which version it is.
-func (o Options) sources() ([]Source, error) {
+func (o Options) sources() ([]Origin, error) {
 	switch o.Network {
 	case "", "bridge", "host":
 	default:
@@ -51,20 +51,20 @@ func (o Options) sources() ([]Source, error) {
 	switch o.Source {
 	case Auto:
 		if o.DSN != "" {
-			return []Source{DSN}, nil
+			return []Origin{DSN}, nil
 		}
 		if o.Programs != "" {
-			return []Source{Local}, nil
+			return []Origin{Local}, nil
 		}
-		return []Source{Local, Container, Download}, nil
+		return []Origin{Local, Container, Download}, nil
 	case DSN:
 		if o.DSN == "" {
 			return nil, &StartError{Name: o.Name, Tried: []Attempt{{Source: DSN,
 				Err: fmt.Errorf("no connection string: set %s or give one", o.variable())}}}
 		}
-		return []Source{DSN}, nil
+		return []Origin{DSN}, nil
 	case Local, Container, Download:
-		return []Source{o.Source}, nil
+		return []Origin{o.Source}, nil
 	}
 	return nil, fmt.Errorf("postgres %q: source %q: want auto, dsn, local, container or download", o.Name, o.Source)
 }

@@ -27,7 +27,7 @@ type owner struct {
 	tmp string
 }
 
-func startOwner(t *testing.T, source pgserver.Source, env ...string) *owner {
+func startOwner(t *testing.T, source pgserver.Origin, env ...string) *owner {
 	t.Helper()
 	tmp, err := os.MkdirTemp("", "owner")
 	if err != nil {

@@ -32,20 +32,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Source says where a server comes from.
-type Source string
+// Origin says where a server comes from.
+type Origin string
 
 const (
-	Auto      Source = "auto"      // the first of the others that works, in the order below
-	DSN       Source = "dsn"       // a running server, given by its connection string
-	Local     Source = "local"     // binaries installed on this machine
-	Container Source = "container" // a container of a Docker engine
-	Download  Source = "download"  // binaries fetched from a Maven repository and kept in a cache
+	Auto      Origin = "auto"      // the first of the others that works, in the order below
+	DSN       Origin = "dsn"       // a running server, given by its connection string
+	Local     Origin = "local"     // binaries installed on this machine
+	Container Origin = "container" // a container of a Docker engine
+	Download  Origin = "download"  // binaries fetched from a Maven repository and kept in a cache
 )
 
 // Options describe the server that is wanted. The zero value is a fast server from whatever source works.
 type Options struct {
-	Source   Source            // "" is Auto
+	Source   Origin            // "" is Auto
 	DSN      string            // a running server; without it TIDEOVER_TEST_DSN_<NAME> is looked at
 	Programs string            // local only: folder of initdb and postgres; without it TIDEOVER_POSTGRES_BIN_<NAME>
 	Name     string            // "blue", "green": part of directory, container and environment names; "" is "postgres"
@@ -60,7 +60,7 @@ type Options struct {
 // Server is a running Postgres. Its methods may be called from several goroutines.
 type Server struct {
 	name    string
-	source  Source
+	source  Origin
 	dsn     string
 	version int
 	binDir  string
@@ -115,7 +115,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return nil, failed
 }
 
-func startFrom(ctx context.Context, source Source, o Options) (*Server, error) {
+func startFrom(ctx context.Context, source Origin, o Options) (*Server, error) {
 	var (
 		e   engine
 		s   = &Server{name: o.Name, source: source, created: map[string]bool{}}
@@ -171,7 +171,7 @@ func serverVersion(ctx context.Context, dsn string) (int, error) {
 func (s *Server) DSN() string { return s.dsn }
 
 // Source says where the server came from; never [Auto].
-func (s *Server) Source() Source { return s.source }
+func (s *Server) Source() Origin { return s.source }
 
 // Version is the server's server_version_num, such as 150018.
 func (s *Server) Version() int { return s.version }

@@ -56,7 +56,7 @@ func TestAutoSaysWhatItTook(t *testing.T) {
 	var log bytes.Buffer
 	s := pgtest.NewServer(t, pgserver.Options{Source: pgserver.Local, Name: "given"})
 	t.Setenv("TIDEOVER_TEST_DSN_AUTO_BLUE", s.DSN())
-	for name, want := range map[string]pgserver.Source{"auto-blue": pgserver.DSN, "auto-green": pgserver.Local} {
+	for name, want := range map[string]pgserver.Origin{"auto-blue": pgserver.DSN, "auto-green": pgserver.Local} {
 		log.Reset()
 		got := pgtest.NewServer(t, pgserver.Options{Name: name, Log: &log})
 		if got.Source() != want {

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tideover/tideover/internal/lab/deployment"
 	"github.com/tideover/tideover/internal/lab/seed"
-	"github.com/tideover/tideover/internal/lab/stage"
 )
 
 // elders are sessions that are older than the rehearsal: seeded into blue before it began, some by every kind of row that
@@ -22,7 +22,7 @@ import (
 // the refresh token refreshes, the refresh token that was used up long ago is refused, and the consent can be revoked. Of
 // one that has expired, or was revoked before the run, nothing may live.
 type elders struct {
-	router stage.Endpoint
+	router deployment.Endpoint
 	client *http.Client
 	known  []elder
 }
@@ -43,7 +43,7 @@ type meaning struct {
 
 // meet asks the old side what the seeded sessions are, and revokes some of the plain ones: half of them by their access
 // token, half by their refresh token, but for the first.
-func meet(ctx context.Context, router stage.Endpoint, seeded seed.Result) (*elders, error) {
+func meet(ctx context.Context, router deployment.Endpoint, seeded seed.Result) (*elders, error) {
 	e := &elders{router: router, client: &http.Client{Timeout: 30 * time.Second}}
 	for _, c := range seeded.Expired {
 		e.known = append(e.known, elder{Credential: c, death: "expired"})

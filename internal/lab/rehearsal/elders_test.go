@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tideover/tideover/internal/lab/deployment"
 	"github.com/tideover/tideover/internal/lab/seed"
-	"github.com/tideover/tideover/internal/lab/stage"
 )
 
 // oldServer knows sessions by their tokens and answers as the OAuth servers do. A test breaks it between the two times
@@ -166,7 +166,7 @@ func TestEldersFindWhatIsLost(t *testing.T) {
 			}
 			server := httptest.NewServer(old)
 			defer server.Close()
-			e, err := meet(t.Context(), stage.Endpoint{Public: server.URL, Admin: server.URL}, seeded)
+			e, err := meet(t.Context(), deployment.Endpoint{Public: server.URL, Admin: server.URL}, seeded)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,7 +196,7 @@ func TestEldersMustBeWhatTheyAreSaidToBe(t *testing.T) {
 			t.Parallel()
 			server := httptest.NewServer(&oldServer{access: map[string]string{"living": "x"}})
 			defer server.Close()
-			if _, err := meet(context.WithoutCancel(t.Context()), stage.Endpoint{Public: server.URL, Admin: server.URL}, seeded); err == nil {
+			if _, err := meet(context.WithoutCancel(t.Context()), deployment.Endpoint{Public: server.URL, Admin: server.URL}, seeded); err == nil {
 				t.Error("the rehearsal would begin")
 			}
 		})

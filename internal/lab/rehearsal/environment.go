@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tideover/tideover/internal/lab/stage"
+	"github.com/tideover/tideover/internal/lab/deployment"
 	"github.com/tideover/tideover/plan"
 )
 
-// environment resolves a runbook's ${…} references: the stage's own first. A variable that the runbook of a real run
+// environment resolves a runbook's ${…} references: the deployment's own first. A variable that the runbook of a real run
 // needs and that is not set here gets no value from us: a rehearsal must show that it is missing, too.
-func environment(s *stage.Stage) func(string) (string, bool) {
+func environment(s *deployment.Deployment) func(string) (string, bool) {
 	of := s.Environment()
 	return func(name string) (string, bool) {
 		if v, ok := of[name]; ok {
@@ -24,23 +24,23 @@ func environment(s *stage.Stage) func(string) (string, bool) {
 	}
 }
 
-// anyStage resolves a runbook's references before there is a stage: those of a stage to something of their kind.
-func anyStage(name string) (string, bool) {
+// anyDeployment resolves a runbook's references before there is a deployment: those of a deployment to something of their kind.
+func anyDeployment(name string) (string, bool) {
 	switch {
-	case !slices.Contains(stage.Variables(), name):
+	case !slices.Contains(deployment.Variables(), name):
 		return os.LookupEnv(name)
 	case strings.HasSuffix(name, "_DSN"):
-		return "postgres://stage/" + name, true
+		return "postgres://deployment/" + name, true
 	}
-	return "http://stage/" + name, true
+	return "http://deployment/" + name, true
 }
 
-// onStage replaces what a runbook says of its sides and its router by the stage's: a rehearsal must never touch the
-// databases of a real run, however they are written there. A migration command of the stage's new server is run with the
+// onDeployment replaces what a runbook says of its sides and its router by the deployment's: a rehearsal must never touch the
+// databases of a real run, however they are written there. A migration command of the deployment's new server is run with the
 // program that plays it.
-func onStage(rb *plan.Runbook, s *stage.Stage) {
-	rb.Blue = plan.Side{DSN: s.BlueDSN, Public: s.BlueServer.Public, Admin: s.BlueServer.Admin}
-	rb.Green = plan.Side{DSN: s.GreenDSN, Public: s.GreenServer.Public, Admin: s.GreenServer.Admin}
+func onDeployment(rb *plan.Runbook, s *deployment.Deployment) {
+	rb.Blue = plan.Service{DSN: s.BlueDSN, Public: s.BlueServer.Public, Admin: s.BlueServer.Admin}
+	rb.Green = plan.Service{DSN: s.GreenDSN, Public: s.GreenServer.Public, Admin: s.GreenServer.Admin}
 	rb.Router = &plan.Router{Admin: []string{s.RouterControl}, Token: s.RouterToken}
 	rb.Control = plan.Control{}
 	for _, step := range rb.Steps {
@@ -52,9 +52,9 @@ func onStage(rb *plan.Runbook, s *stage.Stage) {
 	}
 }
 
-// standIns puts files of the stage in the place of a runbook's participants and jobs: a rehearsal must not switch a
+// standIns puts files of the deployment in the place of a runbook's participants and jobs: a rehearsal must not switch a
 // service of the real run, or stop its jobs. The protocol is the same; a file shows which side it was switched to.
-func standIns(rb *plan.Runbook, s *stage.Stage, log io.Writer) error {
+func standIns(rb *plan.Runbook, s *deployment.Deployment, log io.Writer) error {
 	played := 0
 	play := func(what string, specs []plan.ParticipantSpec) error {
 		for i, spec := range specs {

@@ -28,7 +28,7 @@ func (p *performance) judge(ctx context.Context) error {
 	if err := p.generator.Sweep(sweep); err != nil {
 		return fmt.Errorf("traffic: last questions: %w", err)
 	}
-	if router, err := router.NewClient(p.stage.RouterControl, p.stage.RouterToken).State(sweep); err != nil {
+	if router, err := router.NewClient(p.deployment.RouterControl, p.deployment.RouterToken).State(sweep); err != nil {
 		return fmt.Errorf("ask the router for its figures: %w", err)
 	} else {
 		p.report.Requests.ReadWaitMSMax = router.LongestReadWaitMS
@@ -99,12 +99,12 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // consult migrates blue's final state offline and compares green, as it was at the switch, with it. The rules are whole
 // here, whatever fault the run was given: the oracle says what should have been.
 func (p *performance) consult(ctx context.Context) (oracle.Comparison, error) {
-	blue, err := postgres.Open(ctx, "blue", p.stage.BlueDSN)
+	blue, err := postgres.Open(ctx, "blue", p.deployment.BlueDSN)
 	if err != nil {
 		return oracle.Comparison{}, err
 	}
 	defer blue.Close()
-	green, err := postgres.Open(ctx, "green", p.stage.GreenDSN)
+	green, err := postgres.Open(ctx, "green", p.deployment.GreenDSN)
 	if err != nil {
 		return oracle.Comparison{}, err
 	}
@@ -118,7 +118,7 @@ func (p *performance) consult(ctx context.Context) (oracle.Comparison, error) {
 		approved[rule.Name] = math.MaxInt64 // what a person has to approve is the run's business
 	}
 	rules := cleanup.New(p.profile.Rules, cleanup.Options{Schema: p.profile.Schema, Approved: approved})
-	dsn, drop, err := oracle.Expected(ctx, blue, green, p.profile, migrator, rules, p.stage.Green.BinDir())
+	dsn, drop, err := oracle.Expected(ctx, blue, green, p.profile, migrator, rules, p.deployment.Green.BinDir())
 	if err != nil {
 		return oracle.Comparison{}, err
 	}

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/tideover/tideover/internal/journal"
-	"github.com/tideover/tideover/internal/lab/stage"
+	"github.com/tideover/tideover/internal/lab/deployment"
 	"github.com/tideover/tideover/internal/lab/traffic"
 	"github.com/tideover/tideover/internal/report"
 	"github.com/tideover/tideover/internal/snapshot"
@@ -65,7 +65,7 @@ func (k *keeper) history(h *traffic.History) error {
 }
 
 // end keeps the report, the logs and the databases, while they are still there.
-func (k *keeper) end(ctx context.Context, s *stage.Stage, r report.Report) error {
+func (k *keeper) end(ctx context.Context, s *deployment.Deployment, r report.Report) error {
 	if k.dir == "" {
 		return nil
 	}

@@ -20,7 +20,7 @@ func nobodyServes(mark func(string)) journal.Sink {
 	}
 }
 
-// Marks puts a run's stages into a traffic's history: the checker asks what was done while replay or the hold was on,
+// Marks puts a run's deployments into a traffic's history: the checker asks what was done while replay or the hold was on,
 // and what was asked after the release. name gives a step's mark from its id. The events may come from several
 // processes, one after the other, as after a crash.
 func Marks(mark func(string), name func(step string) string) journal.Sink {

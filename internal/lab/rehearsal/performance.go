@@ -10,7 +10,7 @@ import (
 
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/journal"
-	"github.com/tideover/tideover/internal/lab/stage"
+	"github.com/tideover/tideover/internal/lab/deployment"
 	"github.com/tideover/tideover/internal/lab/telemetry"
 	"github.com/tideover/tideover/internal/lab/traffic"
 	"github.com/tideover/tideover/internal/oracle"
@@ -20,15 +20,15 @@ import (
 	"github.com/tideover/tideover/steps"
 )
 
-// performance is one rehearsal on its stage.
+// performance is one rehearsal on its deployment.
 type performance struct {
-	options Options
-	stage   *stage.Stage
-	runbook *plan.Runbook
-	profile *plan.Profile
-	report  *report.Report
-	keep    *keeper
-	elders  *elders
+	options    Options
+	deployment *deployment.Deployment
+	runbook    *plan.Runbook
+	profile    *plan.Profile
+	report     *report.Report
+	keep       *keeper
+	elders     *elders
 
 	generator *traffic.Generator
 	pin       *oracle.Pin
@@ -44,10 +44,10 @@ func (p *performance) close() {
 // perform has the traffic go on through the whole of the run, then judges.
 func (p *performance) perform(ctx context.Context) error {
 	var err error
-	if p.generator, err = traffic.New(ctx, trafficConfig(p.stage, p.options.Size)); err != nil {
+	if p.generator, err = traffic.New(ctx, trafficConfig(p.deployment, p.options.Size)); err != nil {
 		return fmt.Errorf("traffic: %w", err)
 	}
-	if p.elders, err = meet(ctx, p.stage.Router, p.stage.Seeded); err != nil {
+	if p.elders, err = meet(ctx, p.deployment.Router, p.deployment.Seeded); err != nil {
 		return err
 	}
 	if p.options.Figures != nil {
@@ -72,19 +72,19 @@ func (p *performance) perform(ctx context.Context) error {
 // upgrade runs the runbook between a while of traffic before and a while after, and takes the figures.
 func (p *performance) upgrade(ctx context.Context) error {
 	size := p.options.Size
-	green, err := postgres.Open(ctx, "green", p.stage.GreenDSN)
+	green, err := postgres.Open(ctx, "green", p.deployment.GreenDSN)
 	if err != nil {
 		return err
 	}
 	defer green.Close()
-	blue, err := postgres.Open(ctx, "blue", p.stage.BlueDSN)
+	blue, err := postgres.Open(ctx, "blue", p.deployment.BlueDSN)
 	if err != nil {
 		return err
 	}
 	defer blue.Close()
 
 	p.generator.Mark(markBefore)
-	before, err := p.watchServer(ctx, p.stage.BlueServer.Metrics, size.Before)
+	before, err := p.watchServer(ctx, p.deployment.BlueServer.Metrics, size.Before)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (p *performance) upgrade(ctx context.Context) error {
 	if runErr != nil {
 		return errors.Join(runErr, probeErr)
 	}
-	after, err := p.watchServer(ctx, p.stage.GreenServer.Metrics, size.After)
+	after, err := p.watchServer(ctx, p.deployment.GreenServer.Metrics, size.After)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// Package rehearsal takes a runbook through a whole upgrade on a throw-away stage, under real OAuth traffic, and has it
+// Package rehearsal takes a runbook through a whole upgrade on a throw-away deployment, under real OAuth traffic, and has it
 // judged: by the checker, which knows only what the clients saw, and by the oracle, which compares green with blue's
 // final state migrated offline.
 package rehearsal
@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/deployment"
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/seed"
-	"github.com/tideover/tideover/internal/lab/stage"
 	"github.com/tideover/tideover/internal/lab/traffic"
 	"github.com/tideover/tideover/internal/report"
 	"github.com/tideover/tideover/plan"
@@ -22,13 +22,13 @@ import (
 
 // Options says what is to be rehearsed, and on what.
 type Options struct {
-	// Load reads the runbook; its ${…} references are those of the stage (stage.Environment), then the process's own.
+	// Load reads the runbook; its ${…} references are those of the deployment (deployment.Environment), then the process's own.
 	Load       func(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error)
 	Size       Size
 	Executable string // the tideover binary; default: this program
-	Postgres   pgserver.Source
+	Postgres   pgserver.Origin
 	Network    string
-	// Participants calls the runbook's own participants and jobs; else files of the stage play them.
+	// Participants calls the runbook's own participants and jobs; else files of the deployment play them.
 	Participants bool
 	Faults       []Fault    // safeguards of the run to break
 	Gate         steps.Gate // opens approve gates; default: they open by themselves
@@ -78,8 +78,8 @@ func Sizes() map[string]Size {
 }
 
 // with gives the size with these servers: the real Hydra does twice as much for a request as the bundled server does.
-func (s Size) with(servers stage.Servers) Size {
-	if servers == stage.Hydra {
+func (s Size) with(servers deployment.Servers) Size {
+	if servers == deployment.Hydra {
 		s.Rate, s.Clients, s.Seed.Sessions = s.Rate/2, s.Clients/2, s.Seed.Sessions/2
 	}
 	return s
@@ -96,15 +96,15 @@ func readMostly() traffic.Mix {
 // something against it.
 func Run(ctx context.Context, o Options) (rep report.Report, err error) {
 	rep.Outcome = "failed"
-	_, profile, err := o.Load(anyStage) // which servers are to play
+	_, profile, err := o.Load(anyDeployment) // which servers are to play
 	if err != nil {
 		return rep, err
 	}
-	o.Size = o.Size.with(stage.ServersOf(profile))
-	s, err := stage.Start(ctx, stage.Options{Executable: o.Executable, Postgres: o.Postgres, Network: o.Network,
-		Servers: stage.ServersOf(profile), Seed: o.Size.Seed, Log: o.Log})
+	o.Size = o.Size.with(deployment.ServersOf(profile))
+	s, err := deployment.Start(ctx, deployment.Options{Executable: o.Executable, Postgres: o.Postgres, Network: o.Network,
+		Servers: deployment.ServersOf(profile), Seed: o.Size.Seed, Log: o.Log})
 	if err != nil {
-		return rep, fmt.Errorf("set the stage: %w", err)
+		return rep, fmt.Errorf("set the deployment: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 
@@ -112,17 +112,17 @@ func Run(ctx context.Context, o Options) (rep report.Report, err error) {
 	if err != nil {
 		return rep, err
 	}
-	onStage(runbook, s)
+	onDeployment(runbook, s)
 	if !o.Participants {
 		if err := standIns(runbook, s, o.Log); err != nil {
-			return rep, fmt.Errorf("set the stage: %w", err)
+			return rep, fmt.Errorf("set the deployment: %w", err)
 		}
 	}
 	keep, err := newKeeper(o.Keep, o.Written)
 	if err != nil {
 		return rep, fmt.Errorf("keep the rehearsal: %w", err)
 	}
-	p := &performance{options: o, stage: s, runbook: runbook, profile: profile, report: &rep, keep: keep}
+	p := &performance{options: o, deployment: s, runbook: runbook, profile: profile, report: &rep, keep: keep}
 	defer p.close()
 	err = p.perform(ctx)
 	rep.Kept = o.Keep
@@ -139,7 +139,7 @@ const coalescing = 5 * time.Second
 const patience = 30 * time.Second
 
 // trafficConfig points the clients at the router, and a few of them past it at the old server.
-func trafficConfig(s *stage.Stage, size Size) traffic.Config {
+func trafficConfig(s *deployment.Deployment, size Size) traffic.Config {
 	return s.Clients(traffic.Config{
 		Public: s.Router.Public, Admin: s.Router.Admin,
 		BypassPublic: s.BlueServer.Public, BypassAdmin: s.BlueServer.Admin,

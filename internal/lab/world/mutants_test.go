@@ -67,7 +67,7 @@ func edit(name, file, old, new string) mutant.Mutant {
 func TestMutantsFitTheSource(t *testing.T) {
 	t.Parallel()
 	for _, m := range mutants {
-		if _, err := m.Source(root); err != nil {
+		if _, err := m.Files(root); err != nil {
 			t.Error(err)
 		}
 	}

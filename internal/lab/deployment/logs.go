@@ -1,4 +1,4 @@
-package stage
+package deployment
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/pgserver"
 )
 
-// logFile is where a process of the stage logs to, under a folder.
+// logFile is where a process of the deployment logs to, under a folder.
 func logFile(dir, name string) string {
 	return filepath.Join(dir, strings.ReplaceAll(name, " ", "-")+".log")
 }
@@ -20,7 +20,7 @@ func logFile(dir, name string) string {
 // KeepLogs copies into a folder what the servers and the router have logged (blue-server.log, green-server.log,
 // router.log), also before a restart, and the databases' logs (blue-postgres.log, green-postgres.log) where they are
 // within reach.
-func (s *Stage) KeepLogs(ctx context.Context, dir string) error {
+func (s *Deployment) KeepLogs(ctx context.Context, dir string) error {
 	var errs []error
 	for _, name := range []string{BlueServer, GreenServer, RouterName} {
 		errs = append(errs, keepLog(logFile(dir, name), func(w io.Writer) error {

@@ -1,4 +1,4 @@
-package stage
+package deployment
 
 import (
 	"context"
@@ -11,15 +11,15 @@ import (
 // bundled are two generations of the OAuth server that this program brings along.
 type bundled struct{ before, after string }
 
-func (b bundled) migrate(ctx context.Context, s *Stage) error {
+func (b bundled) migrate(ctx context.Context, s *Deployment) error {
 	return authserver.Migrate(ctx, s.BlueDSN, b.before)
 }
 
-func (b bundled) seed(ctx context.Context, s *Stage) (seed.Result, error) {
+func (b bundled) seed(ctx context.Context, s *Deployment) (seed.Result, error) {
 	return seed.Seed(ctx, s.BlueDSN, s.options.Seed)
 }
 
-func (b bundled) program(s *Stage, name string) program {
+func (b bundled) program(s *Deployment, name string) program {
 	generation, dsn, at := b.before, s.serverDSN(s.BlueDSN, ""), s.BlueServer
 	if name == GreenServer {
 		generation, dsn, at = b.after, s.GreenDSN, s.GreenServer

@@ -1,9 +1,9 @@
-// Package stage sets up what a demo or a rehearsal plays on: two throw-away Postgres servers, the old OAuth server on
+// Package deployment sets up what a demo or a rehearsal plays on: two throw-away Postgres servers, the old OAuth server on
 // blue with seeded data, the new one on green, which waits for its schema, and the router in front.
 //
 // The servers and the router are processes of their own, as in production: they can be measured, killed and restarted,
 // and they end with their owner whatever becomes of it.
-package stage
+package deployment
 
 import (
 	"context"
@@ -18,19 +18,19 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tideover/tideover/internal/lab/deployment/ports"
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/seed"
-	"github.com/tideover/tideover/internal/lab/stage/ports"
 	"github.com/tideover/tideover/internal/lab/traffic"
 )
 
-// Options says what stage is wanted. The zero value of a field is its default.
+// Options says what deployment is wanted. The zero value of a field is its default.
 type Options struct {
 	Executable string          // the tideover binary that is started as server and router; default: this program
-	Postgres   pgserver.Source // default: auto
+	Postgres   pgserver.Origin // default: auto
 	Network    string          // containers: "bridge" or "host"
 	Durable    bool            // keep Postgres' durability settings, for tests that crash it
-	Pair       *Pair           // servers to have databases on; default: two of the stage's own
+	Pair       *Pair           // servers to have databases on; default: two of the deployment's own
 	Seed       seed.Options
 	Servers    Servers   // default: Bundled
 	Before     string    // generation of the old bundled server; default "1.1"
@@ -40,8 +40,8 @@ type Options struct {
 	Log        io.Writer // one line for each thing that is started
 }
 
-// Stage is a running stage. Close ends and removes all of it.
-type Stage struct {
+// Deployment is a running deployment. Close ends and removes all of it.
+type Deployment struct {
 	Blue, Green       *pgserver.Server
 	BlueDSN, GreenDSN string
 	BlueServer        Endpoint
@@ -68,16 +68,16 @@ type Endpoint struct {
 	Metrics       string
 }
 
-// Names of the stage's processes, for Kill and Restart.
+// Names of the deployment's processes, for Kill and Restart.
 const (
 	BlueServer  = "blue server"
 	GreenServer = "green server"
 	RouterName  = "router"
 )
 
-// Start sets the stage up. On error, or when ctx ends, nothing is left behind.
-func Start(ctx context.Context, o Options) (_ *Stage, err error) {
-	s := &Stage{options: o.withDefaults(), processes: map[string]*process{}, starts: map[string]program{}}
+// Start sets the deployment up. On error, or when ctx ends, nothing is left behind.
+func Start(ctx context.Context, o Options) (_ *Deployment, err error) {
+	s := &Deployment{options: o.withDefaults(), processes: map[string]*process{}, starts: map[string]program{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -91,7 +91,7 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 	if s.servers, err = s.options.company(); err != nil {
 		return nil, err
 	}
-	if s.directory, err = os.MkdirTemp("", "tideover-stage-"); err != nil {
+	if s.directory, err = os.MkdirTemp("", "tideover-demo-"); err != nil {
 		return nil, err
 	}
 	if s.SystemSecret, err = randomHex(32); err != nil {
@@ -130,7 +130,7 @@ func (o Options) company() (servers, error) {
 	case Hydra:
 		return findHydra(o.Executable)
 	}
-	return nil, fmt.Errorf("there are no servers %q for a stage", o.Servers)
+	return nil, fmt.Errorf("there are no servers %q for a deployment", o.Servers)
 }
 
 func (o Options) withDefaults() Options {
@@ -155,7 +155,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func (s *Stage) startDatabases(ctx context.Context) error {
+func (s *Deployment) startDatabases(ctx context.Context) error {
 	if s.options.Pair != nil {
 		return s.options.Pair.lend(ctx, s)
 	}
@@ -179,14 +179,14 @@ func (s *Stage) startDatabases(ctx context.Context) error {
 	return err
 }
 
-// postgres are the options of one of the stage's Postgres servers.
+// postgres are the options of one of the deployment's Postgres servers.
 func (o Options) postgres(name string) pgserver.Options {
 	return pgserver.Options{Source: o.Postgres, Name: name, Network: o.Network, Fsync: o.Durable, Log: o.Log}
 }
 
 // startServers starts the three processes on addresses chosen before, since each must know the others': the issuer is
 // the router, and the router knows both servers.
-func (s *Stage) startServers(ctx context.Context) error {
+func (s *Deployment) startServers(ctx context.Context) error {
 	free, err := ports.Free(ctx, 7)
 	if err != nil {
 		return err
@@ -223,11 +223,11 @@ const (
 	LogoutURL  = "http://127.0.0.1:1/logout"
 )
 
-// Restart starts one of the stage's processes again, after Kill.
-func (s *Stage) Restart(ctx context.Context, name string) error {
+// Restart starts one of the deployment's processes again, after Kill.
+func (s *Deployment) Restart(ctx context.Context, name string) error {
 	what, ok := s.starts[name]
 	if !ok {
-		return fmt.Errorf("the stage has no process %q", name)
+		return fmt.Errorf("the deployment has no process %q", name)
 	}
 	p, err := startProcess(ctx, name, logFile(s.directory, name), what)
 	if err != nil {
@@ -238,33 +238,33 @@ func (s *Stage) Restart(ctx context.Context, name string) error {
 	return nil
 }
 
-// Kill ends one of the stage's processes with SIGKILL.
-func (s *Stage) Kill(name string) error {
+// Kill ends one of the deployment's processes with SIGKILL.
+func (s *Deployment) Kill(name string) error {
 	return s.end(name, func(p *process) error { p.kill(); return nil })
 }
 
-// Stop ends one of the stage's processes as its operator would: requests under way come to their end.
-func (s *Stage) Stop(name string) error { return s.end(name, (*process).stop) }
+// Stop ends one of the deployment's processes as its operator would: requests under way come to their end.
+func (s *Deployment) Stop(name string) error { return s.end(name, (*process).stop) }
 
-func (s *Stage) end(name string, how func(*process) error) error {
+func (s *Deployment) end(name string, how func(*process) error) error {
 	p, ok := s.processes[name]
 	if !ok {
-		return fmt.Errorf("the stage has no process %q", name)
+		return fmt.Errorf("the deployment has no process %q", name)
 	}
 	delete(s.processes, name)
 	return how(p)
 }
 
-// Directory is for what belongs to the stage and goes with it.
-func (s *Stage) Directory() string { return s.directory }
+// Directory is for what belongs to the deployment and goes with it.
+func (s *Deployment) Directory() string { return s.directory }
 
 // Variables are the names of what Environment gives.
 func Variables() []string {
-	return slices.Sorted(maps.Keys((&Stage{}).Environment()))
+	return slices.Sorted(maps.Keys((&Deployment{}).Environment()))
 }
 
-// Environment is what a runbook's ${…} references stand for on this stage.
-func (s *Stage) Environment() map[string]string {
+// Environment is what a runbook's ${…} references stand for on this deployment.
+func (s *Deployment) Environment() map[string]string {
 	return map[string]string{
 		"TIDEOVER_BLUE_DSN":     s.BlueDSN,
 		"TIDEOVER_GREEN_DSN":    s.GreenDSN,
@@ -278,17 +278,17 @@ func (s *Stage) Environment() map[string]string {
 	}
 }
 
-// Clients completes a configuration of clients by what is peculiar to the stage's servers.
-func (s *Stage) Clients(c traffic.Config) traffic.Config {
+// Clients completes a configuration of clients by what is peculiar to the deployment's servers.
+func (s *Deployment) Clients(c traffic.Config) traffic.Config {
 	s.servers.clients(&c)
 	return c
 }
 
-// Commands are the programs that a runbook's commands stand for on this stage, by name.
-func (s *Stage) Commands() map[string]string { return s.servers.commands() }
+// Commands are the programs that a runbook's commands stand for on this deployment, by name.
+func (s *Deployment) Commands() map[string]string { return s.servers.commands() }
 
 // Close ends every process and Postgres and removes their files. It may be called again.
-func (s *Stage) Close() error {
+func (s *Deployment) Close() error {
 	var errs []error
 	for _, name := range []string{RouterName, GreenServer, BlueServer} {
 		if p, ok := s.processes[name]; ok {

@@ -1,4 +1,4 @@
-package stage
+package deployment
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Ready waits until a server of the stage serves.
-func (s *Stage) Ready(ctx context.Context, e Endpoint) error {
+// Ready waits until a server of the deployment serves.
+func (s *Deployment) Ready(ctx context.Context, e Endpoint) error {
 	return waitReady(ctx, e.Public+"/health/ready")
 }
 

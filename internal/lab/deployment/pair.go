@@ -1,4 +1,4 @@
-package stage
+package deployment
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 	"github.com/tideover/tideover/internal/lab/seed"
 )
 
-// Pair is two Postgres servers that any number of stages have their databases on, one after the other or side by side:
+// Pair is two Postgres servers that any number of deployments have their databases on, one after the other or side by side:
 // starting a server takes longer than copying a database. With the bundled servers blue's database is made once for each
-// generation and seed, and copied for every stage, which then has the same old sessions as the others.
+// generation and seed, and copied for every deployment, which then has the same old sessions as the others.
 //
-// A stage that kills its Postgres, or changes what all databases of a server share, needs servers of its own.
+// A deployment that kills its Postgres, or changes what all databases of a server share, needs servers of its own.
 type Pair struct {
 	Blue, Green *pgserver.Server
 
@@ -34,7 +34,7 @@ type template struct {
 }
 
 // NewPair starts both servers. Of the options those count that say where Postgres comes from. The caller closes the pair
-// when no stage is left on it.
+// when no deployment is left on it.
 func NewPair(ctx context.Context, o Options) (_ *Pair, err error) {
 	p := &Pair{templates: map[string]template{}}
 	defer func() {
@@ -61,8 +61,8 @@ func (p *Pair) Close() error {
 	return errors.Join(errs...)
 }
 
-// lend gives a stage its databases: blue's a copy of the template where there can be one, green's empty.
-func (p *Pair) lend(ctx context.Context, s *Stage) (err error) {
+// lend gives a deployment its databases: blue's a copy of the template where there can be one, green's empty.
+func (p *Pair) lend(ctx context.Context, s *Deployment) (err error) {
 	p.mu.Lock()
 	p.lent++
 	s.database = fmt.Sprintf("oauth_%d", p.lent)
@@ -89,7 +89,7 @@ func (p *Pair) lend(ctx context.Context, s *Stage) (err error) {
 	return err
 }
 
-// template gives the template of a generation and a seed, which the first stage that wants it has to wait for.
+// template gives the template of a generation and a seed, which the first deployment that wants it has to wait for.
 func (p *Pair) template(ctx context.Context, o Options) (template, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,8 +120,8 @@ func (p *Pair) template(ctx context.Context, o Options) (template, error) {
 	return t, nil
 }
 
-// takeBack drops what a stage had.
-func (p *Pair) takeBack(s *Stage) error {
+// takeBack drops what a deployment had.
+func (p *Pair) takeBack(s *Deployment) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var errs []error

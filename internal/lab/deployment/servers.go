@@ -1,4 +1,4 @@
-package stage
+package deployment
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
-// Servers names the two OAuth servers of a stage.
+// Servers names the two OAuth servers of a deployment.
 type Servers string
 
-// The servers that a stage can have.
+// The servers that a deployment can have.
 const (
 	Bundled Servers = "bundled" // two generations of the server that this program brings along
 	Hydra   Servers = "hydra"   // Ory Hydra 1.x and 2.x, the real ones
@@ -29,15 +29,15 @@ func ServersOf(p *plan.Profile) Servers {
 
 // servers is a pair of OAuth servers: the old one on blue, and the new one, which waits on green for its schema.
 type servers interface {
-	migrate(ctx context.Context, s *Stage) error             // gives blue the old schema
-	seed(ctx context.Context, s *Stage) (seed.Result, error) // old data; the old server serves already
-	program(s *Stage, name string) program                   // BlueServer or GreenServer
-	metrics(at Endpoint, name string) string                 // URL of its Prometheus metrics
-	clients(c *traffic.Config)                               // sets what clients must know of them
-	commands() map[string]string                             // what a runbook's commands stand for: name to program
+	migrate(ctx context.Context, s *Deployment) error             // gives blue the old schema
+	seed(ctx context.Context, s *Deployment) (seed.Result, error) // old data; the old server serves already
+	program(s *Deployment, name string) program                   // BlueServer or GreenServer
+	metrics(at Endpoint, name string) string                      // URL of its Prometheus metrics
+	clients(c *traffic.Config)                                    // sets what clients must know of them
+	commands() map[string]string                                  // what a runbook's commands stand for: name to program
 }
 
-// program is how a process of the stage is started.
+// program is how a process of the deployment is started.
 type program struct {
 	executable string
 	args, env  []string

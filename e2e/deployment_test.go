@@ -14,16 +14,16 @@ import (
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/deployment"
 	"github.com/tideover/tideover/internal/lab/rehearsal"
 	"github.com/tideover/tideover/internal/lab/seed"
-	"github.com/tideover/tideover/internal/lab/stage"
 	"github.com/tideover/tideover/internal/lab/traffic"
 	"github.com/tideover/tideover/testdata"
 )
 
-// theatre is a stage under traffic, on which tideover run is tried from outside, as an operator would.
+// theatre is a deployment under traffic, on which tideover run is tried from outside, as an operator would.
 type theatre struct {
-	*stage.Stage
+	*deployment.Deployment
 	runbook string
 	traffic *traffic.Generator
 	mark    journal.Sink // puts the run's stages into the traffic's history
@@ -31,23 +31,23 @@ type theatre struct {
 	stop    func()
 }
 
-// newTheatre starts a stage with the demo's runbook beside it, and the traffic.
+// newTheatre starts a deployment with the demo's runbook beside it, and the traffic.
 func newTheatre(t *testing.T, change ...func(*traffic.Config)) *theatre {
 	t.Helper()
-	return newTheatreOf(t, stage.Bundled, "demo.yaml", change...)
+	return newTheatreOf(t, deployment.Bundled, "demo.yaml", change...)
 }
 
 // newTheatreOf is newTheatre with other servers and their runbook.
-func newTheatreOf(t *testing.T, servers stage.Servers, runbook string, change ...func(*traffic.Config)) *theatre {
+func newTheatreOf(t *testing.T, servers deployment.Servers, runbook string, change ...func(*traffic.Config)) *theatre {
 	t.Helper()
-	return newTheatreOn(t, stage.Options{Servers: servers, Seed: seed.Options{Clients: 10, Sessions: 300, Offending: true, Secret: "seeded-client-secret-4410"}}, runbook, change...)
+	return newTheatreOn(t, deployment.Options{Servers: servers, Seed: seed.Options{Clients: 10, Sessions: 300, Offending: true, Secret: "seeded-client-secret-4410"}}, runbook, change...)
 }
 
-// newTheatreOn is newTheatre with another stage.
-func newTheatreOn(t *testing.T, o stage.Options, runbook string, change ...func(*traffic.Config)) *theatre {
+// newTheatreOn is newTheatre with another deployment.
+func newTheatreOn(t *testing.T, o deployment.Options, runbook string, change ...func(*traffic.Config)) *theatre {
 	t.Helper()
 	o.Executable, o.Pair = binary, sharedPair(t)
-	s, err := stage.Start(t.Context(), o)
+	s, err := deployment.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func newTheatreOn(t *testing.T, o stage.Options, runbook string, change ...func(
 			t.Error(err)
 		}
 	})
-	th := &theatre{Stage: s, runbook: briskRunbook(t, runbook)}
+	th := &theatre{Deployment: s, runbook: briskRunbook(t, runbook)}
 	config := s.Clients(traffic.Config{
 		Public: s.Router.Public, Admin: s.Router.Admin, BypassPublic: s.BlueServer.Public, BypassAdmin: s.BlueServer.Admin,
 		Issuer: s.Router.Public, Clients: 12, Rate: 60, RetryRefresh: true,

@@ -1,4 +1,4 @@
-package stage
+package deployment
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 // asRole makes the role that the servers of an upgrade in place connect as, with what a server needs on the tables of now
 // and of later: views stand in front of one role's tables.
-func (s *Stage) asRole(ctx context.Context) error {
+func (s *Deployment) asRole(ctx context.Context) error {
 	if !s.options.InPlace {
 		return nil
 	}
@@ -35,7 +35,7 @@ func (s *Stage) asRole(ctx context.Context) error {
 
 // serverDSN is a server's connection string. In place its sessions are short, as the step compat-views asks for; path is the
 // new server's search_path, which must not find the old one's views.
-func (s *Stage) serverDSN(dsn, path string) string {
+func (s *Deployment) serverDSN(dsn, path string) string {
 	if s.ServerRole == "" {
 		return dsn
 	}

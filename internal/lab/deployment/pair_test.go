@@ -1,4 +1,4 @@
-package stage
+package deployment
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/seed"
 )
 
-// TestPair: stages on the same servers begin with the same sessions, see nothing of each other, and leave nothing behind.
+// TestPair: deployments on the same servers begin with the same sessions, see nothing of each other, and leave nothing behind.
 func TestPair(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
@@ -21,8 +21,8 @@ func TestPair(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	lend := func(inPlace bool) *Stage {
-		s := &Stage{SystemSecret: "0123456789abcdef", options: Options{Pair: p, InPlace: inPlace, Seed: seed.Options{Sessions: 5}}.withDefaults()}
+	lend := func(inPlace bool) *Deployment {
+		s := &Deployment{SystemSecret: "0123456789abcdef", options: Options{Pair: p, InPlace: inPlace, Seed: seed.Options{Sessions: 5}}.withDefaults()}
 		if err := s.startDatabases(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -38,9 +38,9 @@ func TestPair(t *testing.T) {
 	}
 	pgtest.Exec(t, one.BlueDSN, `DELETE FROM public.oauth_session`)
 	if n := pgtest.Query[int](t, two.BlueDSN, sessions); n != 5 || one.Seeded.Sample[0].Access != two.Seeded.Sample[0].Access {
-		t.Errorf("%d sessions, want 5, and those of the other stage", n)
+		t.Errorf("%d sessions, want 5, and those of the other deployment", n)
 	}
-	for _, s := range []*Stage{one, two} {
+	for _, s := range []*Deployment{one, two} {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}

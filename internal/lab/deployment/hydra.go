@@ -1,4 +1,4 @@
-package stage
+package deployment
 
 import (
 	"bytes"
@@ -55,7 +55,7 @@ func (e *NoHydraError) Hint() string {
 	return fmt.Sprintf("\"make hydra\" builds it into bin; %s names another one", e.variable)
 }
 
-func (h realHydra) migrate(ctx context.Context, s *Stage) error {
+func (h realHydra) migrate(ctx context.Context, s *Deployment) error {
 	cmd := exec.CommandContext(ctx, h.before, "migrate", "sql", "--read-from-env", "--yes")
 	cmd.Env = append(os.Environ(), "DSN="+s.BlueDSN)
 	var out bytes.Buffer
@@ -66,7 +66,7 @@ func (h realHydra) migrate(ctx context.Context, s *Stage) error {
 	return nil
 }
 
-func (h realHydra) seed(ctx context.Context, s *Stage) (seed.Result, error) {
+func (h realHydra) seed(ctx context.Context, s *Deployment) (seed.Result, error) {
 	return hydra.Seed(ctx, hydra.Site{
 		DSN: s.BlueDSN, Issuer: s.Router.Public, Public: s.BlueServer.Public, Admin: s.BlueServer.Admin,
 	}, s.options.Seed)
@@ -74,7 +74,7 @@ func (h realHydra) seed(ctx context.Context, s *Stage) (seed.Result, error) {
 
 // program starts Hydra as its documentation says. The issuer ends in a slash on both sides: 1.x adds one, 2.x does not,
 // and clients compare it byte for byte.
-func (h realHydra) program(s *Stage, name string) program {
+func (h realHydra) program(s *Deployment, name string) program {
 	p := program{executable: h.before, args: []string{"serve", "all", "--dangerous-force-http"}}
 	dsn, at := s.BlueDSN, s.BlueServer
 	if name == GreenServer {
