@@ -142,7 +142,17 @@ func (r *Runner) apply(ctx context.Context, conn *pgx.Conn, rule plan.Rule) (Res
 		if rule.Quarantine {
 			return r.quarantine(ctx, tx, rule, &result)
 		}
-		return r.fix(ctx, tx, rule, &result)
+		if rule.Where != "" && result.Rows == 0 {
+			return nil // nothing is named
+		}
+		healthy, err := r.observe(ctx, tx, rule, result.Rows)
+		if err != nil {
+			return err
+		}
+		if err := r.fix(ctx, tx, rule, &result); err != nil {
+			return err
+		}
+		return healthy.kept(ctx, tx)
 	})
 	if err != nil {
 		if errors.As(err, new(*TooMany)) {
