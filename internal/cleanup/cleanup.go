@@ -152,7 +152,7 @@ func (r *Runner) apply(ctx context.Context, conn *pgx.Conn, rule plan.Rule) (Res
 		if err := r.fix(ctx, tx, rule, &result); err != nil {
 			return err
 		}
-		return healthy.kept(ctx, tx)
+		return r.kept(ctx, tx, healthy)
 	})
 	if err != nil {
 		if errors.As(err, new(*TooMany)) {

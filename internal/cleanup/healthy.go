@@ -2,8 +2,9 @@ package cleanup
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,11 +13,12 @@ import (
 
 // healthy are the rows of a rule's table that its where does not match: its fix must leave them as they are.
 type healthy struct {
-	rule  plan.Rule
-	table string // as SQL
-	rows  int64
-	named string // what to select the places of the offending rows from
-	spots []any  // its arguments
+	rule      plan.Rule
+	table     string // as SQL
+	rows      int64
+	elsewhere map[string]int64 // rows of other tables that were changed before
+	named     string           // what to select the places of the offending rows from
+	spots     []any            // its arguments
 }
 
 // StrayError says that a rule's fix has changed rows that its where does not match. Its transaction is rolled back.
@@ -52,6 +54,10 @@ func (r *Runner) observe(ctx context.Context, tx pgx.Tx, rule plan.Rule, offendi
 		return nil, fmt.Errorf("count the rows of its table: %w", err)
 	}
 	h.rows -= offending
+	var err error
+	if h.elsewhere, err = r.changed(ctx, tx, h.table); err != nil {
+		return nil, err
+	}
 	named := fmt.Sprintf("SELECT t.tableoid AS place, t.ctid AS spot FROM %s t WHERE %s", h.table, where(rule))
 	if offending > few {
 		_, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE tideover_named ON COMMIT DROP AS "+named)
@@ -60,22 +66,33 @@ func (r *Runner) observe(ctx context.Context, tx pgx.Tx, rule plan.Rule, offendi
 	h.named = "ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.tid[])) AS named (place, spot)"
 	var places []uint32
 	var spots []string
-	err := tx.QueryRow(ctx, "SELECT coalesce(pg_catalog.array_agg(place), '{}'), coalesce(pg_catalog.array_agg(spot::pg_catalog.text), '{}') FROM ("+named+") n").Scan(&places, &spots)
+	err = tx.QueryRow(ctx, "SELECT coalesce(pg_catalog.array_agg(place), '{}'), coalesce(pg_catalog.array_agg(spot::pg_catalog.text), '{}') FROM ("+named+") n").Scan(&places, &spots)
 	h.spots = []any{places, spots}
 	return h, err
 }
 
-// elsewhereSQL is another table than $1 and its partitions in which this transaction has updated or deleted rows. New rows are
-// allowed there: a repair may need a parent.
-const elsewhereSQL = `
+// changedSQL counts the rows of other tables than $1 and its partitions that the session has updated or deleted since it last
+// reported to the statistics, which is never within a transaction. New rows are allowed there: a repair may need a parent.
+const changedSQL = `
 SELECT schemaname || '.' || relname, n_tup_upd OPERATOR(pg_catalog.+) n_tup_del FROM pg_catalog.pg_stat_xact_user_tables
 WHERE n_tup_upd OPERATOR(pg_catalog.+) n_tup_del OPERATOR(pg_catalog.>) 0 AND relid OPERATOR(pg_catalog.<>) $1::text::pg_catalog.regclass
-	AND NOT EXISTS (SELECT FROM pg_catalog.pg_partition_tree($1::text::pg_catalog.regclass) p WHERE p.relid OPERATOR(pg_catalog.=) pg_stat_xact_user_tables.relid)
-ORDER BY 1 LIMIT 1`
+	AND NOT EXISTS (SELECT FROM pg_catalog.pg_partition_tree($1::text::pg_catalog.regclass) p WHERE p.relid OPERATOR(pg_catalog.=) pg_stat_xact_user_tables.relid)`
+
+func (r *Runner) changed(ctx context.Context, tx pgx.Tx, but string) (map[string]int64, error) {
+	rows, err := tx.Query(ctx, changedSQL, but)
+	if err != nil {
+		return nil, fmt.Errorf("look for other tables that it changes: %w", err)
+	}
+	counts := map[string]int64{}
+	var table string
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&table, &n}, func() error { counts[table] = n; return nil })
+	return counts, err
+}
 
 // kept looks whether the healthy rows are still there. A row that a transaction has written, or one of its subtransactions, has
 // an xmin that is no older than the transaction. The rule's database is written by nobody else.
-func (h *healthy) kept(ctx context.Context, tx pgx.Tx) error {
+func (r *Runner) kept(ctx context.Context, tx pgx.Tx, h *healthy) error {
 	if h == nil {
 		return nil
 	}
@@ -88,14 +105,14 @@ func (h *healthy) kept(ctx context.Context, tx pgx.Tx) error {
 	if left != h.rows {
 		return &StrayError{Table: h.rule.Table, Rows: h.rows - left}
 	}
-	var elsewhere string
-	var rows int64
-	err := tx.QueryRow(ctx, elsewhereSQL, h.table).Scan(&elsewhere, &rows)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("look for other tables that it changed: %w", err)
+	changed, err := r.changed(ctx, tx, h.table)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		return &StrayError{Table: elsewhere, Rows: rows}
+	for _, table := range slices.Sorted(maps.Keys(changed)) {
+		if n := changed[table] - h.elsewhere[table]; n > 0 {
+			return &StrayError{Table: table, Rows: n}
+		}
 	}
 	if h.spots != nil {
 		return nil

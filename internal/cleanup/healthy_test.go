@@ -43,6 +43,10 @@ func TestFixChangesOnlyWhatIsNamed(t *testing.T) {
 					INSERT INTO public.thing SELECT 10 + i, 'bad' FROM generate_series(1, %d) i`, bad)); err != nil {
 					t.Fatal(err)
 				}
+				// What the session did before is another's.
+				if _, err := conn.Exec(t.Context(), `UPDATE public.loose SET v = v`); err != nil {
+					t.Fatal(err)
+				}
 				rule := plan.Rule{Name: "mend", Phase: "before", Table: "thing", Where: "t.v = 'bad'", Fix: []string{tt.fix}}
 				results, err := cleanup.New([]plan.Rule{rule}, cleanup.Options{}).Apply(t.Context(), conn, "before")
 				var stray *cleanup.StrayError

@@ -5,7 +5,12 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/lab/seed"
 )
+
+// archived is how many of the mass the result's Archive has at most, about.
+const archived = 1000
 
 // mass copies the rows of one session as often as is wanted, under other names: sessions that nobody holds the tokens of,
 // but that migrate, list and revoke as others do.
@@ -35,6 +40,9 @@ SELECT copy.* FROM generate_series(1, $2::int) i, template, LATERAL (SELECT ($3:
 			if _, err := tx.Exec(ctx, sql, of, g.options.Sessions, g.ids); err != nil {
 				return fmt.Errorf("table %q: %w", c.table, err)
 			}
+		}
+		for i := 1; i <= g.options.Sessions; i += max(1, g.options.Sessions/archived) {
+			g.result.Archive = append(g.result.Archive, seed.Credential{Kind: "mass", Client: g.ids[i%len(g.ids)], Subject: fmt.Sprintf("mass-%d", i)})
 		}
 		g.result.Sessions += g.options.Sessions
 		g.result.Living += g.options.Sessions

@@ -6,6 +6,11 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/tideover/tideover/internal/lab/seed"
+	"github.com/tideover/tideover/internal/lab/thirdparty"
 )
 
 const plain = "plain"
@@ -13,7 +18,7 @@ const plain = "plain"
 // samples makes the sessions that are used before and after the run: plain ones, some that have expired, and those that
 // the migration refuses or corrupts.
 func (g *generator) samples(ctx context.Context) error {
-	for range max(3, g.options.Sample) {
+	for range max(4, g.options.Sample) {
 		m, err := g.session(ctx, plain, wish{})
 		if err != nil {
 			return err
@@ -21,6 +26,9 @@ func (g *generator) samples(ctx context.Context) error {
 		g.show(m)
 	}
 	if err := g.expired(ctx); err != nil {
+		return err
+	}
+	if err := g.refused(ctx); err != nil {
 		return err
 	}
 	if !g.options.Offending {
@@ -78,6 +86,29 @@ func (g *generator) expired(ctx context.Context) error {
 	case <-time.After(1100 * time.Millisecond): // the servers' clock is ours
 		return nil
 	}
+}
+
+// refused is people who said no: to the login, or to what the app asked for.
+func (g *generator) refused(ctx context.Context) error {
+	for kind, no := range map[string]thirdparty.Answers{"refused-login": {RejectLogin: true}, "refused-consent": {RejectConsent: true}} {
+		for range g.options.Sample {
+			g.made++
+			no.Subject = fmt.Sprintf("person-%s-%d", kind, g.made)
+			client := g.ids[g.made%len(g.ids)]
+			verifier := oauth2.GenerateVerifier()
+			q := url.Values{"client_id": {client}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {scope}, "state": {"state-of-" + no.Subject},
+				"code_challenge": {oauth2.S256ChallengeFromVerifier(verifier)}, "code_challenge_method": {"S256"}}
+			visit, err := thirdparty.NewBrowser(g.target()).Authorize(ctx, g.site.Issuer+"/oauth2/auth?"+q.Encode(), callback, no)
+			if err != nil {
+				return fmt.Errorf("%s: %w", kind, err)
+			}
+			if visit.Code != "" || visit.Error == "" {
+				return fmt.Errorf("%s: the server gave a code to somebody who said no", kind)
+			}
+			g.result.Refused = append(g.result.Refused, seed.Credential{Kind: kind, Client: client, Subject: no.Subject})
+		}
+	}
+	return nil
 }
 
 // offence is a kind of row that the migration to 2.x refuses or corrupts, and how it comes about.

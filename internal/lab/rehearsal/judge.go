@@ -39,6 +39,18 @@ func (p *performance) judge(ctx context.Context) error {
 	}
 	verdict := traffic.Check(history)
 	p.checked(history, verdict)
+	told, err := p.inventory.changed(ctx)
+	if err != nil {
+		return fmt.Errorf("ask again for what is older than the rehearsal: %w", err)
+	}
+	p.report.Findings = append(p.report.Findings, told...)
+	if p.job != nil {
+		session, err := p.job.ended(ctx)
+		if err != nil {
+			return err
+		}
+		p.elders.known = append(p.elders.known, session)
+	}
 	authorizations, revocations, findings, err := p.elders.lost(ctx)
 	if err != nil {
 		return fmt.Errorf("ask for the seeded sessions again: %w", err)

@@ -29,6 +29,8 @@ type performance struct {
 	report     *report.Report
 	keep       *keeper
 	elders     *elders
+	inventory  *inventory
+	job        *job
 
 	generator *traffic.Generator
 	pin       *oracle.Pin
@@ -49,6 +51,12 @@ func (p *performance) perform(ctx context.Context) error {
 	}
 	if p.elders, err = meet(ctx, p.deployment.Router, p.deployment.Seeded); err != nil {
 		return err
+	}
+	if p.elders.job != nil {
+		p.job = newJob(p.deployment, deployment.ServersOf(p.profile), *p.elders.job)
+	}
+	if p.inventory, err = takeInventory(ctx, p.elders, p.deployment.Seeded); err != nil {
+		return fmt.Errorf("ask for what is older than the rehearsal: %w", err)
 	}
 	if p.options.Figures != nil {
 		p.options.Figures.generator.Store(p.generator)
@@ -96,6 +104,13 @@ func (p *performance) upgrade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var was traces
+	if was.blue, err = tracesOf(ctx, blue); err != nil {
+		return err
+	}
+	if was.green, err = tracesOf(ctx, green); err != nil {
+		return err
+	}
 	p.generator.Mark(markRun)
 	runErr := p.run(ctx, blue)
 	p.generator.Mark(markAfter)
@@ -108,6 +123,9 @@ func (p *performance) upgrade(ctx context.Context) error {
 		return err
 	}
 	p.generator.Mark(markEnd)
+	if err := p.over(ctx, blue, green, was, longest); err != nil {
+		return err
+	}
 	statsAfter, err := telemetry.SampleDatabase(ctx, green.Pool())
 	if err != nil {
 		return err
@@ -120,11 +138,30 @@ func (p *performance) upgrade(ctx context.Context) error {
 	return probeErr
 }
 
+// over looks at what an operator would: what is left of a run that is over, and how long it kept clients waiting.
+func (p *performance) over(ctx context.Context, blue, green *postgres.DB, before traces, longest time.Duration) error {
+	p.report.Findings = append(p.report.Findings, promised(p.runbook, longest, p.report.Cutover.HoldMS)...)
+	if p.runbook.Step(plan.Retire) == nil {
+		return nil
+	}
+	for _, side := range []struct {
+		db     *postgres.DB
+		before []string
+	}{{blue, before.blue}, {green, before.green}} {
+		found, err := left(ctx, side.db, side.before)
+		if err != nil {
+			return err
+		}
+		p.report.Findings = append(p.report.Findings, found...)
+	}
+	return nil
+}
+
 // Marks in the history, besides the steps' own.
 const (
 	markBefore = "before"
-	markRun    = "run"
-	markAfter  = "after"
+	markRun    = traffic.MarkRun
+	markAfter  = traffic.MarkAfter
 	markEnd    = "end"
 )
 
@@ -142,7 +179,7 @@ func (p *performance) run(ctx context.Context, blue *postgres.DB) error {
 	broken := newSaboteur(p.options.Faults, p.runbook, p.profile, blue, p.kindOf)
 	session, err := steps.Start(ctx, steps.Options{
 		Upgrade: p.due(broken.given), Version: p.options.Version, Gate: gate,
-		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), broken.sink(ctx), p.options.Sink, p.keep.sink),
+		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), broken.sink(ctx), p.jobs(ctx), p.options.Sink, p.keep.sink),
 		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
 			if p.pin != nil { // of a try that was called off
 				p.pin.Close(ctx)
@@ -160,6 +197,14 @@ func (p *performance) run(ctx context.Context, blue *postgres.DB) error {
 	collected := report.Collect(p.state)
 	*p.report = collected
 	return err
+}
+
+// jobs has the job do its work; nil: there is none.
+func (p *performance) jobs(ctx context.Context) journal.Sink {
+	if p.job == nil {
+		return nil
+	}
+	return p.job.sink(ctx, deployment.ServersOf(p.profile), p.kindOf)
 }
 
 // kindOf is the mark of a step in the traffic's history: its kind, whatever its id is.

@@ -111,6 +111,9 @@ type life struct {
 
 const plain = "plain"
 
+// archived is how many sessions Result.Archive has at most, about.
+const archived = 1000
+
 func (g *generator) session(kind string, change ...func(*life)) {
 	g.made++
 	client := g.ids[g.made%len(g.ids)]
@@ -168,6 +171,10 @@ func (g *generator) chain(l life, begun time.Time, session string, login *string
 	if l.withoutClient {
 		return
 	}
+	whole := Credential{Kind: l.kind, Client: l.client, Secret: g.options.Secret, Subject: l.subject, Access: access, Refresh: refresh, Spent: spent}
+	if g.made%max(1, g.options.Sessions/archived) == 0 {
+		g.result.Archive = append(g.result.Archive, whole)
+	}
 	sample := &g.result.Sample
 	if l.expired {
 		sample = &g.result.Expired
@@ -180,9 +187,37 @@ func (g *generator) chain(l life, begun time.Time, session string, login *string
 			shown++
 		}
 	}
-	if shown < g.options.Sample {
-		*sample = append(*sample, Credential{Kind: l.kind, Client: l.client, Secret: g.options.Secret,
-			Subject: l.subject, Access: access, Refresh: refresh, Spent: spent})
+	most := g.options.Sample
+	if l.kind == plain {
+		most++ // one for a job to end
+	}
+	if shown < most {
+		*sample = append(*sample, whole)
+	}
+}
+
+// refused writes a login that failed, and one whose person then refused what the app asked for.
+func (g *generator) refused() {
+	const denied, failed = `{"error":"access_denied","error_description":"the person said no"}`, `{"error":"login_required","error_description":"wrong password"}`
+	for _, kind := range []string{"refused-login", "refused-consent"} {
+		g.made++
+		client, subject := g.ids[g.made%len(g.ids)], fmt.Sprintf("person-%d", g.made)
+		begun := time.Now().Add(-time.Duration(1+g.made%(20*24)) * time.Hour)
+		login, consent, requestURL := random(16), random(16), "https://auth.example/oauth2/auth?client_id="+client
+		const context = `{"login_hint":"","display":"page","acr_values":[],"ui_locales":["en"]}`
+		request := `{"redirect_uri":"https://app.example/callback","state":"` + random(8) + `","nonce":"` + random(8) + `","browser":""}`
+		if kind == "refused-login" {
+			g.add("oauth_login_request", login, random(16), client, nil, "", false, requestURL, scope, context, request, begun)
+			g.add("oauth_login_handled", login, "", false, int32(0), "", "{}", failed, true, nil, begun)
+		} else {
+			session := hash(random(16))
+			g.add("oauth_session", session, subject, true, begun)
+			g.add("oauth_login_request", login, random(16), client, session, "", false, requestURL, scope, context, request, begun)
+			g.add("oauth_login_handled", login, subject, true, int32(0), "1", `{"via":"password"}`, "{}", true, begun, begun)
+			g.add("oauth_consent_request", consent, random(16), login, client, subject, false, scope, context, requestURL, request, begun, "1")
+			g.add("oauth_consent_handled", consent, "", false, int32(0), "{}", "{}", denied, true, begun)
+		}
+		g.result.Refused = append(g.result.Refused, Credential{Kind: kind, Client: client, Subject: subject})
 	}
 }
 

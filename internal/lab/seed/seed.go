@@ -18,7 +18,7 @@ type Options struct {
 	Clients   int
 	Sessions  int  // people with a login, a consent and a chain of tokens each
 	Offending bool // add the rows that 2.0 refuses or corrupts
-	Each      int  // how many of each offending kind
+	Each      int  // how many of each offending kind, and of people who refused, or could not log in
 	Secret    string
 	Sample    int // how many credentials of each kind Result gives
 }
@@ -31,6 +31,8 @@ type Result struct {
 	Offending         map[string]int
 	Sample            []Credential // living
 	Expired           []Credential // all tokens of which expired long ago
+	Archive           []Credential // of all sessions up to a thousand, spread over them; without tokens where nobody has them
+	Refused           []Credential // people who refused what an app asked for, or whose login failed: they have no tokens
 }
 
 // Credential is a chain, so that a test can use what was seeded.
@@ -74,6 +76,9 @@ func Seed(ctx context.Context, dsn string, o Options) (Result, error) {
 					return err
 				}
 			}
+		}
+		for range o.Each {
+			g.refused()
 		}
 		if o.Offending {
 			g.offend()

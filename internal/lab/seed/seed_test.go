@@ -27,9 +27,11 @@ func TestSeedCounts(t *testing.T) {
 	conn := connect(t, dsn)
 	for sql, want := range map[string]int{
 		`SELECT count(*) FROM oauth_client`:                                                                   50,
-		`SELECT count(*) FROM oauth_session`:                                                                  10_000,
+		`SELECT count(*) FROM oauth_session`:                                                                  10_050,
 		`SELECT count(*) FROM oauth_consent_handled WHERE error = '{}' AND was_used`:                          10_000,
-		`SELECT count(*) FROM oauth_login_request WHERE subject = ''`:                                         10_000,
+		`SELECT count(*) FROM oauth_login_request WHERE subject = ''`:                                         10_100,
+		`SELECT count(*) FROM oauth_login_handled WHERE error <> '{}' AND authenticated_at IS NULL`:           50,
+		`SELECT count(*) FROM oauth_consent_handled WHERE error <> '{}' AND was_used`:                         50,
 		`SELECT (SELECT count(*) FROM oauth_access) + (SELECT count(*) FROM oauth_refresh)`:                   got.Tokens,
 		`SELECT count(*) FROM oauth_refresh WHERE active AND expires_at > now()`:                              got.Living,
 		`SELECT count(*) FROM oauth_refresh r LEFT JOIN oauth_client c ON c.id = r.client_id WHERE c IS NULL`: 0,

@@ -68,7 +68,7 @@ func (c *caller) send(client *http.Client, req *http.Request) reply {
 	if err != nil {
 		return reply{Answer: Answer{Status: res.StatusCode, Transport: "the answer broke off: " + cause(err)}}
 	}
-	r := reply{Answer: Answer{Status: res.StatusCode}, location: res.Header.Get("Location"), body: body}
+	r := reply{Answer: Answer{Status: res.StatusCode, Headers: headers(res)}, location: res.Header.Get("Location"), body: body}
 	if res.StatusCode >= 400 {
 		var fault struct {
 			Error json.RawMessage `json:"error"`

@@ -30,6 +30,7 @@ type session struct {
 	scope           string
 	access, refresh string
 	id              string // the ID token, for logging out
+	code, verifier  string // the code that it came of, and the proof that goes with it (PKCE)
 	expires         time.Time
 	ended           bool // somebody asked for its end, successfully or not
 }

@@ -24,6 +24,7 @@ func Check(h *History) Verdict {
 	j.keys()
 	j.ungoverned()
 	j.resurrections()
+	j.promises()
 	j.probes()
 	return j.verdict()
 }

@@ -195,6 +195,7 @@ func (g *Generator) login(ctx context.Context, u *user, a *app, t Target) (*sess
 		if code == "" {
 			return nil, false
 		}
+		s.code, s.verifier = code, f.verifier
 		r := f.exchange(ctx, code)
 		g.took(s, r)
 		if r.ok() {

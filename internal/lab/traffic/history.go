@@ -42,6 +42,9 @@ const (
 	MarkAborted  = "aborted"     // the cutover was given up; the old side serves on
 	MarkRollback = "rolled_back" // the old side serves again
 
+	MarkRun   = "run"   // the run begins: what the servers promise before it, they promise after it
+	MarkAfter = "after" // the run is over
+
 	// Nobody takes a write between these two. They are exact only where they are set before the switch goes on.
 	MarkFenced = "fenced"     // the old server's database refuses writes
 	MarkCommit = "committing" // the new side may serve from here on
@@ -133,6 +136,9 @@ type Answer struct {
 	Client  string `json:"client,omitempty"`
 	Scope   string `json:"scope,omitempty"`
 	Issuer  string `json:"issuer,omitempty"`
+
+	// Headers are those that mean something to a client, without what is secret or its own in them; see headers.
+	Headers map[string]string `json:"headers,omitempty"`
 
 	// Claims is what else the server says of a token or a client: numbers as they are, all else as fingerprints.
 	Claims map[string]string `json:"claims,omitempty"`

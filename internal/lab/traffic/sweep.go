@@ -9,8 +9,8 @@ import (
 )
 
 // Sweep asks for everything that was ever handed out, after Run has returned: every token that has not expired, the
-// consents of every user, every app; then it refreshes what lives, and revokes some old consents to see that they can
-// still be revoked. An error says that there was no time for all; what was asked is in the history.
+// consents of every user, every app; then it refreshes what lives, revokes some old consents to see that they can
+// still be revoked, and presents every code once more. An error says that there was no time for all; what was asked is in the history.
 func (g *Generator) Sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, g.config.SweepTimeout)
 	defer cancel()
@@ -41,6 +41,8 @@ func (g *Generator) Sweep(ctx context.Context) error {
 				g.sweepConsents(ctx, a, users[i])
 			}
 		}},
+		// A server may end a session of which a code is presented again: this comes last.
+		{"users' codes", len(users), func(ctx context.Context, i int) { g.sweepCodes(ctx, users[i]) }},
 	}
 	for _, s := range steps {
 		var some errgroup.Group
@@ -89,5 +91,17 @@ func (g *Generator) sweepConsents(ctx context.Context, a ask, u *user) {
 			a.introspect(ctx, held{secret: s.access, app: s.app, user: u})
 			s.ended = true
 		}
+	}
+}
+
+// sweepCodes presents the codes of a user's sessions, which have been traded.
+func (g *Generator) sweepCodes(ctx context.Context, u *user) {
+	for _, s := range u.sessions {
+		if s.code == "" || ctx.Err() != nil {
+			continue
+		}
+		again := *s
+		f := &flow{caller: g.caller, target: Router, session: &again, verifier: s.verifier}
+		g.took(&again, f.exchange(ctx, s.code))
 	}
 }

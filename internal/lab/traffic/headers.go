@@ -1,0 +1,150 @@
+package traffic
+
+import (
+	"fmt"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// headers are what a client, a cache or a browser goes by in an answer, without names, values and addresses that are an
+// answer's own: whether it may be kept (RFC 9111, RFC 6749 section 5.1), what it is, how to authenticate (RFC 6750 section 3),
+// how well cookies are kept, and where a browser is sent.
+func headers(res *http.Response) map[string]string {
+	kept := map[string]string{}
+	put := func(name, value string) {
+		if value != "" {
+			kept[name] = value
+		}
+	}
+	for _, name := range []string{"Cache-Control", "Pragma"} {
+		var directives []string
+		for d := range strings.SplitSeq(strings.Join(res.Header.Values(name), ","), ",") {
+			directives = append(directives, strings.ToLower(strings.TrimSpace(d)))
+		}
+		slices.Sort(directives)
+		put(name, strings.Join(slices.Compact(directives), ", "))
+	}
+	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err == nil {
+		put("Content-Type", kind)
+	}
+	scheme, _, _ := strings.Cut(res.Header.Get("WWW-Authenticate"), " ")
+	put("WWW-Authenticate", scheme)
+	var cookies []string
+	for _, c := range res.Cookies() {
+		if c.MaxAge < 0 {
+			continue // it is taken away
+		}
+		flags := []string{"path " + c.Path}
+		for flag, set := range map[string]bool{"HttpOnly": c.HttpOnly, "Secure": c.Secure, "SameSite": c.SameSite > http.SameSiteDefaultMode && c.SameSite != http.SameSiteNoneMode} {
+			if set {
+				flags = append(flags, flag)
+			}
+		}
+		slices.Sort(flags)
+		cookies = append(cookies, strings.Join(flags, " "))
+	}
+	slices.Sort(cookies)
+	put("Set-Cookie", strings.Join(slices.Compact(cookies), ", "))
+	if to, err := url.Parse(res.Header.Get("Location")); err == nil && to.Host != "" {
+		put("Location", to.Scheme+"://"+to.Host)
+	}
+	return kept
+}
+
+// promise is what answers of one sort said before the switch.
+type promise struct {
+	first *op
+	said  map[string]map[string]bool // header, or "expires_in" → values, "" for none
+}
+
+// promises compares what answers promise, besides what they are about: headers, and how long tokens live. What the old side
+// said before the run, the new one has to say of answers of the same sort when the run is over.
+func (j *judge) promises() {
+	run, after := j.when(MarkRun), j.when(MarkAfter)
+	if run == never || after == never {
+		return
+	}
+	before := map[string]*promise{}
+	for _, o := range j.ops {
+		if o.Target != Router || o.answer == nil || o.end >= run {
+			continue
+		}
+		p := before[sortOf(o)]
+		if p == nil {
+			p = &promise{first: o, said: map[string]map[string]bool{}}
+			before[sortOf(o)] = p
+		}
+		for name, value := range promised(o) {
+			if p.said[name] == nil {
+				p.said[name] = map[string]bool{}
+			}
+			p.said[name][value] = true
+		}
+	}
+	told := map[string]bool{}
+	for _, o := range j.ops {
+		p := before[sortOf(o)]
+		if p == nil || o.Target != Router || o.answer == nil || o.start < after {
+			continue
+		}
+		for name, value := range promised(o) {
+			if told[sortOf(o)+name] || slices.ContainsFunc(slices.Collect(maps.Keys(p.said[name])), func(was string) bool { return keeps(name, was, value) }) {
+				continue
+			}
+			told[sortOf(o)+name] = true
+			j.find(WrongAnswer, []*op{o, p.first}, "%s answers with %s %q; before the run it was %s", about(o), name, value, quoted(p.said[name]))
+		}
+	}
+}
+
+// keeps reports whether a value promises what another did. What may be kept, and how well cookies are guarded, may become
+// stricter.
+func keeps(name, was, is string) bool {
+	switch name {
+	case "Cache-Control", "Pragma", "Set-Cookie":
+		words := strings.FieldsFunc(is, func(r rune) bool { return r == ',' || r == ' ' })
+		return !slices.ContainsFunc(strings.FieldsFunc(was, func(r rune) bool { return r == ',' || r == ' ' }), func(word string) bool { return !slices.Contains(words, word) })
+	}
+	return was == "" || was == is
+}
+
+// when is the first time of a mark.
+func (tl *timeline) when(mark string) time.Duration {
+	for _, m := range tl.marks {
+		if m.Mark == mark {
+			return m.At
+		}
+	}
+	return never
+}
+
+// sortOf names answers that should look alike.
+func sortOf(o *op) string {
+	return fmt.Sprintf("%s %s %d %s %t", o.Kind, o.Step, o.answer.Status, o.answer.Error, o.Skip)
+}
+
+var promising = []string{"Cache-Control", "Pragma", "Content-Type", "WWW-Authenticate", "Set-Cookie", "Location"}
+
+func promised(o *op) map[string]string {
+	all := map[string]string{}
+	for _, name := range promising {
+		all[name] = o.answer.Headers[name]
+	}
+	if i := o.answer.Issued; i != nil && i.Access != "" {
+		all["expires_in"] = fmt.Sprint(i.ExpiresIn)
+	}
+	return all
+}
+
+func quoted(said map[string]bool) string {
+	var all []string
+	for _, value := range slices.Sorted(maps.Keys(said)) {
+		all = append(all, fmt.Sprintf("%q", value))
+	}
+	return strings.Join(all, " or ")
+}
