@@ -56,6 +56,10 @@ test-hydra: setup hydra hydra-migrations ## upgrade the real Ory Hydra, there an
 test-postgres: setup build ## the demo onto another Postgres, and replay on it: 16, 17 or 18, by TIDEOVER_SLICE
 	@scripts/test-postgres.sh
 
+.PHONY: mutants
+mutants: setup ## have the demo upgrade with each of some sixty mistakes in it; prints who sees it. An hour (a slice is in make test)
+	TIDEOVER_SLICE=all go test -count 1 -timeout 6h -run '^TestMutants$$' -v ./e2e | tee /dev/stderr | grep -o '| .* |' | (echo "| mutant | seen by | time | what |"; echo "|---|---|---|---|"; cat)
+
 .PHONY: hydra-migrations
 hydra-migrations: ## put the migration files of Ory Hydra 2.3.0 into bin/hydra-migrations, for a runbook's source
 	@dir=$$(cd testdata/hydra/v2 && go mod download github.com/ory/hydra/v2 && go list -m -f '{{.Dir}}' github.com/ory/hydra/v2) && \

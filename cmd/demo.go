@@ -22,7 +22,9 @@ import (
 
 const demoLong = `Demo upgrades a live OAuth server from generation 1.1 to 2.0, on two throw-away Postgres servers, under real OAuth
 traffic, and has the result judged: the checker, which knows only what the clients saw, and the oracle, which compares
-green with blue's final state migrated offline. Everything is removed at the end.
+green with blue's final state migrated offline; by what the servers' API said of everything before the run and says after it; and
+by what an operator would find left behind. With --and-back the run is rolled back while clients go on, and blue is judged.
+Everything is removed at the end.
 
 The Postgres servers are found in this order: a DSN that is given (TIDEOVER_TEST_DSN_BLUE and _GREEN), local binaries, a
 container, a download.
@@ -52,6 +54,7 @@ type rehearsalFlags struct {
 	postgres string
 	network  string
 	keep     bool
+	andBack  bool
 	faults   []string
 
 	participants bool
@@ -63,6 +66,7 @@ func (f *rehearsalFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.postgres, "postgres", "auto", "where throw-away Postgres comes from: auto, dsn, local, container or download")
 	c.Flags().StringVar(&f.network, "container-network", "bridge", "network of containers: bridge or host")
 	c.Flags().BoolVar(&f.keep, "keep", false, "keep the events, the traffic's history, the report, all logs and a dump of both databases in a new folder here")
+	c.Flags().BoolVar(&f.andBack, "and-back", false, "when green has served for a while, roll back under traffic, and judge blue")
 	c.Flags().StringSliceVar(&f.faults, "fault", nil, "switch a safeguard off, to see the judges say so: "+strings.Join(rehearsal.FaultNames(), ", "))
 	c.Flags().Lookup("fault").Hidden = true
 }
@@ -163,11 +167,11 @@ func (f *rehearsalFlags) options(std *IO, title string) (o rehearsal.Options, er
 	if f.network != "bridge" && f.network != "host" {
 		return o, usageErrorf("--container-network is %q; it can be bridge or host", f.network)
 	}
-	faults, err := rehearsal.ParseFaults(f.faults)
+	faults, err := rehearsal.ParseFaults(f.faults, f.andBack)
 	if err != nil {
 		return o, usageError{err}
 	}
-	o = rehearsal.Options{Size: size, Participants: f.participants, Postgres: pgserver.Origin(f.postgres), Network: f.network, Faults: faults, Log: io.Discard}
+	o = rehearsal.Options{Size: size, Participants: f.participants, Postgres: pgserver.Origin(f.postgres), Network: f.network, Faults: faults, AndBack: f.andBack, Log: io.Discard}
 	if !std.IsTerminal || f.noTUI || f.json {
 		o.Log = std.Err
 	}

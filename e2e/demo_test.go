@@ -118,6 +118,19 @@ func tellsNoToken(t *testing.T, dir string, o outcome) {
 	}
 }
 
+// TestThereAndBack rolls the demo's run back when green has served for a while.
+func TestThereAndBack(t *testing.T) {
+	slice.In(t, 6)
+	o := tideover(t.Context(), t, onPair(t), "rehearse", briskRunbook(t, "demo.yaml"), "--json", "--size", "tiny", "--and-back")
+	if o.code != 0 {
+		t.Fatalf("exit code %d\n%s", o.code, o.stderr)
+	}
+	r := reportOf(t, o)
+	if r.Outcome != "rolled_back" || r.Requests.Failed != 0 || r.Revocations.Lost != 0 || r.Authorizations.Lost != 0 || r.Oracle.RowsCompared == 0 || len(r.Findings) != 0 {
+		t.Errorf("outcome %s, %+v, %+v, %+v, %+v\n%s", r.Outcome, r.Requests, r.Revocations, r.Authorizations, r.Oracle, strings.Join(r.Findings, "\n"))
+	}
+}
+
 func wantClean(t *testing.T, r report.Report) {
 	t.Helper()
 	if r.Outcome != "completed" || r.Requests.Failed != 0 || r.Revocations.Lost != 0 || r.Authorizations.Lost != 0 || r.Oracle.Differences != 0 || len(r.Findings) != 0 {
@@ -149,10 +162,15 @@ func TestFaults(t *testing.T) {
 			older := slices.ContainsFunc(r.Findings, func(f string) bool { return strings.Contains(f, "older than the run") })
 			return r.Authorizations.Lost > 0 && r.Oracle.Differences > 0 && older
 		}, "lost authorizations, also of sessions that are older than the run, and oracle differences"},
+		{"no-reverse", func(r report.Report) bool { return r.Outcome == "rolled_back" && r.Revocations.Lost > 0 }, "revocations lost on the way back"},
 	}
 	for _, tt := range slice.Pick(t, 0, tests) {
 		t.Run(tt.fault, func(t *testing.T) {
-			o := tideover(t.Context(), t, onPair(t), "demo", "--json", "--size", "small", "--fault", tt.fault)
+			args := []string{"demo", "--json", "--size", "small", "--fault", tt.fault}
+			if tt.fault == "no-reverse" {
+				args = append(args, "--and-back")
+			}
+			o := tideover(t.Context(), t, onPair(t), args...)
 			if o.code != 5 {
 				t.Fatalf("exit code %d, want 5\n%s", o.code, o.stderr)
 			}

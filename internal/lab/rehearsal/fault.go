@@ -21,6 +21,8 @@ type Fault struct {
 	name    string
 	profile func(*plan.Profile) // changes the run's own copy after the preflight; the judges go by the whole one
 	blue    map[moment]string   // SQL for blue
+	green   map[moment]string   // SQL for green
+	andBack bool                // it is one of the way back
 }
 
 // moment is an event of a kind of step.
@@ -52,6 +54,12 @@ CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpg
 	}},
 }
 
+// back are the faults of the way back.
+var back = []Fault{
+	// What is revoked on green is not recorded, and so can't be brought back.
+	{name: "no-reverse", andBack: true, green: map[moment]string{{plan.Monitor, journal.StepStarted}: fmt.Sprintf(forgetSQL, "captured")}},
+}
+
 // forgetSQL lets nothing more into a table of ours.
 const forgetSQL = `
 CREATE OR REPLACE FUNCTION tideover.forget() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
@@ -63,39 +71,43 @@ func askNothing(p *plan.Profile) { p.Invariants = nil }
 
 // FaultNames are the names that [ParseFaults] knows.
 func FaultNames() []string {
-	names := make([]string, len(faults))
-	for i, f := range faults {
-		names[i] = f.name
+	var names []string
+	for _, f := range slices.Concat(faults, back) {
+		names = append(names, f.name)
 	}
 	return names
 }
 
-// ParseFaults gives the faults of these names.
-func ParseFaults(names []string) ([]Fault, error) {
+// ParseFaults gives the faults of these names, for a rehearsal that goes back or does not.
+func ParseFaults(names []string, andBack bool) ([]Fault, error) {
 	var found []Fault
+	all := slices.Concat(faults, back)
 	for _, name := range names {
-		i := slices.IndexFunc(faults, func(f Fault) bool { return f.name == name })
+		i := slices.IndexFunc(all, func(f Fault) bool { return f.name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("fault %q is unknown; there are %s", name, strings.Join(FaultNames(), ", "))
 		}
-		found = append(found, faults[i])
+		if all[i].andBack && !andBack {
+			return nil, fmt.Errorf("fault %q is one of the way back: it needs --and-back", name)
+		}
+		found = append(found, all[i])
 	}
 	return found, nil
 }
 
 // saboteur makes faults while a run is on.
 type saboteur struct {
-	faults []Fault
-	given  *plan.Profile // the run's copy
-	blue   *postgres.DB
-	kindOf func(step string) string
-	errs   []error // of what could not be broken
+	faults      []Fault
+	given       *plan.Profile // the run's copy
+	blue, green *postgres.DB
+	kindOf      func(step string) string
+	errs        []error // of what could not be broken
 }
 
-// newSaboteur is one for a run on blue that is to be given a copy of the profile.
-func newSaboteur(faults []Fault, runbook *plan.Runbook, profile *plan.Profile, blue *postgres.DB, kindOf func(step string) string) *saboteur {
+// newSaboteur is one for a run from blue to green that is to be given a copy of the profile.
+func newSaboteur(faults []Fault, runbook *plan.Runbook, profile *plan.Profile, blue, green *postgres.DB, kindOf func(step string) string) *saboteur {
 	given := *profile
-	s := &saboteur{faults: faults, given: &given, blue: blue, kindOf: kindOf}
+	s := &saboteur{faults: faults, given: &given, blue: blue, green: green, kindOf: kindOf}
 	if runbook.Step(plan.Preflight) == nil {
 		s.breakProfile()
 	}
@@ -119,12 +131,18 @@ func (s *saboteur) sink(ctx context.Context) journal.Sink {
 			s.breakProfile()
 		}
 		for _, f := range s.faults {
-			if sql := f.blue[now]; sql != "" {
-				if _, err := s.blue.Pool().Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-					s.errs = append(s.errs, fmt.Errorf("make the fault %s: %w", f.name, err))
-				}
-			}
+			s.do(ctx, f, s.blue, f.blue[now])
+			s.do(ctx, f, s.green, f.green[now])
 		}
+	}
+}
+
+func (s *saboteur) do(ctx context.Context, f Fault, db *postgres.DB, sql string) {
+	if sql == "" {
+		return
+	}
+	if _, err := db.Pool().Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+		s.errs = append(s.errs, fmt.Errorf("make the fault %s: %w", f.name, err))
 	}
 }
 

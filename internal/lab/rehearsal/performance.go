@@ -34,6 +34,7 @@ type performance struct {
 
 	generator *traffic.Generator
 	pin       *oracle.Pin
+	compared  *oracle.Comparison // before the way back; nil: not yet
 	state     journal.State
 }
 
@@ -112,7 +113,7 @@ func (p *performance) upgrade(ctx context.Context) error {
 		return err
 	}
 	p.generator.Mark(markRun)
-	runErr := p.run(ctx, blue)
+	runErr := p.run(ctx, blue, green)
 	p.generator.Mark(markAfter)
 	longest, probeErr := probe.stop()
 	if runErr != nil {
@@ -141,13 +142,19 @@ func (p *performance) upgrade(ctx context.Context) error {
 // over looks at what an operator would: what is left of a run that is over, and how long it kept clients waiting.
 func (p *performance) over(ctx context.Context, blue, green *postgres.DB, before traces, longest time.Duration) error {
 	p.report.Findings = append(p.report.Findings, promised(p.runbook, longest, p.report.Cutover.HoldMS)...)
-	if p.runbook.Step(plan.Retire) == nil {
-		return nil
-	}
-	for _, side := range []struct {
+	type side struct {
 		db     *postgres.DB
 		before []string
-	}{{blue, before.blue}, {green, before.green}} {
+	}
+	sides := []side{{blue, before.blue}}
+	switch {
+	case p.options.AndBack: // green is of no use any more
+	case p.runbook.Step(plan.Retire) == nil:
+		return nil
+	default:
+		sides = append(sides, side{green, before.green})
+	}
+	for _, side := range sides {
 		found, err := left(ctx, side.db, side.before)
 		if err != nil {
 			return err
@@ -171,13 +178,15 @@ func (p *performance) due(profile *plan.Profile) steps.Upgrade {
 }
 
 // run takes the runbook through, as tideover run does.
-func (p *performance) run(ctx context.Context, blue *postgres.DB) error {
+func (p *performance) run(ctx context.Context, blue, green *postgres.DB) error {
 	gate := p.options.Gate
 	if gate == nil {
 		gate = steps.Open{By: "rehearsal"}
 	}
-	broken := newSaboteur(p.options.Faults, p.runbook, p.profile, blue, p.kindOf)
-	session, err := steps.Start(ctx, steps.Options{
+	broken := newSaboteur(p.options.Faults, p.runbook, p.profile, blue, green, p.kindOf)
+	forward, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	o := steps.Options{
 		Upgrade: p.due(broken.given), Version: p.options.Version, Gate: gate,
 		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), broken.sink(ctx), p.jobs(ctx), p.options.Sink, p.keep.sink),
 		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
@@ -187,13 +196,20 @@ func (p *performance) run(ctx context.Context, blue *postgres.DB) error {
 			p.pin, err = oracle.NewPin(ctx, green)
 			return err
 		},
-	})
+	}
+	if p.options.AndBack {
+		o.Sink = report.Tee(o.Sink, p.watched(forward, func() { end(errBack) }))
+	}
+	session, err := steps.Start(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer session.Close()
-	err = errors.Join(session.Run(ctx), broken.failed())
+	err = errors.Join(session.Run(forward), broken.failed())
 	p.state = session.State()
+	session.Close()
+	if errors.Is(context.Cause(forward), errBack) && ctx.Err() == nil {
+		err = errors.Join(p.back(ctx, o, p.state.Run), broken.failed())
+	}
 	collected := report.Collect(p.state)
 	*p.report = collected
 	return err

@@ -31,6 +31,7 @@ type Options struct {
 	// Participants calls the runbook's own participants and jobs; else files of the deployment play them.
 	Participants bool
 	Faults       []Fault    // safeguards of the run to break
+	AndBack      bool       // when green has served for a while, the run is taken back: judged is blue
 	Gate         steps.Gate // opens approve gates; default: they open by themselves
 	Sink         journal.Sink
 	Log          io.Writer
@@ -113,6 +114,11 @@ func Run(ctx context.Context, o Options) (rep report.Report, err error) {
 		return rep, err
 	}
 	onDeployment(runbook, s)
+	if o.AndBack {
+		if err := stay(runbook); err != nil {
+			return rep, err
+		}
+	}
 	if !o.Participants {
 		if err := standIns(runbook, s, o.Log); err != nil {
 			return rep, fmt.Errorf("set the deployment: %w", err)
