@@ -59,6 +59,7 @@ type edge struct {
 	immediate              bool   // a foreign key that can't be deferred
 	firm                   bool   // a foreign key that refuses another value of a parent that has children
 	acts                   bool   // a foreign key that changes children when a parent is deleted
+	updates                bool   // a foreign key that changes children when a parent gets another value
 	enforced               bool   // a foreign key that Postgres looks at
 	child                  *relation
 }
@@ -208,7 +209,8 @@ SELECT c.relname, p.relname,
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = u.n ORDER BY u.k),
 	ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY u(n, k)
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = u.n ORDER BY u.k),
-	f.conname, NOT f.condeferrable, f.confupdtype IN ('a', 'r') AND enforced, f.confdeltype IN ('c', 'n', 'd') AND enforced, enforced
+	f.conname, NOT f.condeferrable, f.confupdtype IN ('a', 'r') AND enforced, f.confdeltype IN ('c', 'n', 'd') AND enforced,
+	f.confupdtype IN ('c', 'n', 'd') AND enforced, enforced
 FROM pg_catalog.pg_constraint f
 CROSS JOIN LATERAL coalesce((pg_catalog.to_jsonb(f) ->> 'conenforced')::boolean, true) enforced -- of Postgres 18
 JOIN pg_catalog.pg_class c ON c.oid = f.conrelid
@@ -284,7 +286,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 		return fail(err)
 	}
 	var e edge
-	if _, err := pgx.ForEachRow(rows, []any{&e.from, &e.to, &e.fromColumns, &e.toColumns, &e.foreignKey, &e.immediate, &e.firm, &e.acts, &e.enforced}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&e.from, &e.to, &e.fromColumns, &e.toColumns, &e.foreignKey, &e.immediate, &e.firm, &e.acts, &e.updates, &e.enforced}, func() error {
 		if from := found[e.from]; from != nil && found[e.to] != nil {
 			from.parents = append(from.parents, e)
 		}

@@ -100,7 +100,11 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 		return err
 	}
 	var lineage sqlrewrite.Lineage
+	var triggers []firing
 	if m, ok := r.Migrator.(Lineal); ok {
+		if triggers, err = firings(ctx, r.Blue.Pool(), schemaOf(r.Profile)); err != nil {
+			return err
+		}
 		if lineage, err = m.Lineage(ctx, dsn); err != nil {
 			return err
 		}
@@ -138,7 +142,7 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 			delete(r.homes, name)
 		}
 	}
-	if err := r.descend(lineage, defined); err != nil {
+	if err := r.descend(lineage, defined, triggers); err != nil {
 		return err
 	}
 	return r.homeless()

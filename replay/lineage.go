@@ -57,8 +57,9 @@ type lineal struct {
 	objections []LineageObjection
 }
 
-// descend looks at the lineage of the migrations. defined are the functions that were there before them or behind them.
-func (r *Replayer) descend(lineage sqlrewrite.Lineage, defined map[string]bool) error {
+// descend looks at the lineage of the migrations. defined are the functions that were there before them or behind them, triggers
+// those of blue.
+func (r *Replayer) descend(lineage sqlrewrite.Lineage, defined map[string]bool, triggers []firing) error {
 	l := &lineal{Replayer: r}
 	r.derived = make(map[string][]home)
 	for _, u := range lineage.Unread {
@@ -82,6 +83,9 @@ func (r *Replayer) descend(lineage sqlrewrite.Lineage, defined map[string]bool) 
 	}
 	for _, o := range lineage.Overwritten {
 		l.overwrites(o)
+	}
+	for _, w := range lineage.Written {
+		l.fires(w, triggers, defined)
 	}
 	for _, d := range lineage.Derived {
 		l.derives(d)

@@ -69,6 +69,10 @@ INSERT INTO child VALUES (30, 20, 'new', '{q}', 'cat'), (31, 1, 'new', '{q,r}', 
 
 var down, up = follow("parent", "id", "child", "up"), follow("child", "up", "parent", "id")
 
+// bumps counts in another row.
+const bumps = `CREATE FUNCTION bump() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE public.parent SET n = coalesce(n, 0) + 1 WHERE id = NEW.up; RETURN NULL; END $$;
+`
+
 // lineageCase is a migration by which rows hang on others.
 type lineageCase struct {
 	name, schema, migration string
@@ -119,6 +123,18 @@ CREATE TABLE cats PARTITION OF child FOR VALUES IN ('cat'); CREATE TABLE others 
 	{name: "another key", migration: `UPDATE child SET id = id + 1000 WHERE kind = 'dog'`, refused: `column "id" of table "child" gets another value`},
 	{name: "a function that looks at rows", schema: `CREATE FUNCTION label(n int) RETURNS text LANGUAGE sql STABLE AS 'SELECT name FROM public.parent WHERE id = n';`, migration: `UPDATE child SET name = public.label(up)`, refused: "the function label may look at other rows"},
 	{name: "a function that looks at its arguments", schema: `CREATE FUNCTION label(n int) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT ''of '' || n';`, migration: `UPDATE child SET name = public.label(up)`},
+	{name: "a trigger that writes other rows", schema: bumps + `CREATE TRIGGER bump AFTER INSERT OR UPDATE ON child FOR EACH ROW EXECUTE FUNCTION bump();`, migration: `UPDATE child SET name = name || 'x'`,
+		refused: `trigger "bump" of table "child" fires`},
+	{name: "a trigger that writes other rows, of a column that stays", schema: bumps + `CREATE TRIGGER bump AFTER UPDATE OF kind ON child FOR EACH ROW EXECUTE FUNCTION bump();`, migration: `UPDATE child SET name = name || 'x'`},
+	{name: "a trigger that writes other rows, switched off", schema: bumps + `CREATE TRIGGER bump AFTER INSERT OR UPDATE ON child FOR EACH ROW EXECUTE FUNCTION bump();`,
+		migration: `ALTER TABLE child DISABLE TRIGGER bump; UPDATE child SET name = name || 'x'; ALTER TABLE child ENABLE TRIGGER bump`},
+	{name: "a trigger that reads other rows", schema: `CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := (SELECT p.name FROM public.parent p WHERE p.id = NEW.up); RETURN NEW; END $$;
+CREATE TRIGGER look BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION look();`, migration: `UPDATE child SET kind = kind || 'x'`, refused: `trigger "look" of table "child" fires`},
+	{name: "a trigger that sees its row alone", schema: `CREATE FUNCTION low() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN -- select, update
+	IF TG_OP = 'UPDATE' THEN NEW.name := lower(NEW.name) || '!'; END IF; RETURN NEW; END $$; CREATE TRIGGER low BEFORE INSERT OR UPDATE ON child FOR EACH ROW EXECUTE FUNCTION low();`,
+		migration: `UPDATE child SET kind = kind || 'x'`, deeds: `UPDATE child SET kind = 'dog' WHERE id = 2; DELETE FROM child WHERE id = 9; INSERT INTO child VALUES (31, 1, 'new', '{q,r}', 'bird')`},
+	{name: "a foreign key that hands on another value", schema: `ALTER TABLE parent ADD UNIQUE (name); CREATE TABLE nick (id int PRIMARY KEY, of text REFERENCES parent (name) ON UPDATE CASCADE); INSERT INTO nick SELECT id, name FROM parent;`,
+		migration: `UPDATE parent SET name = name || 'x'`, refused: `foreign key "nick_of_fkey" of table "nick" changes rows there`},
 	{name: "a block", migration: "-- +goose StatementBegin\nDO $$ BEGIN EXECUTE 'UPDATE child SET name = ''x'''; END $$;\n-- +goose StatementEnd\n", refused: "a DO block puts SQL together"},
 	{name: "seeds", migration: `CREATE TABLE role (name text PRIMARY KEY, v int); INSERT INTO role VALUES ('admin', 1); INSERT INTO child VALUES (1000, NULL, 'seed', '{}', 'cat'), (31, NULL, 'seed', '{}', 'cat') ON CONFLICT DO NOTHING`,
 		deeds: lineageDeeds + `; UPDATE child SET name = 'more' WHERE id = 3; INSERT INTO child VALUES (1000, 2, 'a client''s')`},

@@ -19,6 +19,7 @@ type Lineage struct {
 	Derived     []Derived
 	Deleted     []Mention // rows of a table are deleted; foreign keys may act on others
 	Overwritten []Overwrite
+	Written     []Write
 	Calls       []Call
 	Unread      []Unread
 	Temporary   []Mention // temporary tables; one with the name of another table hides it
@@ -73,6 +74,15 @@ type Mention struct {
 type Overwrite struct {
 	Place
 	Origin
+}
+
+// Write says that rows of a table of before are written: triggers fire, and foreign keys act.
+type Write struct {
+	Place
+	Table   string
+	Event   string   // INSERT, UPDATE or DELETE
+	Columns []string // that an UPDATE sets, by their names of before
+	Asleep  []string // triggers that the migrations have switched off or dropped; "*" is all of them
 }
 
 // Call is a function that isn't Postgres' own, called by a statement that writes rows.
@@ -134,8 +144,9 @@ type ancestry struct {
 	columns []string         // in their order; only where a script has made the table
 	cells   map[string]*cell // by the name of now
 	gone    bool
-	touched bool // some column isn't what it was when the table was made
-	gathers bool // what a row has may hang on several of those that it was made of
+	touched bool     // some column isn't what it was when the table was made
+	gathers bool     // what a row has may hang on several of those that it was made of
+	asleep  []string // triggers that are switched off or dropped; "*" is all
 }
 
 // cell is a column that may yet be renamed.
@@ -254,6 +265,13 @@ func (l *lineage) statement(n *pg.Node) {
 				l.table(rangeVar(o)).gone = true
 				l.tables[l.key(rangeVar(o))] = &ancestry{from: map[string]bool{}, cells: map[string]*cell{}, gone: true}
 			}
+		case pg.ObjectType_OBJECT_TRIGGER: // its last name is the trigger's own
+			for _, o := range v.DropStmt.Objects {
+				if names := o.GetList().GetItems(); len(names) > 1 {
+					on := &pg.Node{Node: &pg.Node_List{List: &pg.List{Items: names[:len(names)-1]}}}
+					l.table(rangeVar(on)).asleep = append(l.table(rangeVar(on)).asleep, names[len(names)-1].GetString_().GetSval())
+				}
+			}
 		}
 	case *pg.Node_DoStmt:
 		l.block(v.DoStmt)
@@ -355,6 +373,12 @@ func (l *lineage) altered(v *pg.AlterTableStmt) {
 				}
 				a.cells[c.Name] = x.changed()
 			}
+		case pg.AlterTableType_AT_DisableTrig:
+			a.asleep = append(a.asleep, c.Name)
+		case pg.AlterTableType_AT_DisableTrigAll, pg.AlterTableType_AT_DisableTrigUser:
+			a.asleep = append(a.asleep, "*")
+		case pg.AlterTableType_AT_EnableTrig, pg.AlterTableType_AT_EnableTrigAll, pg.AlterTableType_AT_EnableTrigUser, pg.AlterTableType_AT_EnableAlwaysTrig, pg.AlterTableType_AT_EnableReplicaTrig:
+			a.asleep = nil
 		case pg.AlterTableType_AT_AttachPartition, pg.AlterTableType_AT_DetachPartition, pg.AlterTableType_AT_AddInherit:
 			l.unread("rows come to or leave table "+v.GetRelation().GetRelname()+" by its partitions or children", "copy the rows into the partitioned table (INSERT … SELECT), or attach and detach after the switch")
 		}

@@ -151,3 +151,43 @@ func TestLineage(t *testing.T) {
 		}
 	}
 }
+
+// TestLineageWritten: which rows of before are written, under the names of before, and which triggers sleep meanwhile.
+func TestLineageWritten(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ sql, want string }{
+		{`UPDATE parent SET name = 'x', id = id`, "UPDATE parent name,id"},
+		{`INSERT INTO parent VALUES (1)`, "INSERT parent"},
+		{`INSERT INTO parent VALUES (1) ON CONFLICT (id) DO UPDATE SET name = 'x'`, "INSERT parent; UPDATE parent name"},
+		{`INSERT INTO parent VALUES (1) ON CONFLICT DO NOTHING`, "INSERT parent"},
+		{`DELETE FROM ONLY public.parent`, "DELETE parent"},
+		{`WITH d AS (DELETE FROM child RETURNING *) INSERT INTO parent SELECT id FROM d`, "DELETE child; INSERT parent"},
+		{`MERGE INTO parent USING child ON parent.id = child.id WHEN MATCHED THEN UPDATE SET name = 'x' WHEN NOT MATCHED THEN INSERT VALUES (1)`, "UPDATE parent name; INSERT parent"},
+		{`ALTER TABLE parent RENAME TO elder; ALTER TABLE elder RENAME COLUMN name TO title; UPDATE elder SET title = 'x'`, "UPDATE parent name"},
+		{`CREATE TABLE other (id int); INSERT INTO other VALUES (1)`, ""},
+		{`ALTER TABLE parent DISABLE TRIGGER one; UPDATE parent SET id = 1; ALTER TABLE parent ENABLE TRIGGER one; DELETE FROM parent`, "UPDATE parent id asleep one; DELETE parent"},
+		{`ALTER TABLE parent DISABLE TRIGGER ALL; DELETE FROM parent`, "DELETE parent asleep *"},
+		{`DROP TRIGGER one ON public.parent; DELETE FROM parent; DELETE FROM child`, "DELETE parent asleep one; DELETE child"},
+		{`DO $$ BEGIN UPDATE parent SET name = 'x'; END $$`, "UPDATE parent name"},
+	}
+	for _, tt := range tests {
+		script, err := Parse("1.sql", tt.sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, w := range LineageOf([]*Script{script}, "public", testColumns).Written {
+			text := w.Event + " " + w.Table
+			if len(w.Columns) > 0 {
+				text += " " + strings.Join(w.Columns, ",")
+			}
+			if len(w.Asleep) > 0 {
+				text += " asleep " + strings.Join(w.Asleep, ",")
+			}
+			all = append(all, text)
+		}
+		if got := strings.Join(all, "; "); got != tt.want {
+			t.Errorf("%s\n\tgives %q, want %q", tt.sql, got, tt.want)
+		}
+	}
+}

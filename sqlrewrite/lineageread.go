@@ -63,6 +63,7 @@ func (l *lineage) writes(n *pg.Node) {
 	if l.fires[l.key(target)] {
 		l.unread("a trigger of the migrations may write other rows", "make the trigger at the end, behind what writes rows")
 	}
+	l.written(n, target)
 	switch v := n.GetNode().(type) {
 	case *pg.Node_InsertStmt:
 		var columns []string
@@ -93,6 +94,48 @@ func (l *lineage) writes(n *pg.Node) {
 			}
 			if c.CommandType == pg.CmdType_CMD_INSERT {
 				l.derive(target, l.origins(l.sources(n, target)), nil, Derived{})
+			}
+		}
+	}
+}
+
+// written notes what a statement does to rows of a table of before.
+func (l *lineage) written(n *pg.Node, target *pg.RangeVar) {
+	a := l.table(target)
+	if !a.own || a.view {
+		return
+	}
+	put := func(event string, sets []*pg.Node) {
+		w := Write{Place: l.at, Table: l.moved[a], Event: event, Asleep: slices.Clone(a.asleep)}
+		for _, t := range sets {
+			name := t.GetResTarget().GetName()
+			if c := l.cell(target, name); c != nil && c.origin != nil {
+				name = c.origin.Column
+			}
+			w.Columns = append(w.Columns, name)
+		}
+		l.found.Written = append(l.found.Written, w)
+	}
+	switch v := n.GetNode().(type) {
+	case *pg.Node_InsertStmt:
+		put("INSERT", nil)
+		if c := v.InsertStmt.OnConflictClause; c != nil && c.Action == pg.OnConflictAction_ONCONFLICT_UPDATE {
+			put("UPDATE", c.TargetList)
+		}
+	case *pg.Node_UpdateStmt:
+		put("UPDATE", v.UpdateStmt.TargetList)
+	case *pg.Node_DeleteStmt:
+		put("DELETE", nil)
+	case *pg.Node_MergeStmt:
+		for _, w := range v.MergeStmt.MergeWhenClauses {
+			c := w.GetMergeWhenClause()
+			switch c.CommandType {
+			case pg.CmdType_CMD_INSERT:
+				put("INSERT", nil)
+			case pg.CmdType_CMD_UPDATE:
+				put("UPDATE", c.TargetList)
+			case pg.CmdType_CMD_DELETE:
+				put("DELETE", nil)
 			}
 		}
 	}
