@@ -20,6 +20,36 @@ type Lineal interface {
 	Lineage(ctx context.Context, dsn string) (sqlrewrite.Lineage, error)
 }
 
+// ruled is what the rules that are run before the migrations look at, one by one: whether a row is repaired, or goes to quarantine,
+// must not hang on rows that its delta has not. What goes to quarantine is deleted.
+func (r *Replayer) ruled() (found []sqlrewrite.Dependence, err error) {
+	columns := map[string][]string{}
+	for name, rel := range r.blue {
+		for _, c := range rel.columns {
+			columns[name] = append(columns[name], c.name)
+		}
+	}
+	for i, rule := range r.Profile.Rules {
+		if rule.Phase != "before" {
+			continue
+		}
+		sql := strings.Join(rule.Fix, ";\n")
+		if rule.Quarantine {
+			sql = fmt.Sprintf("DELETE FROM %s t WHERE (%s\n)", pgx.Identifier{schemaOf(r.Profile), rule.Table}.Sanitize(), rule.Where)
+		}
+		s, err := sqlrewrite.Parse("rule "+rule.Name, sql)
+		if err != nil {
+			return nil, r.Profile.At(fmt.Sprintf("rules[%d]", i), err.Error(), "mend the rule's SQL")
+		}
+		for _, d := range sqlrewrite.LineageOf([]*sqlrewrite.Script{s}, schemaOf(r.Profile), columns).Dependences {
+			if r.blue[d.Table] != nil && r.blue[d.On] != nil {
+				found = append(found, d)
+			}
+		}
+	}
+	return found, nil
+}
+
 // LineageError says what migrations make of rows that a delta would get wrong.
 type LineageError struct{ Objections []LineageObjection }
 
@@ -75,7 +105,11 @@ func (r *Replayer) descend(lineage sqlrewrite.Lineage, defined map[string]bool, 
 			l.object(d.Place, d.Table, "", fmt.Sprintf("a temporary table has the name of table %q", d.Table), "give it a name of its own")
 		}
 	}
-	for _, d := range lineage.Dependences {
+	rules, err := r.ruled()
+	if err != nil {
+		return err
+	}
+	for _, d := range append(rules, lineage.Dependences...) {
 		l.depends(d)
 	}
 	for _, d := range lineage.Deleted {

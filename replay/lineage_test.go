@@ -178,6 +178,38 @@ func TestLineage(t *testing.T) {
 	}
 }
 
+// A rule's condition may hang on other rows as a migration may. Only the refusals are tried here: what a rule does is the histories'.
+func TestLineageOfRules(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	const loose = `ALTER TABLE child DROP CONSTRAINT child_up_fkey;`
+	orphans := plan.Rule{Name: "orphans", Phase: "before", Table: "child", Where: "t.up IS NOT NULL AND NOT EXISTS (SELECT 1 FROM parent p WHERE p.id = t.up)", Quarantine: true}
+	tests := []struct {
+		name, schema string
+		rule         plan.Rule
+		follow       []plan.Follow
+		settled      []plan.Settled
+		refused      string
+	}{
+		{name: "orphans", schema: loose, rule: orphans, refused: `rule orphans:1: a row of table "child" becomes what rows of table "parent" say`},
+		{name: "orphans, followed", schema: loose, rule: orphans, follow: []plan.Follow{up}},
+		{name: "orphans, settled", schema: loose, rule: orphans, settled: []plan.Settled{{File: "rule orphans"}}},
+		{name: "its own row", rule: plan.Rule{Name: "own", Phase: "before", Table: "child", Where: "t.kind = 'cat'", Fix: []string{"UPDATE child SET kind = 'dog' WHERE kind = 'cat'"}}},
+		{name: "duplicates", rule: plan.Rule{Name: "twice", Phase: "before", Table: "child", Where: "EXISTS (SELECT FROM child o WHERE o.name = t.name AND o.id < t.id)", Quarantine: true}, refused: "becomes what other rows of that table say"},
+		{name: "not SQL", rule: plan.Rule{Name: "typo", Phase: "before", Table: "child", Where: "t.kind =", Quarantine: true}, refused: "rules[0]"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newMigrated(t, &plan.Profile{Tables: tables("parent", "child"), Follow: tt.follow, Settled: tt.settled, Rules: []plan.Rule{tt.rule}}, lineageFamily+tt.schema, `SELECT 1`)
+			err := w.replayer(t).Prepare(t.Context())
+			if tt.refused == "" && err != nil || tt.refused != "" && (err == nil || !strings.Contains(err.Error(), tt.refused)) {
+				t.Errorf("got %v, want %q", err, tt.refused)
+			}
+		})
+	}
+}
+
 // The log has of a row that is gone what the profile keeps.
 func TestLineageOfWhatIsKept(t *testing.T) {
 	quick.Skip(t)
