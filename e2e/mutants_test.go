@@ -97,8 +97,11 @@ func sentence(ctx context.Context, binary string) (judge, why string, err error)
 			}
 		}
 	}
+	unread := lines.Err()
 	failed := cmd.Wait()
 	switch {
+	case unread != nil:
+		return "", "", fmt.Errorf("read what the demo says: %w", unread)
 	case report.Kind == "":
 		return "", "", fmt.Errorf("the demo ended without a report: %v\n%s", failed, stderr.String())
 	case report.Data.Outcome != "completed":
