@@ -3,7 +3,6 @@ package authserver
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -41,7 +40,7 @@ func toJSON(c store.Client) clientJSON {
 }
 
 // readClient reads a client, fills in Hydra's defaults and checks it.
-func readClient(r *http.Request) (clientJSON, error) {
+func (s *Server) readClient(r *http.Request) (clientJSON, error) {
 	var c clientJSON
 	if err := read(r, &c); err != nil {
 		return c, err
@@ -67,8 +66,8 @@ func readClient(r *http.Request) (clientJSON, error) {
 		}
 	}
 	for _, uri := range append(slices.Clone(c.RedirectURIs), c.PostLogoutRedirectURIs...) {
-		if u, err := url.Parse(uri); err != nil || !u.IsAbs() || u.Fragment != "" || u.Scheme == "javascript" || u.Scheme == "data" {
-			return c, invalid(fmt.Sprintf("redirect URI %q is no absolute URL without fragment", uri))
+		if fault := s.registrationFault(uri); fault != "" {
+			return c, invalid(fmt.Sprintf("redirect URI %q %s", uri, fault))
 		}
 	}
 	if c.AccessSeconds != nil && *c.AccessSeconds <= 0 {
@@ -91,7 +90,7 @@ func (s *Server) row(c clientJSON) (store.Client, error) {
 }
 
 func (s *Server) createClient(r *http.Request) (int, any, error) {
-	c, err := readClient(r)
+	c, err := s.readClient(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -134,7 +133,7 @@ func (s *Server) getClient(r *http.Request) (int, any, error) {
 
 // updateClient replaces the client; without a secret in the request the old one stays.
 func (s *Server) updateClient(r *http.Request) (int, any, error) {
-	c, err := readClient(r)
+	c, err := s.readClient(r)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -83,6 +83,7 @@ func consentJSON(c store.Consent, client store.Client) consentRequest {
 func (s *Server) acceptConsent(r *http.Request) (int, any, error) {
 	var body struct {
 		GrantScope  []string    `json:"grant_scope"`
+		Audience    []string    `json:"grant_access_token_audience"`
 		Remember    bool        `json:"remember"`
 		RememberFor int32       `json:"remember_for"`
 		Session     sessionData `json:"session"`
@@ -101,8 +102,18 @@ func (s *Server) acceptConsent(r *http.Request) (int, any, error) {
 	if body.RememberFor < 0 {
 		return 0, nil, invalid("field remember_for is negative")
 	}
-	return s.answerConsent(r, c, store.ConsentAnswer{GrantedScope: granted, Remember: body.Remember, RememberFor: body.RememberFor,
-		SessionAccessToken: body.Session.AccessToken, SessionIDToken: body.Session.IDToken})
+	answer := store.ConsentAnswer{GrantedScope: granted, Remember: body.Remember, RememberFor: body.RememberFor,
+		SessionAccessToken: body.Session.AccessToken, SessionIDToken: body.Session.IDToken}
+	var q request
+	c.AuthRequest.Decode(&q)
+	if !within(q.Audience, body.Audience) {
+		return 0, nil, invalid("field grant_access_token_audience has an audience that was not asked for")
+	}
+	if len(q.Audience) > 0 { // what the answer leaves out is not granted, as with Hydra
+		q.GrantedAudience = body.Audience
+		answer.AuthRequest = store.NewDocument(q)
+	}
+	return s.answerConsent(r, c, answer)
 }
 
 func (s *Server) rejectConsent(r *http.Request) (int, any, error) {
@@ -145,8 +156,10 @@ func (s *Server) listConsents(r *http.Request) (int, any, error) {
 			}
 			clients[c.ClientID] = client
 		}
+		var q request
+		c.AuthRequest.Decode(&q)
 		out = append(out, consentSession{Request: consentJSON(c, client), GrantScope: strings.Fields(c.GrantedScope),
-			Audience: []string{}, Session: sessionData{c.SessionAccessToken, c.SessionIDToken}, Remember: c.Remember,
+			Audience: some(q.GrantedAudience), Session: sessionData{c.SessionAccessToken, c.SessionIDToken}, Remember: c.Remember,
 			RememberFor: c.RememberFor, HandledAt: c.HandledAt})
 	}
 	return http.StatusOK, out, nil

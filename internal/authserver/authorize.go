@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,31 +27,61 @@ type request struct {
 	CodeChallenge   string   `json:"code_challenge,omitempty"`
 	ChallengeMethod string   `json:"code_challenge_method,omitempty"`
 	Prompt          []string `json:"prompt,omitempty"`
-	Audience        []string `json:"audience,omitempty"`
-	Browser         string   `json:"browser"` // signature of the cookie of the browser that began
+	Audience        []string `json:"audience,omitempty"`         // asked for; in a grant: given
+	GrantedAudience []string `json:"granted_audience,omitempty"` // by the consent page, of those asked for
+	Browser         string   `json:"browser"`                    // signature of the cookie of the browser that began
 }
 
-// VerifyAuthRequest finds the client and demands a redirect URI that it registered, to the letter (RFC 9700, section
-// 4.1.3). Failures from here are shown, not redirected.
+// VerifyAuthRequest finds the client and demands a redirect URI of its own. Failures from here are shown, not redirected.
 func (p protocol) VerifyAuthRequest(ctx context.Context, r *op.Request[oidc.AuthRequest]) (*op.ClientRequest[oidc.AuthRequest], error) {
 	c, err := p.store.Client(ctx, r.Data.ClientID)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, refusal(&oauthError{Status: http.StatusUnauthorized, Code: "invalid_client", Description: "the client is unknown"})
+		return nil, refusal(&oauthError{Status: http.StatusBadRequest, Code: "invalid_client", Description: "the client is unknown"})
 	}
 	if err != nil {
 		return nil, refuse(err)
 	}
-	if !slices.Contains(c.RedirectURIs.List(), r.Data.RedirectURI) {
+	a := app{Client: c}
+	if len(r.Form["client_id"]) > 1 || len(r.Form["redirect_uri"]) > 1 {
+		return nil, oidc.ErrInvalidRequestRedirectURI().WithDescription("client_id or redirect_uri is there more than once")
+	}
+	if !p.redirects(a, r.Data.RedirectURI) {
 		return nil, oidc.ErrInvalidRequestRedirectURI().WithDescription("the redirect_uri is not registered for this client")
 	}
-	return &op.ClientRequest[oidc.AuthRequest]{Request: r, Client: app{c}}, nil
+	// Package op looks at some parameters next, and would name another error than the one that is right. What it must
+	// not judge is put aside; checkNew judges it.
+	if notServed(r.Form) != nil {
+		r.Data.ResponseType, r.Data.Scopes, r.Data.Prompt = oidc.ResponseTypeCode, []string{oidc.ScopeOpenID}, nil
+	}
+	if len(r.Data.Scopes) == 0 {
+		r.Data.Scopes = []string{""}
+	}
+	a.asked = r.Data.ResponseType
+	return &op.ClientRequest[oidc.AuthRequest]{Request: r, Client: a}, nil
+}
+
+// notServed refuses requests whose parameters are elsewhere (OpenID Connect Core, section 6) or that register a client
+// (section 7.2.1): without those parameters they mean something else.
+func notServed(form url.Values) error {
+	switch {
+	case form.Get("request") != "":
+		return oidc.ErrRequestNotSupported()
+	case form.Get("request_uri") != "":
+		return &oidc.Error{ErrorType: "request_uri_not_supported", Description: "parameters by reference are not served"}
+	case form.Get("registration") != "":
+		return &oidc.Error{ErrorType: "registration_not_supported", Description: "clients are registered beforehand"}
+	}
+	return nil
 }
 
 // Authorize is one of three steps: a new request, the way back from the login page, the way back from the consent page.
 func (p protocol) Authorize(ctx context.Context, r *op.ClientRequest[oidc.AuthRequest]) (*op.Redirect, error) {
 	a := r.Client.(app)
-	if r.Data.RequestParam != "" {
-		return nil, oidc.ErrRequestNotSupported()
+	if err := notServed(r.Form); err != nil {
+		return nil, err
+	}
+	if name := repeated(r.Form); name != "" {
+		return nil, oidc.ErrInvalidRequest().WithDescription("parameter %s is there more than once", name)
 	}
 	var redirect *op.Redirect
 	var err error
@@ -70,8 +101,8 @@ func (p protocol) Authorize(ctx context.Context, r *op.ClientRequest[oidc.AuthRe
 
 // begin stores a login request and sends the browser to the login page. With a living session the page is told to skip.
 func (p protocol) begin(ctx context.Context, r *op.ClientRequest[oidc.AuthRequest], a app) (*op.Redirect, error) {
-	q := r.Data
-	if err := checkNew(q, a); err != nil {
+	q, audience := r.Data, strings.Fields(r.Form.Get("audience"))
+	if err := checkNew(q, a, audience); err != nil {
 		return nil, err
 	}
 	session, err := p.session(ctx, r.Header)
@@ -98,7 +129,7 @@ func (p protocol) begin(ctx context.Context, r *op.ClientRequest[oidc.AuthReques
 			"acr_values": q.ACRValues, "ui_locales": localeNames(q.UILocales)}),
 		AuthRequest: store.NewDocument(request{RedirectURI: q.RedirectURI, ResponseMode: string(q.ResponseMode), State: q.State,
 			Nonce: q.Nonce, CodeChallenge: q.CodeChallenge, ChallengeMethod: string(q.CodeChallengeMethod), Prompt: q.Prompt,
-			Audience: strings.Fields(r.Form.Get("audience")), Browser: Signature(browser)}),
+			Audience: audience, Browser: Signature(browser)}),
 	}
 	if skip {
 		login.SessionID, login.Subject = &session.ID, session.Subject
@@ -112,18 +143,30 @@ func (p protocol) begin(ctx context.Context, r *op.ClientRequest[oidc.AuthReques
 }
 
 // checkNew refuses what package op lets pass: codes without PKCE for public clients, and audiences nobody allowed.
-func checkNew(q *oidc.AuthRequest, a app) error {
+func checkNew(q *oidc.AuthRequest, a app, audience []string) error {
 	if q.ResponseType != oidc.ResponseTypeCode {
-		return oidc.ErrInvalidRequest().WithDescription("only response_type code is served")
+		return &oidc.Error{ErrorType: "unsupported_response_type", Description: "only response_type code is served"}
 	}
-	if q.ResponseMode == oidc.ResponseModeFormPost {
-		return oidc.ErrInvalidRequest().WithDescription("response_mode form_post is not served")
+	switch q.ResponseMode {
+	case "", oidc.ResponseModeQuery, oidc.ResponseModeFragment:
+	default:
+		return oidc.ErrInvalidRequest().WithDescription("only the response_mode query and fragment are served")
+	}
+	if !slices.Contains(a.Client.ResponseTypes.List(), string(oidc.ResponseTypeCode)) {
+		return oidc.ErrUnauthorizedClient().WithDescription("the client may not use response_type code")
 	}
 	if !op.ValidateGrantType(a, oidc.GrantTypeCode) {
 		return oidc.ErrUnauthorizedClient().WithDescription("the client may not use the authorization_code grant")
 	}
-	if !store.Covers(a.Scope, strings.Join(q.Scopes, " ")) {
+	scope := strings.Join(q.Scopes, " ")
+	if strings.TrimSpace(scope) == "" {
+		return oidc.ErrInvalidScope().WithDescription("no scope is asked for that the client may have")
+	}
+	if !store.Covers(a.Scope, scope) {
 		return oidc.ErrInvalidScope().WithDescription("the client may not ask for these scopes")
+	}
+	if !within(a.Audience.List(), audience) {
+		return oidc.ErrInvalidRequest().WithDescription("the client may not ask for this audience")
 	}
 	if q.CodeChallenge == "" && a.AuthMethod() == oidc.AuthMethodNone {
 		return oidc.ErrInvalidRequest().WithDescription("public clients must use PKCE")
@@ -131,7 +174,21 @@ func checkNew(q *oidc.AuthRequest, a app) error {
 	if q.CodeChallenge != "" && q.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
 		return oidc.ErrInvalidRequest().WithDescription("only code_challenge_method S256 is served")
 	}
+	if q.CodeChallenge != "" && !challenge.MatchString(q.CodeChallenge) {
+		return oidc.ErrInvalidRequest().WithDescription("the code_challenge is no SHA-256 in base64url")
+	}
+	if q.CodeChallenge == "" && q.CodeChallengeMethod != "" {
+		return oidc.ErrInvalidRequest().WithDescription("code_challenge_method without a code_challenge")
+	}
 	return nil
+}
+
+// challenge is what S256 makes of any verifier (RFC 7636, section 4.2).
+var challenge = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+
+// within tells whether every one of wanted is allowed.
+func within(allowed, wanted []string) bool {
+	return !slices.ContainsFunc(wanted, func(w string) bool { return !slices.Contains(allowed, w) })
 }
 
 // afterLogin uses the login's answer and asks for consent.
@@ -157,8 +214,10 @@ func (p protocol) afterLogin(ctx context.Context, r *op.ClientRequest[oidc.AuthR
 	if err != nil {
 		return nil, err
 	}
-	consent.Skip = !slices.Contains(q.Prompt, oidc.PromptConsent) && slices.ContainsFunc(remembered, func(granted string) bool {
-		return store.Covers(granted, login.RequestedScope)
+	consent.Skip = !slices.Contains(q.Prompt, oidc.PromptConsent) && slices.ContainsFunc(remembered, func(m store.Memory) bool {
+		var then request
+		m.AuthRequest.Decode(&then)
+		return store.Covers(m.GrantedScope, login.RequestedScope) && within(then.GrantedAudience, q.Audience)
 	})
 	if !consent.Skip && slices.Contains(q.Prompt, oidc.PromptNone) {
 		return nil, &oidc.Error{ErrorType: "consent_required", Description: "the user has not consented yet"}
@@ -194,6 +253,7 @@ func (p protocol) afterConsent(ctx context.Context, r *op.ClientRequest[oidc.Aut
 	if err := answered(consent.Handled, consent.Error); err != nil {
 		return nil, err
 	}
+	q.Audience, q.GrantedAudience = q.GrantedAudience, nil
 	data := grant{request: q, ConsentChallenge: consent.Challenge, ACR: consent.ACR, AuthTime: consent.RequestedAt.Unix()}
 	if consent.SessionID != nil {
 		data.SessionID = *consent.SessionID

@@ -35,6 +35,11 @@ func TestConformance(t *testing.T) {
 		"clients":                      clients,
 		"client credentials":           clientCredentials,
 		"never 500":                    nonsense,
+		"audience":                     audience,
+		"scopes taken from a client":   takenScope,
+		"errors of authorization":      authorizationErrors,
+		"loopback ports":               loopbackPorts,
+		"unsafe redirect URIs":         unsafeRedirects,
 		"paths":                        paths,
 	}
 	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {
@@ -212,7 +217,7 @@ func proofKeys(t *testing.T, s running, _ bool) {
 func redirectExact(t *testing.T, s running, _ bool) {
 	for _, method := range []string{"none", "client_secret_basic"} {
 		app := s.register(t, map[string]any{"token_endpoint_auth_method": method})
-		for _, uri := range []string{"http://127.0.0.1:2/callback", redirectURI + "/", redirectURI + "?a=b", "https://evil.example/", ""} {
+		for _, uri := range []string{"http://127.0.0.2:1/callback", redirectURI + "/", redirectURI + "?a=b", "https://evil.example/", ""} {
 			_, err := thirdparty.NewBrowser(s.Target).Authorize(t.Context(), s.authURL(app, url.Values{"redirect_uri": {uri}}), redirectURI, thirdparty.Answers{Subject: "ann"})
 			if e := new(thirdparty.StatusError); !errors.As(err, &e) || e.Status != 400 {
 				t.Errorf("%s, redirect_uri %q: %v", method, uri, err)

@@ -187,6 +187,23 @@ func (s running) exec(t *testing.T, sql string) {
 	}
 }
 
+// plant gives a client redirect URIs that the server would not take, as an old row may have them.
+func (s running) plant(t *testing.T, app registered, uris ...string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	list, err := json.Marshal(uris)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `UPDATE oauth_client SET redirect_uris = $2, post_logout_redirect_uris = $2 WHERE id = $1`, app.ID, string(list)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func wantError(t testing.TB, r reply, status int, code string) {
 	t.Helper()
 	if r.Status != status || r.Error != code {

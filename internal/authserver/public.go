@@ -101,11 +101,14 @@ func (p protocol) VerifyClient(ctx context.Context, r *op.Request[op.ClientCrede
 	} else if !p.secrets.matches(c.SecretHash, r.Data.ClientSecret) {
 		return nil, refusal(wrong)
 	}
-	return app{c}, nil
+	return app{Client: c}, nil
 }
 
 // app is a client as package op wants to see it.
-type app struct{ store.Client }
+type app struct {
+	store.Client
+	asked oidc.ResponseType // by an authorization request
+}
 
 func (a app) GetID() string                        { return a.ID }
 func (a app) RedirectURIs() []string               { return a.Client.RedirectURIs.List() }
@@ -114,13 +117,12 @@ func (a app) AuthMethod() oidc.AuthMethod          { return oidc.AuthMethod(a.Cl
 func (a app) LoginURL(string) string               { return "" }
 func (a app) AccessTokenType() op.AccessTokenType  { return op.AccessTokenTypeBearer }
 func (a app) IDTokenLifetime() time.Duration       { return 0 }
-func (a app) DevMode() bool                        { return false }
+func (a app) DevMode() bool                        { return true } // redirect URIs have been judged, see redirects
 func (a app) IDTokenUserinfoClaimsAssertion() bool { return false }
 func (a app) ClockSkew() time.Duration             { return 0 }
 func (a app) IsScopeAllowed(scope string) bool     { return store.Covers(a.Scope, scope) }
 
-// ApplicationType is native for public clients: http only to loopback, and custom schemes. The redirect URI must be one
-// of the registered ones to the letter in any case (see VerifyAuthRequest).
+// ApplicationType is native for public clients: they may have schemes of their own, and any port of a loopback address.
 func (a app) ApplicationType() op.ApplicationType {
 	if a.AuthMethod() == oidc.AuthMethodNone {
 		return op.ApplicationTypeNative
@@ -128,13 +130,9 @@ func (a app) ApplicationType() op.ApplicationType {
 	return op.ApplicationTypeWeb
 }
 
-func (a app) ResponseTypes() []oidc.ResponseType {
-	var types []oidc.ResponseType
-	for _, t := range a.Client.ResponseTypes.List() {
-		types = append(types, oidc.ResponseType(t))
-	}
-	return types
-}
+// ResponseTypes lets pass whatever was asked for: checkNew tells a type that nobody serves from one that the client may
+// not use.
+func (a app) ResponseTypes() []oidc.ResponseType { return []oidc.ResponseType{a.asked} }
 
 func (a app) GrantTypes() []oidc.GrantType {
 	var types []oidc.GrantType

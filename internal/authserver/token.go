@@ -34,18 +34,22 @@ type issued struct {
 	lifetime        time.Duration
 }
 
-// issue makes the tokens that follow from a code or refresh token.
+// issue makes the tokens that follow from a code or refresh token. The access token has the given scope, and of the
+// audience what the client may still ask for; the refresh token keeps the whole of both.
 func (p protocol) issue(a app, from store.Token, scope string, refreshable bool) (*issued, store.Pair) {
 	out := &issued{from: from, access: newToken(p.generation.access), lifetime: p.accessLifetime(a)}
 	out.from.Scope = scope
+	allowed := a.Audience.List()
+	audience := slices.DeleteFunc(from.Audience.List(), func(aud string) bool { return !slices.Contains(allowed, aud) })
 	access := store.Token{Signature: Signature(out.access), RequestID: from.RequestID, ClientID: from.ClientID,
-		Subject: from.Subject, ConsentChallenge: from.ConsentChallenge, Scope: scope, Audience: from.Audience,
+		Subject: from.Subject, ConsentChallenge: from.ConsentChallenge, Scope: scope, Audience: store.NewDocument(audience),
 		SessionData: from.SessionData, Lifetime: out.lifetime}
 	pair := store.Pair{Access: access}
 	if refreshable {
 		out.refresh = newToken(p.generation.refresh)
 		refresh := access
-		refresh.Signature, refresh.Scope, refresh.Lifetime = Signature(out.refresh), from.Scope, p.config.RefreshLifetime
+		refresh.Signature, refresh.Scope, refresh.Audience = Signature(out.refresh), from.Scope, from.Audience
+		refresh.Lifetime = p.config.RefreshLifetime
 		pair.Refresh = &refresh
 	}
 	return out, pair
@@ -76,10 +80,12 @@ func (p protocol) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acc
 			return store.Pair{}, err
 		}
 		code.Audience = store.NewDocument(g.Audience)
-		refreshable := op.ValidateGrantType(a, oidc.GrantTypeRefreshToken) &&
-			(store.Covers(code.Scope, "offline_access") || store.Covers(code.Scope, "offline"))
+		scope, err := still(a, code.Scope, nil)
+		if err != nil {
+			return store.Pair{}, err
+		}
 		var pair store.Pair
-		out, pair = p.issue(a, code, code.Scope, refreshable)
+		out, pair = p.issue(a, code, scope, op.ValidateGrantType(a, oidc.GrantTypeRefreshToken) && offline(scope))
 		return pair, nil
 	})
 	if err != nil {
@@ -103,17 +109,38 @@ func proves(a app, g grant, verifier string) error {
 	return nil
 }
 
-// RefreshToken is RFC 6749, section 6. A narrower scope may be asked for; the refresh token keeps the whole.
+// offline tells whether a scope asks for refresh tokens.
+func offline(scope string) bool {
+	return store.Covers(scope, oidc.ScopeOfflineAccess) || store.Covers(scope, "offline")
+}
+
+// still is what a client gets of a granted scope: what was asked for of it, or else all, without what has been taken
+// from the client since. Without offline access it gets nothing for what it has kept.
+func still(a app, granted string, asked []string) (string, error) {
+	refused := &oauthError{Status: http.StatusBadRequest, Code: "invalid_scope", Description: "the scope was not granted, or the client may not have it any more"}
+	left := strings.Join(slices.DeleteFunc(strings.Fields(granted), func(s string) bool { return !store.Covers(a.Scope, s) }), " ")
+	if left == "" && strings.TrimSpace(granted) != "" || offline(granted) && !offline(left) {
+		return "", refused
+	}
+	scope := strings.Join(asked, " ")
+	if strings.TrimSpace(scope) == "" {
+		return left, nil
+	}
+	if !store.Covers(left, scope) {
+		return "", refused
+	}
+	return scope, nil
+}
+
+// RefreshToken is RFC 6749, section 6. A narrower scope may be asked for; the refresh token keeps the whole, so that a
+// scope that the client gets back is there again.
 func (p protocol) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.RefreshTokenRequest]) (*op.Response, error) {
 	a := r.Client.(app)
 	var out *issued
 	err := p.store.Rotate(ctx, p.generation.signature(r.Data.RefreshToken), a.ID, func(used store.Token) (store.Pair, error) {
-		scope := used.Scope
-		if len(r.Data.Scopes) > 0 {
-			scope = strings.Join(r.Data.Scopes, " ")
-		}
-		if !store.Covers(used.Scope, scope) {
-			return store.Pair{}, &oauthError{Status: http.StatusBadRequest, Code: "invalid_scope", Description: "the scope was not granted"}
+		scope, err := still(a, used.Scope, r.Data.Scopes)
+		if err != nil {
+			return store.Pair{}, err
 		}
 		var pair store.Pair
 		out, pair = p.issue(a, used, scope, true)
@@ -132,8 +159,7 @@ func (p protocol) ClientCredentialsExchange(ctx context.Context, r *op.ClientReq
 	if !store.Covers(a.Scope, scope) {
 		return nil, refusal(&oauthError{Status: http.StatusBadRequest, Code: "invalid_scope", Description: "the client may not ask for these scopes"})
 	}
-	allowed := a.Audience.List()
-	if slices.ContainsFunc(audience, func(aud string) bool { return !slices.Contains(allowed, aud) }) {
+	if !within(a.Audience.List(), audience) {
 		return nil, refusal(invalid("the client may not ask for this audience"))
 	}
 	out, pair := p.issue(a, store.Token{RequestID: p.generation.newChallenge(), ClientID: a.ID, Subject: a.ID, Scope: scope,

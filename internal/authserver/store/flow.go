@@ -65,14 +65,22 @@ type Consent struct {
 	HandledAt          *time.Time `db:"handled_at"`
 }
 
-// ConsentAnswer is what the consent app says. Error is set where it refuses.
+// ConsentAnswer is what the consent app says. Error is set where it refuses. AuthRequest, where it is set, takes the
+// place of the request's: what of it was granted has no column.
 type ConsentAnswer struct {
+	AuthRequest        Document
 	GrantedScope       string
 	Remember           bool
 	RememberFor        int32
 	SessionAccessToken Document
 	SessionIDToken     Document
 	Error              Document
+}
+
+// Memory is a consent that holds for later requests.
+type Memory struct {
+	GrantedScope string   `db:"granted_scope"`
+	AuthRequest  Document `db:"auth_request"`
 }
 
 // Flows keeps logins and consents. Every use of a verifier happens at most once, however many requests race for it:
@@ -93,8 +101,8 @@ type Flows interface {
 	// IssueCode uses the consent's answer and stores the code, in one transaction.
 	IssueCode(ctx context.Context, c Consent, code Token) error
 
-	// Remembered returns the scopes that a person has granted a client for good, one text a consent.
-	Remembered(ctx context.Context, subject, client string) ([]string, error)
+	// Remembered returns what a person has granted a client for good.
+	Remembered(ctx context.Context, subject, client string) ([]Memory, error)
 	// Granted returns a person's consents, the newest first.
 	Granted(ctx context.Context, subject string) ([]Consent, error)
 	// RevokeConsents deletes a person's consents to a client, or to all clients where client is empty. Codes and

@@ -109,8 +109,22 @@ func (s *first) AnswerConsent(ctx context.Context, challenge string, a ConsentAn
 		remember_for = excluded.remember_for, session_access_token = excluded.session_access_token,
 		session_id_token = excluded.session_id_token, error = excluded.error, handled_at = now()
 		WHERE NOT oauth_consent_handled.was_used`
-	return s.answer(ctx, sql, challenge, a.GrantedScope, a.Remember, a.RememberFor, a.SessionAccessToken.or("{}"),
-		a.SessionIDToken.or("{}"), a.Error.or("{}"))
+	args := []any{challenge, a.GrantedScope, a.Remember, a.RememberFor, a.SessionAccessToken.or("{}"), a.SessionIDToken.or("{}"),
+		a.Error.or("{}")}
+	if a.AuthRequest == "" {
+		return s.answer(ctx, sql, args...)
+	}
+	err := s.tx(ctx, func(tx pgx.Tx) error {
+		if err := once(ctx, tx, sql, args...); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE oauth_consent_request SET auth_request = $2 WHERE challenge = $1`, challenge, string(a.AuthRequest))
+		return err
+	})
+	if Dangling(err) {
+		return ErrNotFound
+	}
+	return err
 }
 
 func (s *first) IssueCode(ctx context.Context, c Consent, code Token) error {
@@ -123,12 +137,12 @@ func (s *first) IssueCode(ctx context.Context, c Consent, code Token) error {
 	})
 }
 
-func (s *first) Remembered(ctx context.Context, subject, client string) ([]string, error) {
-	const sql = `SELECT h.granted_scope FROM oauth_consent_request r
+func (s *first) Remembered(ctx context.Context, subject, client string) ([]Memory, error) {
+	const sql = `SELECT h.granted_scope, r.auth_request FROM oauth_consent_request r
 		JOIN oauth_consent_handled h ON h.challenge = r.challenge
 		WHERE r.subject = $1 AND r.client_id = $2 AND NOT r.skip AND h.remember AND h.was_used AND h.error = '{}'
 		AND (h.remember_for = 0 OR h.handled_at + make_interval(secs => h.remember_for) > now())`
-	return texts(ctx, s.pool, sql, subject, client)
+	return all[Memory](ctx, s.pool, sql, subject, client)
 }
 
 func (s *first) Granted(ctx context.Context, subject string) ([]Consent, error) {
@@ -154,12 +168,4 @@ func insertSession(ctx context.Context, tx pgx.Tx, s Session) error {
 	_, err := tx.Exec(ctx, `INSERT INTO oauth_session (id, subject, remember) VALUES ($1, $2, $3)`,
 		s.ID, s.Subject, s.Remember)
 	return err
-}
-
-func texts(ctx context.Context, q querier, sql string, args ...any) ([]string, error) {
-	rows, err := q.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
 }

@@ -99,14 +99,15 @@ func (s *second) ConsentByVerifier(ctx context.Context, verifier string) (Consen
 
 func (s *second) AnswerConsent(ctx context.Context, challenge string, a ConsentAnswer) error {
 	const sql = `UPDATE oauth_flow SET granted_scope = $2, consent_remember = $3, consent_remember_for = $4,
-		session_access_token = $5, session_id_token = $6, consent_error = $7, state = $8, consent_handled_at = now()
+		session_access_token = $5, session_id_token = $6, consent_error = $7, state = $8, consent_handled_at = now(),
+		auth_request = coalesce($9, auth_request)
 		WHERE consent_challenge = $1 AND NOT consent_was_used AND state IN (4, 5, 129)`
 	failure, state := nullable(a.Error), consentAnswered
 	if failure != nil {
 		state = consentFailed
 	}
 	tag, err := s.pool.Exec(ctx, sql, challenge, a.GrantedScope, a.Remember, a.RememberFor, a.SessionAccessToken.or("{}"),
-		a.SessionIDToken.or("{}"), failure, state)
+		a.SessionIDToken.or("{}"), failure, state, nullable(a.AuthRequest))
 	if err != nil || tag.RowsAffected() == 1 {
 		return err
 	}
@@ -127,11 +128,11 @@ func (s *second) IssueCode(ctx context.Context, c Consent, code Token) error {
 	})
 }
 
-func (s *second) Remembered(ctx context.Context, subject, client string) ([]string, error) {
-	const sql = `SELECT granted_scope FROM oauth_flow WHERE subject = $1 AND client_id = $2 AND state = 6
+func (s *second) Remembered(ctx context.Context, subject, client string) ([]Memory, error) {
+	const sql = `SELECT granted_scope, auth_request::text AS auth_request FROM oauth_flow WHERE subject = $1 AND client_id = $2 AND state = 6
 		AND NOT consent_skip AND consent_remember AND consent_error IS NULL
 		AND (consent_remember_for = 0 OR consent_handled_at + make_interval(secs => consent_remember_for) > now())`
-	return texts(ctx, s.pool, sql, subject, client)
+	return all[Memory](ctx, s.pool, sql, subject, client)
 }
 
 func (s *second) Granted(ctx context.Context, subject string) ([]Consent, error) {
