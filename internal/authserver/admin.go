@@ -116,7 +116,10 @@ type introspection struct {
 
 // introspect looks at the token alone, not at the consent or client that it comes from.
 func (s *Server) introspect(r *http.Request) (int, any, error) {
-	token := r.PostFormValue("token")
+	if fault := checkForm(r); fault != nil {
+		return 0, nil, fault
+	}
+	token := r.PostForm.Get("token")
 	if token == "" {
 		return 0, nil, invalid("form parameter token is missing")
 	}
@@ -132,7 +135,7 @@ func (s *Server) introspect(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if !t.Active || t.Expired || !store.Covers(t.Scope, r.PostFormValue("scope")) {
+	if !t.Active || t.Expired || !store.Covers(t.Scope, r.PostForm.Get("scope")) {
 		return http.StatusOK, introspection{}, nil
 	}
 	var g grant

@@ -40,6 +40,11 @@ func TestConformance(t *testing.T) {
 		"errors of authorization":      authorizationErrors,
 		"loopback ports":               loopbackPorts,
 		"unsafe redirect URIs":         unsafeRedirects,
+		"parameters":                   parameterRules,
+		"credentials":                  credentials,
+		"user info":                    userinfo,
+		"other origins":                origins,
+		"headers":                      headers,
 		"paths":                        paths,
 	}
 	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {

@@ -33,23 +33,34 @@ type protocol struct {
 // Public is the handler of the listener that apps and browsers reach.
 func (s *Server) Public() http.Handler {
 	endpoints := op.Endpoints{
-		Authorization: op.NewEndpoint(pathAuth), Token: op.NewEndpoint(pathToken), Userinfo: op.NewEndpoint(pathUserinfo),
-		Revocation: op.NewEndpoint(pathRevoke), EndSession: op.NewEndpoint(pathLogout), JwksURI: op.NewEndpoint(pathKeys),
+		Authorization: op.NewEndpoint(pathAuth), Token: op.NewEndpoint(pathToken), Revocation: op.NewEndpoint(pathRevoke),
+		EndSession: op.NewEndpoint(pathLogout), JwksURI: op.NewEndpoint(pathKeys),
 	}
-	h := op.RegisterServer(protocol{Server: s}, endpoints)
+	h := op.RegisterServer(protocol{Server: s}, endpoints, op.WithServerCORSOptions(nil))
 	mux := http.NewServeMux()
-	for path, methods := range map[string]string{
-		pathAuth: "GET POST", pathLogout: "GET POST", pathUserinfo: "GET POST OPTIONS", pathToken: "POST OPTIONS",
-		pathRevoke: "POST OPTIONS", pathKeys: "GET OPTIONS", oidc.DiscoveryEndpoint: "GET OPTIONS",
+	for _, path := range []string{pathAuth, pathLogout} {
+		mux.Handle("GET "+path, h)
+		mux.Handle("POST "+path, h)
+		mux.HandleFunc("HEAD "+path, navigation)
+	}
+	for _, e := range []struct {
+		path, methods string
+		handler       http.Handler
+	}{
+		{pathToken, "POST", s.form(h)}, {pathRevoke, "POST", s.form(h)}, {pathUserinfo, "GET POST", http.HandlerFunc(s.userinfo)},
+		{pathKeys, "GET", h}, {oidc.DiscoveryEndpoint, "GET", h},
 	} {
-		for _, method := range strings.Fields(methods) {
-			mux.Handle(method+" "+path, h)
+		for _, method := range strings.Fields(e.methods + " OPTIONS") {
+			mux.Handle(method+" "+e.path, shared(e.methods, e.handler))
 		}
 	}
 	mux.HandleFunc("GET "+pathLoggedOut, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("You are logged out.\n"))
 	})
-	return s.front("public", mux)
+	return s.front("public", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		harden(w.Header())
+		mux.ServeHTTP(w, r)
+	}))
 }
 
 // Discovery is OpenID Connect Discovery 1.0, section 3.

@@ -145,6 +145,7 @@ func (s *Server) front(listener string, h http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() { s.metrics.observe(listener, r, rec.status, time.Since(begun)) }()
 		rec.Header().Set("Cache-Control", "no-store")
+		rec.Header().Set("X-Content-Type-Options", "nosniff")
 		if strings.HasPrefix(r.URL.Path, "/health/") {
 			s.health(rec, r)
 			return
@@ -161,7 +162,7 @@ func (s *Server) front(listener string, h http.Handler) http.Handler {
 	})
 }
 
-// recorder remembers the status, and says when a refusal is worth a retry.
+// recorder remembers the status, and says when a refusal is worth a retry, and with which credentials.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -171,6 +172,9 @@ func (w *recorder) WriteHeader(status int) {
 	w.status = status
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
+	}
+	if status == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" { // RFC 6749, section 5.2
+		w.Header().Set("WWW-Authenticate", challengeBasic)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

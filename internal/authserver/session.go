@@ -70,19 +70,3 @@ func (p protocol) Revocation(ctx context.Context, r *op.ClientRequest[oidc.Revoc
 	}
 	return nil, refuse(err)
 }
-
-// UserInfo is OpenID Connect Core, section 5.3.
-func (p protocol) UserInfo(ctx context.Context, r *op.Request[oidc.UserInfoRequest]) (*op.Response, error) {
-	t, err := p.store.Access(ctx, p.generation.signature(r.Data.AccessToken))
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, refuse(err)
-	}
-	if err != nil || t.Expired || !store.Covers(t.Scope, oidc.ScopeOpenID) {
-		return nil, refusal(&oauthError{Status: http.StatusUnauthorized, Code: "invalid_token", Description: "the access token is invalid, expired or has no openid scope"})
-	}
-	var g grant
-	t.SessionData.Decode(&g)
-	info := custom(g.IDToken)
-	info["sub"] = t.Subject
-	return op.NewResponse(info), nil
-}
