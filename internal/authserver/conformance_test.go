@@ -45,6 +45,7 @@ func TestConformance(t *testing.T) {
 		"user info":                    userinfo,
 		"other origins":                origins,
 		"headers":                      headers,
+		"log-out is asked for":         logoutAsks,
 		"paths":                        paths,
 	}
 	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {

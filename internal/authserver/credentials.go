@@ -82,8 +82,8 @@ func checkCredentials(r *http.Request) *oauthError {
 	return nil
 }
 
-// navigation is in front of what browsers are sent to. A HEAD is no visit: it must spend no verifier and end no session.
-func navigation(w http.ResponseWriter, _ *http.Request) {
+// noVisit answers a HEAD where browsers are sent to: it must spend no verifier and end no session.
+func noVisit(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Allow", "GET, POST")
 	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 }

@@ -34,13 +34,18 @@ func raw(t *testing.T, method, at string, header map[string]string, body string)
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
+	out := reply{Status: res.StatusCode, Header: res.Header}
+	_ = json.Unmarshal([]byte(text(t, res)), &out) // pages are no JSON
+	return out
+}
+
+func text(t *testing.T, res *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := reply{Status: res.StatusCode, Header: res.Header}
-	_ = json.Unmarshal(text, &out) // pages are no JSON
-	return out
+	return string(b)
 }
 
 func basic(id, secret string) string {

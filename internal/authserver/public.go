@@ -34,14 +34,14 @@ type protocol struct {
 func (s *Server) Public() http.Handler {
 	endpoints := op.Endpoints{
 		Authorization: op.NewEndpoint(pathAuth), Token: op.NewEndpoint(pathToken), Revocation: op.NewEndpoint(pathRevoke),
-		EndSession: op.NewEndpoint(pathLogout), JwksURI: op.NewEndpoint(pathKeys),
+		JwksURI: op.NewEndpoint(pathKeys),
 	}
 	h := op.RegisterServer(protocol{Server: s}, endpoints, op.WithServerCORSOptions(nil))
 	mux := http.NewServeMux()
-	for _, path := range []string{pathAuth, pathLogout} {
-		mux.Handle("GET "+path, h)
-		mux.Handle("POST "+path, h)
-		mux.HandleFunc("HEAD "+path, navigation)
+	for path, visit := range map[string]http.Handler{pathAuth: h, pathLogout: http.HandlerFunc(s.logout)} {
+		mux.Handle("GET "+path, visit)
+		mux.Handle("POST "+path, visit)
+		mux.HandleFunc("HEAD "+path, noVisit)
 	}
 	for _, e := range []struct {
 		path, methods string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
@@ -20,43 +19,6 @@ func (s *Server) hint(ctx context.Context, token string) (*oidc.IDTokenClaims, e
 		return nil, err
 	}
 	return claims, nil
-}
-
-// EndSession is OpenID Connect RP-Initiated Logout 1.0: it ends the session that the hint names, else the browser's.
-// Tokens live on.
-func (p protocol) EndSession(ctx context.Context, r *op.Request[oidc.EndSessionRequest]) (*op.Redirect, error) {
-	client, id := r.Data.ClientID, ""
-	if r.Data.IdTokenHint != "" {
-		claims, err := p.hint(ctx, r.Data.IdTokenHint)
-		if err != nil || client != "" && client != claims.GetAuthorizedParty() {
-			return nil, oidc.ErrInvalidRequest().WithDescription("the id_token_hint is invalid")
-		}
-		client, id = claims.GetAuthorizedParty(), claims.SessionID
-	} else if v := cookieValue(r.Header, cookieSession); v != "" {
-		id = Signature(v)
-	}
-	target := p.config.Issuer + pathLoggedOut
-	if to := r.Data.PostLogoutRedirectURI; to != "" {
-		c, err := p.store.Client(ctx, client)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, refuse(err)
-		}
-		if err != nil || !slices.Contains(c.PostLogoutRedirectURIs.List(), to) {
-			return nil, oidc.ErrInvalidRequest().WithDescription("the post_logout_redirect_uri is not registered")
-		}
-		target = to
-		if r.Data.State != "" {
-			target = withQuery(target, "state", r.Data.State)
-		}
-	}
-	if id != "" {
-		if err := p.store.EndSession(ctx, id); err != nil {
-			return nil, refuse(err)
-		}
-	}
-	redirect := op.NewRedirect(target)
-	setCookie(redirect, p.cookie(cookieSession, "", -1))
-	return redirect, nil
 }
 
 // Revocation is RFC 7009: the token's whole chain ends. An unknown token is revoked enough.
