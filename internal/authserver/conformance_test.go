@@ -46,6 +46,7 @@ func TestConformance(t *testing.T) {
 		"other origins":                origins,
 		"headers":                      headers,
 		"log-out is asked for":         logoutAsks,
+		"a stolen spent token":         stolen,
 		"paths":                        paths,
 	}
 	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {
@@ -313,8 +314,11 @@ func reuse(t *testing.T, s running, strict bool) {
 		}
 		return
 	}
-	if again.Status != 200 || !s.active(t, second.Access) || !s.active(t, second.Refresh) || !s.active(t, again.Refresh) {
+	if again.Status != 200 || again.Refresh != second.Refresh || !s.active(t, second.Access) || !s.active(t, again.Access) || !s.active(t, again.Refresh) {
 		t.Fatalf("within the grace period: %+v", again)
+	}
+	if n := s.number(t, chainLiving, v.ConsentChallenge); n != 1 {
+		t.Errorf("%d refresh tokens of one chain live", n)
 	}
 	late := serveOn(t, s.dsn, "2.0", func(c *authserver.Config) { c.Issuer, c.Grace = s.Issuer, -1 })
 	wantError(t, late.refresh(t, app, first.Refresh), 400, "invalid_grant")
@@ -327,6 +331,52 @@ func reuse(t *testing.T, s running, strict bool) {
 	wantError(t, s.refresh(t, app, third.Refresh), 400, "invalid_grant")
 	if s.number(t, chainRefresh, v.ConsentChallenge) != 0 {
 		t.Error("the chain of a token that 1.x used lives on")
+	}
+}
+
+// stolen: whoever finds a spent refresh token, however fresh, gets no branch that lives on beside its owner's.
+func stolen(t *testing.T, s running, strict bool) {
+	if strict { // 1.x has no grace: reuse shows what it does
+		return
+	}
+	app := s.register(t, nil)
+	one, v := s.tokens(t, app, thirdparty.Answers{})
+	two := s.refresh(t, app, one.Refresh)
+	taken := s.refresh(t, app, one.Refresh)
+	if taken.Refresh != two.Refresh || taken.Access == two.Access {
+		t.Errorf("a retry gives %+v, the first use gave %+v", taken, two)
+	}
+	three := s.refresh(t, app, two.Refresh)
+	if three.Status != 200 {
+		t.Fatalf("%+v", three)
+	}
+	if s.active(t, taken.Access) || s.active(t, two.Access) {
+		t.Error("access tokens of before live on")
+	}
+	// Who comes with the first token now can't have lost its answer.
+	wantError(t, s.refresh(t, app, one.Refresh), 400, "invalid_grant")
+	if s.active(t, three.Access) || s.active(t, three.Refresh) || s.number(t, chainRefresh, v.ConsentChallenge) != 0 {
+		t.Error("the family lives on after reuse")
+	}
+	// A retry asks for no more than the first use could, and another client gets nothing.
+	one, _ = s.tokens(t, app, thirdparty.Answers{})
+	two = s.refresh(t, app, one.Refresh)
+	wantError(t, s.refresh(t, s.register(t, nil), one.Refresh), 400, "invalid_grant")
+	wantError(t, s.post(t, "/oauth2/token", app, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {one.Refresh}, "scope": {"admin"}}), 400, "invalid_scope")
+	if !s.active(t, two.Refresh) {
+		t.Error("another client's try ended the chain")
+	}
+	// A revoked chain gives nothing again.
+	if r := s.revoke(t, app, two.Access); r.Status != 200 {
+		t.Errorf("%+v", r)
+	}
+	wantError(t, s.refresh(t, app, one.Refresh), 400, "invalid_grant")
+	// Every server of the database gives the same successor; one with another secret gives none.
+	one, _ = s.tokens(t, app, thirdparty.Answers{})
+	two = s.refresh(t, app, one.Refresh)
+	twin := serveOn(t, s.dsn, "2.0", func(c *authserver.Config) { c.Issuer = s.Issuer })
+	if r := twin.refresh(t, app, one.Refresh); r.Refresh != two.Refresh {
+		t.Errorf("another server: %+v", r)
 	}
 }
 
@@ -358,8 +408,8 @@ func refreshMany(t *testing.T, s running, strict bool) {
 	if strict && (won != 1 || s.number(t, chainLiving, v.ConsentChallenge) != 0 || s.number(t, chainAccess, v.ConsentChallenge) != 0) {
 		t.Errorf("%d of %d succeeded; want 1, and a dead chain", won, many)
 	}
-	if !strict && won != many {
-		t.Errorf("%d of %d succeeded", won, many)
+	if !strict && (won != many || s.number(t, chainLiving, v.ConsentChallenge) != 1) {
+		t.Errorf("%d of %d succeeded, %d refresh tokens live", won, many, s.number(t, chainLiving, v.ConsentChallenge))
 	}
 }
 

@@ -39,7 +39,7 @@ type Config struct {
 	RefreshLifetime time.Duration // 30 days
 	CodeLifetime    time.Duration // 10 min
 	IDLifetime      time.Duration // 1 h
-	Grace           time.Duration // 2.0: how long a used refresh token may be used again; 10 s, negative for none
+	Grace           time.Duration // 2.0: how long a used refresh token gives its successor again; 10 s, negative for never
 	BcryptCost      int           // of new client secrets; 10
 	MaxConns        int32         // to Postgres; 16, where the DSN does not say pool_max_conns
 }

@@ -2,6 +2,9 @@ package authserver
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"slices"
@@ -35,9 +38,9 @@ type issued struct {
 }
 
 // issue makes the tokens that follow from a code or refresh token. The access token has the given scope, and of the
-// audience what the client may still ask for; the refresh token keeps the whole of both.
-func (p protocol) issue(a app, from store.Token, scope string, refreshable bool) (*issued, store.Pair) {
-	out := &issued{from: from, access: newToken(p.generation.access), lifetime: p.accessLifetime(a)}
+// audience what the client may still ask for; the refresh token, where one is given, keeps the whole of both.
+func (p protocol) issue(a app, from store.Token, scope, refreshToken string) (*issued, store.Pair) {
+	out := &issued{from: from, access: newToken(p.generation.access), refresh: refreshToken, lifetime: p.accessLifetime(a)}
 	out.from.Scope = scope
 	allowed := a.Audience.List()
 	audience := slices.DeleteFunc(from.Audience.List(), func(aud string) bool { return !slices.Contains(allowed, aud) })
@@ -45,8 +48,7 @@ func (p protocol) issue(a app, from store.Token, scope string, refreshable bool)
 		Subject: from.Subject, ConsentChallenge: from.ConsentChallenge, Scope: scope, Audience: store.NewDocument(audience),
 		SessionData: from.SessionData, Lifetime: out.lifetime}
 	pair := store.Pair{Access: access}
-	if refreshable {
-		out.refresh = newToken(p.generation.refresh)
+	if refreshToken != "" {
 		refresh := access
 		refresh.Signature, refresh.Scope, refresh.Audience = Signature(out.refresh), from.Scope, from.Audience
 		refresh.Lifetime = p.config.RefreshLifetime
@@ -84,8 +86,12 @@ func (p protocol) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acc
 		if err != nil {
 			return store.Pair{}, err
 		}
+		refresh := ""
+		if op.ValidateGrantType(a, oidc.GrantTypeRefreshToken) && offline(scope) {
+			refresh = newToken(p.generation.refresh)
+		}
 		var pair store.Pair
-		out, pair = p.issue(a, code, scope, op.ValidateGrantType(a, oidc.GrantTypeRefreshToken) && offline(scope))
+		out, pair = p.issue(a, code, scope, refresh)
 		return pair, nil
 	})
 	if err != nil {
@@ -132,6 +138,19 @@ func still(a app, granted string, asked []string) (string, error) {
 	return scope, nil
 }
 
+// successor is the refresh token that follows. Where a used one may be used again for a while, every use has the same
+// successor: a client that retries gets what it missed, and a thief no branch of its own. It is made from the system
+// secret, since the database has only signatures.
+func (p protocol) successor(token string) string {
+	if p.generation.name != "2.0" || p.config.Grace <= 0 {
+		return newToken(p.generation.refresh)
+	}
+	key := sha256.Sum256([]byte("tideover refresh token\x00" + p.config.SystemSecret))
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write([]byte(token))
+	return p.generation.refresh + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
 // RefreshToken is RFC 6749, section 6. A narrower scope may be asked for; the refresh token keeps the whole, so that a
 // scope that the client gets back is there again.
 func (p protocol) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.RefreshTokenRequest]) (*op.Response, error) {
@@ -143,7 +162,7 @@ func (p protocol) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Ref
 			return store.Pair{}, err
 		}
 		var pair store.Pair
-		out, pair = p.issue(a, used, scope, true)
+		out, pair = p.issue(a, used, scope, p.successor(r.Data.RefreshToken))
 		return pair, nil
 	})
 	if err != nil {
@@ -163,7 +182,7 @@ func (p protocol) ClientCredentialsExchange(ctx context.Context, r *op.ClientReq
 		return nil, refusal(invalid("the client may not ask for this audience"))
 	}
 	out, pair := p.issue(a, store.Token{RequestID: p.generation.newChallenge(), ClientID: a.ID, Subject: a.ID, Scope: scope,
-		Audience: store.NewDocument(audience), SessionData: store.NewDocument(grant{})}, scope, false)
+		Audience: store.NewDocument(audience), SessionData: store.NewDocument(grant{})}, scope, "")
 	if err := p.store.Add(ctx, pair.Access); err != nil {
 		return nil, refusal(grantError(err))
 	}

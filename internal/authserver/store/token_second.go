@@ -23,12 +23,16 @@ func (s *second) Revoke(ctx context.Context, signature, client string) error {
 	return s.revoke(ctx, signature, client, endSecond)
 }
 
-// Rotate of 2.0 forgives a second use within the grace period and gives another pair, so that a client whose answer got
-// lost can retry. After it, and for rows that 1.x made inactive (first_used_at is NULL), the chain is deleted.
-// The consent must still have its flow, and the flow must have been completed.
+// Rotate of 2.0 forgives a second use within the grace period, so that a client whose answer got lost can retry: it gets
+// another access token, and the refresh token of the first use, for as long as nobody has used that one. A chain has one
+// living refresh token at any time. Whoever has used the next one got the answer, so that an older one is reuse, as it
+// is after the grace period and in rows that 1.x made inactive (first_used_at is NULL): the chain is deleted. The
+// consent must still have its flow, and the flow must have been completed.
 func (s *second) Rotate(ctx context.Context, signature, client string, issue Issue) error {
-	const forgiven = `SELECT first_used_at IS NOT NULL AND first_used_at + make_interval(secs => $2) > now()
-		FROM oauth_refresh WHERE signature = $1`
+	const forgiven = `SELECT u.first_used_at IS NOT NULL AND u.first_used_at + make_interval(secs => $2) > now()
+		AND EXISTS (SELECT 1 FROM oauth_refresh n WHERE n.signature = u.successor AND n.request_id = u.request_id AND n.active)
+		FROM oauth_refresh u WHERE u.signature = $1`
+	const follows = `SELECT successor IS NOT DISTINCT FROM $2 FROM oauth_refresh WHERE signature = $1`
 	const use = `UPDATE oauth_refresh SET active = false, first_used_at = now(), successor = $2 WHERE signature = $1`
 	var answer error
 	err := s.tx(ctx, func(tx pgx.Tx) error {
@@ -58,16 +62,27 @@ func (s *second) Rotate(ctx context.Context, signature, client string, issue Iss
 		if err != nil {
 			return err
 		}
-		if used.Active {
-			if err := deleteChainAccess(ctx, tx, used.RequestID); err != nil {
+		if !used.Active {
+			var same bool
+			if err := tx.QueryRow(ctx, follows, signature, pair.Refresh.Signature).Scan(&same); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(ctx, use, signature, pair.Refresh.Signature); err != nil {
-				return err
+			if !same { // a server with another system secret used it
+				return ErrUsed
 			}
+			return insertPair(ctx, tx, Pair{Access: pair.Access})
+		}
+		if err := deleteChainAccess(ctx, tx, used.RequestID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, use, signature, pair.Refresh.Signature); err != nil {
+			return err
 		}
 		return insertPair(ctx, tx, pair)
 	})
+	if duplicate(err) { // it was used before, and somebody has made it active again
+		return ErrUsed
+	}
 	if err != nil {
 		return err
 	}
