@@ -47,6 +47,7 @@ func TestConformance(t *testing.T) {
 		"headers":                      headers,
 		"log-out is asked for":         logoutAsks,
 		"a stolen spent token":         stolen,
+		"unknown clients cost as much": equalWork,
 		"paths":                        paths,
 	}
 	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {

@@ -2,11 +2,11 @@ package authserver
 
 import (
 	"mime"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
-
-	"github.com/zitadel/oidc/v3/pkg/oidc"
 )
 
 // form is in front of the endpoints at which clients say who they are. It refuses what package op would read in one of
@@ -23,8 +23,32 @@ func (s *Server) form(next http.Handler) http.Handler {
 			writeError(w, fault)
 			return
 		}
+		r.Header.Set(addressHeader, s.address(r))
 		next.ServeHTTP(w, r)
 	})
+}
+
+// addressHeader hands a client's address on through package op, which passes headers and no addresses. What a client
+// writes there itself is overwritten.
+const addressHeader = "X-Tideover-Address"
+
+// address is where a request comes from: the peer, or who the peer says it is, where that is known to be a proxy. Of an
+// IPv6 address the network counts, which one client has as a whole.
+func (s *Server) address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if said := r.Header.Values("X-Forwarded-For"); s.config.BehindProxy && len(said) > 0 {
+		all := strings.Split(said[len(said)-1], ",")
+		host = strings.TrimSpace(all[len(all)-1])
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.Is6() && !a.Is4In6() {
+		if network, err := a.WithZone("").Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return host
 }
 
 // checkForm leaves r with the parameters of its body alone.
@@ -53,7 +77,7 @@ func checkForm(r *http.Request) *oauthError {
 
 // checkCredentials wants one client that says who it is in one way.
 func checkCredentials(r *http.Request) *oauthError {
-	wrong := &oauthError{Status: http.StatusUnauthorized, Code: string(oidc.InvalidClient), Description: "client authentication failed"}
+	wrong := errWrongSecret
 	id, secret, assertion := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret"), r.PostForm.Get("client_assertion")
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {

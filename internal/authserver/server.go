@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,7 @@ type Config struct {
 	Grace           time.Duration // 2.0: how long a used refresh token gives its successor again; 10 s, negative for never
 	BcryptCost      int           // of new client secrets; 10
 	MaxConns        int32         // to Postgres; 16, where the DSN does not say pool_max_conns
+	BehindProxy     bool          // a client's address is the last one of X-Forwarded-For, which only a proxy can set
 }
 
 // Server serves both listeners of one generation. Until its database has the generation's schema it answers 503.
@@ -84,7 +86,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &Server{config: c, generation: g, issuer: issuer, pool: pool, store: st, secrets: newSecrets(c.BcryptCost), metrics: newMetrics()}, nil
+	m := newMetrics()
+	return &Server{config: c, generation: g, issuer: issuer, pool: pool, store: st, secrets: newSecrets(c.BcryptCost, m.hashed), metrics: m}, nil
 }
 
 // Close closes the pool. No request may be under way.
@@ -170,8 +173,11 @@ type recorder struct {
 
 func (w *recorder) WriteHeader(status int) {
 	w.status = status
-	if status == http.StatusServiceUnavailable {
+	switch status {
+	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", strconv.Itoa(int(tryAgain.Seconds())))
 	}
 	if status == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" { // RFC 6749, section 5.2
 		w.Header().Set("WWW-Authenticate", challengeBasic)
