@@ -6,8 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-
-	"github.com/tideover/tideover/internal/authserver/store"
 )
 
 // answer is a handler of the admin API: what it returns is the JSON answer, or an error.
@@ -96,51 +94,4 @@ func (s *Server) endSessions(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	return http.StatusNoContent, nil, s.store.EndSessions(r.Context(), subject)
-}
-
-// introspection is RFC 7662, section 2.2, with Hydra's additions.
-type introspection struct {
-	Active    bool           `json:"active"`
-	Scope     string         `json:"scope,omitempty"`
-	ClientID  string         `json:"client_id,omitempty"`
-	Subject   string         `json:"sub,omitempty"`
-	Audience  []string       `json:"aud,omitempty"`
-	Issuer    string         `json:"iss,omitempty"`
-	ExpiresAt int64          `json:"exp,omitempty"`
-	IssuedAt  int64          `json:"iat,omitempty"`
-	NotBefore int64          `json:"nbf,omitempty"`
-	TokenType string         `json:"token_type,omitempty"`
-	TokenUse  string         `json:"token_use,omitempty"` // "access_token" or "refresh_token"
-	Extra     map[string]any `json:"ext,omitempty"`
-}
-
-// introspect looks at the token alone, not at the consent or client that it comes from.
-func (s *Server) introspect(r *http.Request) (int, any, error) {
-	if fault := checkForm(r); fault != nil {
-		return 0, nil, fault
-	}
-	token := r.PostForm.Get("token")
-	if token == "" {
-		return 0, nil, invalid("form parameter token is missing")
-	}
-	signature, use := s.generation.signature(token), "access_token"
-	t, err := s.store.Access(r.Context(), signature)
-	if errors.Is(err, store.ErrNotFound) {
-		use = "refresh_token"
-		t, err = s.store.Refresh(r.Context(), signature)
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		return http.StatusOK, introspection{}, nil
-	}
-	if err != nil {
-		return 0, nil, err
-	}
-	if !t.Active || t.Expired || !store.Covers(t.Scope, r.PostForm.Get("scope")) {
-		return http.StatusOK, introspection{}, nil
-	}
-	var g grant
-	t.SessionData.Decode(&g)
-	return http.StatusOK, introspection{Active: true, Scope: t.Scope, ClientID: t.ClientID, Subject: t.Subject,
-		Audience: t.Audience.List(), Issuer: s.config.Issuer, ExpiresAt: t.ExpiresAt.Unix(), IssuedAt: t.RequestedAt.Unix(),
-		NotBefore: t.RequestedAt.Unix(), TokenType: "Bearer", TokenUse: use, Extra: g.AccessToken}, nil
 }

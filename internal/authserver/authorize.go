@@ -275,7 +275,7 @@ func (p protocol) afterConsent(ctx context.Context, r *op.ClientRequest[oidc.Aut
 		return nil, stale(err)
 	}
 	target, err := op.AuthResponseURL(q.RedirectURI, oidc.ResponseTypeCode, oidc.ResponseMode(q.ResponseMode),
-		&op.CodeResponseType{Code: code, State: q.State}, oidc.NewEncoder())
+		&op.CodeResponseType{Code: code, State: q.State}, p.encoder())
 	if err != nil {
 		return nil, err
 	}

@@ -48,6 +48,9 @@ func TestConformance(t *testing.T) {
 		"log-out is asked for":         logoutAsks,
 		"a stolen spent token":         stolen,
 		"unknown clients cost as much": equalWork,
+		"metadata":                     metadata,
+		"issuer in responses":          issuerInResponses,
+		"introspection by clients":     introspectionByClients,
 		"paths":                        paths,
 	}
 	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {

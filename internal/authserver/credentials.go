@@ -28,6 +28,17 @@ func (s *Server) form(next http.Handler) http.Handler {
 	})
 }
 
+// secretive is in front of what no public client may have: whoever shows no secret is nobody.
+func secretive(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" && r.PostForm.Get("client_secret") == "" {
+			writeError(w, errWrongSecret)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // addressHeader hands a client's address on through package op, which passes headers and no addresses. What a client
 // writes there itself is overwritten.
 const addressHeader = "X-Tideover-Address"

@@ -15,9 +15,13 @@ import (
 
 // Paths of the public listener, as Hydra's.
 const (
-	pathAuth      = "/oauth2/auth"
-	pathToken     = "/oauth2/token"
-	pathRevoke    = "/oauth2/revoke"
+	pathAuth   = "/oauth2/auth"
+	pathToken  = "/oauth2/token"
+	pathRevoke = "/oauth2/revoke"
+
+	// The admin API has introspect; a router must not take one for the other.
+	pathIntrospection = "/oauth2/introspection"
+
 	pathUserinfo  = "/userinfo"
 	pathLogout    = "/oauth2/sessions/logout"
 	pathLoggedOut = "/oauth2/fallbacks/logout/callback"
@@ -34,9 +38,9 @@ type protocol struct {
 func (s *Server) Public() http.Handler {
 	endpoints := op.Endpoints{
 		Authorization: op.NewEndpoint(pathAuth), Token: op.NewEndpoint(pathToken), Revocation: op.NewEndpoint(pathRevoke),
-		JwksURI: op.NewEndpoint(pathKeys),
+		Introspection: op.NewEndpoint(pathIntrospection), JwksURI: op.NewEndpoint(pathKeys),
 	}
-	h := op.RegisterServer(protocol{Server: s}, endpoints, op.WithServerCORSOptions(nil))
+	h := op.RegisterServer(protocol{Server: s}, endpoints, op.WithServerCORSOptions(nil), op.WithEncoder(s.encoder()))
 	mux := http.NewServeMux()
 	for path, visit := range map[string]http.Handler{pathAuth: h, pathLogout: http.HandlerFunc(s.logout)} {
 		mux.Handle("GET "+path, visit)
@@ -47,11 +51,16 @@ func (s *Server) Public() http.Handler {
 		path, methods string
 		handler       http.Handler
 	}{
-		{pathToken, "POST", s.form(h)}, {pathRevoke, "POST", s.form(h)}, {pathUserinfo, "GET POST", http.HandlerFunc(s.userinfo)},
+		{pathToken, "POST", s.form(h)}, {pathRevoke, "POST", s.form(h)}, {pathIntrospection, "POST", s.form(secretive(h))}, {pathUserinfo, "GET POST", http.HandlerFunc(s.userinfo)},
 		{pathKeys, "GET", h}, {oidc.DiscoveryEndpoint, "GET", h},
 	} {
 		for _, method := range strings.Fields(e.methods + " OPTIONS") {
 			mux.Handle(method+" "+e.path, shared(e.methods, e.handler))
+		}
+	}
+	for _, path := range s.metadataPaths() {
+		for _, method := range []string{"GET", "OPTIONS"} {
+			mux.Handle(method+" "+path, shared("GET", http.HandlerFunc(s.serveMetadata)))
 		}
 	}
 	mux.HandleFunc("GET "+pathLoggedOut, func(w http.ResponseWriter, r *http.Request) {
@@ -61,30 +70,6 @@ func (s *Server) Public() http.Handler {
 		harden(w.Header())
 		mux.ServeHTTP(w, r)
 	}))
-}
-
-// Discovery is OpenID Connect Discovery 1.0, section 3.
-func (p protocol) Discovery(context.Context, *op.Request[struct{}]) (*op.Response, error) {
-	issuer := p.config.Issuer
-	return op.NewResponse(&oidc.DiscoveryConfiguration{
-		Issuer:                                 issuer,
-		AuthorizationEndpoint:                  issuer + pathAuth,
-		TokenEndpoint:                          issuer + pathToken,
-		UserinfoEndpoint:                       issuer + pathUserinfo,
-		RevocationEndpoint:                     issuer + pathRevoke,
-		EndSessionEndpoint:                     issuer + pathLogout,
-		JwksURI:                                issuer + pathKeys,
-		ScopesSupported:                        []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess, "offline"},
-		ResponseTypesSupported:                 []string{string(oidc.ResponseTypeCode)},
-		ResponseModesSupported:                 []string{string(oidc.ResponseModeQuery), string(oidc.ResponseModeFragment)},
-		GrantTypesSupported:                    []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken, oidc.GrantTypeClientCredentials},
-		SubjectTypesSupported:                  []string{"public"},
-		CodeChallengeMethodsSupported:          []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
-		IDTokenSigningAlgValuesSupported:       []string{string(p.keys.Load().alg)},
-		TokenEndpointAuthMethodsSupported:      []oidc.AuthMethod{oidc.AuthMethodBasic, oidc.AuthMethodPost, oidc.AuthMethodNone},
-		RevocationEndpointAuthMethodsSupported: []oidc.AuthMethod{oidc.AuthMethodBasic, oidc.AuthMethodPost, oidc.AuthMethodNone},
-		ClaimsSupported:                        []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "at_hash", "sid"},
-	}), nil
 }
 
 // Keys is the JWK set (RFC 7517, section 5).
