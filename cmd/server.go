@@ -21,11 +21,13 @@ Both listeners answer at once: /health/alive with 200, everything else with 503 
 generation's schema ("tideover server migrate" makes it). The addresses are printed on stdout as one line of JSON; the
 line "ready public=… admin=…" follows on stderr.
 
-The admin API asks for no credentials: keep it on a private address.
+The admin API asks for no credentials, unless TIDEOVER_ADMIN_TOKEN is set: keep it on a private address. It answers to
+addresses, to names without a domain and to those of --admin-host, and to no page of another origin.
 
 ENVIRONMENT
   TIDEOVER_SYSTEM_SECRET  seals the signing keys in the database; the same for every server of it (16 characters or more)
-  TIDEOVER_SERVER_DSN     the database, where --dsn would show its password in the process list`
+  TIDEOVER_SERVER_DSN     the database, where --dsn would show its password in the process list
+  TIDEOVER_ADMIN_TOKEN    the bearer token that the admin API wants (16 characters or more); a run and its rehearsal send none`
 
 // NewServerCmd is "tideover server".
 func NewServerCmd(std *IO) *cobra.Command {
@@ -63,6 +65,7 @@ func newServerServeCmd(std *IO) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.public, "public", "127.0.0.1:4444", "address for apps and browsers; port 0 takes a free one")
 	f.StringVar(&o.admin, "admin", "127.0.0.1:4445", "address for operators and the login and consent pages")
+	f.StringSliceVar(&o.AdminHosts, "admin-host", nil, "name with a domain under which the admin API is reached; may be given more than once")
 	f.StringVar(&o.Issuer, "issuer", "", "public URL, such as the router's (default the public address)")
 	f.StringVar(&o.LoginURL, "login-url", "", "login page, gets ?login_challenge=")
 	f.StringVar(&o.ConsentURL, "consent-url", "", "consent page, gets ?consent_challenge=")
@@ -82,6 +85,7 @@ func serveRun(c *cobra.Command, std *IO, o *serverOptions) error {
 	if o.SystemSecret = std.variable("TIDEOVER_SYSTEM_SECRET"); o.SystemSecret == "" {
 		return usageErrorf("no system secret: set TIDEOVER_SYSTEM_SECRET")
 	}
+	o.AdminToken = std.variable("TIDEOVER_ADMIN_TOKEN")
 	if o.LoginURL == "" || o.ConsentURL == "" {
 		return usageErrorf("no login or consent page: set --login-url and --consent-url")
 	}

@@ -11,8 +11,9 @@ import (
 // answer is a handler of the admin API: what it returns is the JSON answer, or an error.
 type answer func(r *http.Request) (status int, body any, err error)
 
-// Admin is the handler of the listener that operators and the login and consent pages reach. It asks for no
-// credentials: whoever reaches the port is trusted, as with Hydra. Keep it on a private address.
+// Admin is the handler of the listener that operators and the login and consent pages reach. Without
+// [Config.AdminToken] it asks for no credentials: whoever reaches the port is trusted, as with Hydra. Keep it on a
+// private address.
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(method, path string, h answer) {
@@ -51,11 +52,12 @@ func (s *Server) Admin() http.Handler {
 	if s.generation.admin != "" {
 		mux.Handle("GET "+s.generation.admin+"/metrics/prometheus", s.metrics.handler())
 	}
-	front := s.front("admin", mux)
+	front := s.front("admin", s.guard(mux))
+	early := s.guard(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Figures and version are asked for before the server is ready, too.
 		if r.URL.Path == "/version" || strings.HasSuffix(r.URL.Path, "/metrics/prometheus") {
-			mux.ServeHTTP(w, r)
+			early.ServeHTTP(w, r)
 			return
 		}
 		front.ServeHTTP(w, r)

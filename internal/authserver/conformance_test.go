@@ -51,6 +51,7 @@ func TestConformance(t *testing.T) {
 		"metadata":                     metadata,
 		"issuer in responses":          issuerInResponses,
 		"introspection by clients":     introspectionByClients,
+		"admin API and browsers":       adminAndBrowsers,
 		"paths":                        paths,
 	}
 	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {

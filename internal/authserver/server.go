@@ -43,6 +43,8 @@ type Config struct {
 	Grace           time.Duration // 2.0: how long a used refresh token gives its successor again; 10 s, negative for never
 	BcryptCost      int           // of new client secrets; 10
 	MaxConns        int32         // to Postgres; 16, where the DSN does not say pool_max_conns
+	AdminToken      string        // where set, the bearer token that every request to the admin API must bring
+	AdminHosts      []string      // names with a domain under which the admin API is reached, beside addresses and bare names
 	BehindProxy     bool          // a client's address is the last one of X-Forwarded-For, which only a proxy can set
 }
 
@@ -76,6 +78,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	if len(c.SystemSecret) < 16 {
 		return nil, errors.New("the system secret has fewer than 16 characters")
+	}
+	if c.AdminToken != "" && len(c.AdminToken) < 16 {
+		return nil, errors.New("the admin token has fewer than 16 characters")
 	}
 	pool, err := open(ctx, c)
 	if err != nil {
