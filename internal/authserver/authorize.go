@@ -303,7 +303,7 @@ func answered(handled bool, failure store.Document) error {
 		Description string `json:"error_description"`
 	}
 	_ = json.Unmarshal([]byte(failure), &said)
-	e := oidc.ErrAccessDenied().WithDescription("%s", said.Description)
+	e := oidc.ErrAccessDenied().WithDescription("%s", printable(said.Description))
 	switch said.Code {
 	case "login_required":
 		e.ErrorType = oidc.LoginRequired
@@ -317,6 +317,16 @@ func answered(handled bool, failure store.Document) error {
 		e.ErrorType = "temporarily_unavailable"
 	}
 	return e
+}
+
+// printable leaves of a page's words what an error_description may have (RFC 6749, section 4.1.2.1).
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 func withQuery(target, key, value string) string {

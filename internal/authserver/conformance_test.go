@@ -52,6 +52,11 @@ func TestConformance(t *testing.T) {
 		"issuer in responses":          issuerInResponses,
 		"introspection by clients":     introspectionByClients,
 		"admin API and browsers":       adminAndBrowsers,
+		"ID tokens":                    idTokens,
+		"expiry":                       expiry,
+		"substitution":                 substitution,
+		"PKCE is not got around":       downgrade,
+		"answers to browsers":          browserAnswers,
 		"paths":                        paths,
 	}
 	for _, generation := range quick.First(t, 1, []string{"1.0", "1.1", "2.0"}) {
