@@ -30,7 +30,7 @@ func (b bundled) program(s *Deployment, name string) program {
 	return program{
 		executable: s.options.Executable, announces: true,
 		args: []string{"server", "serve", "--generation", generation, "--public", host(at.Public), "--admin", host(at.Admin),
-			"--issuer", s.Router.Public, "--login-url", LoginURL, "--consent-url", ConsentURL},
+			"--issuer", s.Router.Public, "--behind-proxy", "--login-url", LoginURL, "--consent-url", ConsentURL},
 		env: []string{"TIDEOVER_SERVER_DSN=" + dsn, "TIDEOVER_SYSTEM_SECRET=" + s.SystemSecret},
 	}
 }
