@@ -61,6 +61,47 @@ func idTokens(t *testing.T, s running, _ bool) {
 	}
 }
 
+// whoseLogin: an app that names a person by an ID token gets no code of another (OpenID Connect Core, section 3.1.2.2).
+func whoseLogin(t *testing.T, s running, _ bool) {
+	app := s.register(t, nil)
+	first, _ := s.tokens(t, app, thirdparty.Answers{Subject: "wilma"})
+	hint := url.Values{"id_token_hint": {first.ID}}
+	for subject, want := range map[string]string{"wilma": "", "xaver": "login_required"} {
+		b := thirdparty.NewBrowser(s.Target)
+		for range 2 { // the second time the session may be skipped
+			v, err := b.Authorize(t.Context(), s.authURL(app, hint), redirectURI, thirdparty.Answers{Subject: subject, RememberLogin: true, RememberConsent: true})
+			if err != nil || v.Error != want || (v.Code == "") != (want != "") {
+				t.Errorf("%s logs in: %+v %v", subject, v, err)
+			}
+		}
+		none := url.Values{"id_token_hint": {first.ID}, "prompt": {"none"}}
+		if v, err := b.Authorize(t.Context(), s.authURL(app, none), redirectURI, thirdparty.Answers{Subject: subject}); err != nil || v.Error != want {
+			t.Errorf("%s, prompt=none: %+v %v", subject, v, err)
+		}
+	}
+}
+
+// unassured: anybody on a machine can answer at a loopback port, so that the person is asked each time.
+func unassured(t *testing.T, s running, _ bool) {
+	uris := []string{redirectURI, "https://app.example/callback", "com.example.app:/callback"}
+	for _, method := range []string{"none", "client_secret_basic"} {
+		app := s.register(t, map[string]any{"token_endpoint_auth_method": method, "redirect_uris": uris})
+		for _, uri := range uris {
+			if method != "none" && uri == uris[2] {
+				continue // a confidential client has no such address
+			}
+			b := thirdparty.NewBrowser(s.Target)
+			change := url.Values{"redirect_uri": {uri}}
+			for visit := range 2 {
+				v, err := b.Authorize(t.Context(), s.authURL(app, change), uri, thirdparty.Answers{Subject: "una-" + method + uri, RememberLogin: true, RememberConsent: true})
+				if want := visit == 1 && (method != "none" || uri == uris[1]); err != nil || v.Code == "" || v.ConsentSkipped != want {
+					t.Errorf("%s at %s, visit %d: %+v %v", method, uri, visit, v, err)
+				}
+			}
+		}
+	}
+}
+
 func expiry(t *testing.T, s running, _ bool) {
 	app := s.register(t, nil)
 	tokens, _ := s.tokens(t, app, thirdparty.Answers{})

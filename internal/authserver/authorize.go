@@ -29,6 +29,7 @@ type request struct {
 	Prompt          []string `json:"prompt,omitempty"`
 	Audience        []string `json:"audience,omitempty"`         // asked for; in a grant: given
 	GrantedAudience []string `json:"granted_audience,omitempty"` // by the consent page, of those asked for
+	HintSubject     string   `json:"hint_subject,omitempty"`     // of the ID token that the app brought
 	Browser         string   `json:"browser"`                    // signature of the cookie of the browser that began
 }
 
@@ -111,12 +112,14 @@ func (p protocol) begin(ctx context.Context, r *op.ClientRequest[oidc.AuthReques
 	}
 	skip := session != nil && !slices.Contains(q.Prompt, oidc.PromptLogin) &&
 		(q.MaxAge == nil || time.Since(session.AuthenticatedAt) <= time.Duration(*q.MaxAge)*time.Second)
+	expected := ""
 	if q.IDTokenHint != "" {
 		claims, err := p.hint(ctx, q.IDTokenHint)
 		if err != nil {
 			return nil, oidc.ErrInvalidRequest().WithDescription("the id_token_hint is invalid")
 		}
-		skip = skip && session.Subject == claims.GetSubject()
+		expected = claims.GetSubject()
+		skip = skip && session.Subject == expected
 	}
 	if !skip && slices.Contains(q.Prompt, oidc.PromptNone) {
 		return nil, oidc.ErrLoginRequired()
@@ -129,7 +132,7 @@ func (p protocol) begin(ctx context.Context, r *op.ClientRequest[oidc.AuthReques
 			"acr_values": q.ACRValues, "ui_locales": localeNames(q.UILocales)}),
 		AuthRequest: store.NewDocument(request{RedirectURI: q.RedirectURI, ResponseMode: string(q.ResponseMode), State: q.State,
 			Nonce: q.Nonce, CodeChallenge: q.CodeChallenge, ChallengeMethod: string(q.CodeChallengeMethod), Prompt: q.Prompt,
-			Audience: audience, Browser: Signature(browser)}),
+			Audience: audience, HintSubject: expected, Browser: Signature(browser)}),
 	}
 	if skip {
 		login.SessionID, login.Subject = &session.ID, session.Subject
@@ -191,6 +194,13 @@ func within(allowed, wanted []string) bool {
 	return !slices.ContainsFunc(wanted, func(w string) bool { return !slices.Contains(allowed, w) })
 }
 
+// assured tells whether it is sure which app asks: it has a secret, or an address that no other can answer at. Anybody
+// on a person's machine can take a loopback port or a scheme, so that an earlier consent says nothing of who asks now
+// (RFC 8252, section 8.6).
+func assured(a app, redirectURI string) bool {
+	return a.AuthMethod() != oidc.AuthMethodNone || strings.HasPrefix(redirectURI, "https://")
+}
+
 // afterLogin uses the login's answer and asks for consent.
 func (p protocol) afterLogin(ctx context.Context, r *op.ClientRequest[oidc.AuthRequest], a app, verifier string) (*op.Redirect, error) {
 	login, err := p.store.LoginByVerifier(ctx, verifier)
@@ -205,6 +215,9 @@ func (p protocol) afterLogin(ctx context.Context, r *op.ClientRequest[oidc.AuthR
 	if err := answered(login.Handled, login.Error); err != nil {
 		return nil, err
 	}
+	if q.HintSubject != "" && q.HintSubject != login.Subject { // OpenID Connect Core, section 3.1.2.2
+		return nil, oidc.ErrLoginRequired().WithDescription("somebody else has logged in than the id_token_hint names")
+	}
 	consent := store.Consent{
 		Challenge: p.generation.newChallenge(), Verifier: p.generation.newChallenge(), ClientID: a.ID, Subject: login.Subject,
 		RequestURL: login.RequestURL, RequestedScope: login.RequestedScope, OIDCContext: login.OIDCContext,
@@ -214,7 +227,7 @@ func (p protocol) afterLogin(ctx context.Context, r *op.ClientRequest[oidc.AuthR
 	if err != nil {
 		return nil, err
 	}
-	consent.Skip = !slices.Contains(q.Prompt, oidc.PromptConsent) && slices.ContainsFunc(remembered, func(m store.Memory) bool {
+	consent.Skip = assured(a, q.RedirectURI) && !slices.Contains(q.Prompt, oidc.PromptConsent) && slices.ContainsFunc(remembered, func(m store.Memory) bool {
 		var then request
 		m.AuthRequest.Decode(&then)
 		return store.Covers(m.GrantedScope, login.RequestedScope) && within(then.GrantedAudience, q.Audience)

@@ -11,16 +11,6 @@ import (
 	"github.com/tideover/tideover/internal/authserver/store"
 )
 
-// hint opens an ID token of ours that comes back; an expired one will do.
-func (s *Server) hint(ctx context.Context, token string) (*oidc.IDTokenClaims, error) {
-	verifier := op.NewIDTokenHintVerifier(s.config.Issuer, s.keys.Load())
-	claims, err := op.VerifyIDTokenHint[*oidc.IDTokenClaims](ctx, token, verifier)
-	if err != nil && !errors.As(err, &op.IDTokenHintExpiredError{}) {
-		return nil, err
-	}
-	return claims, nil
-}
-
 // Revocation is RFC 7009: the token's whole chain ends. An unknown token is revoked enough.
 func (p protocol) Revocation(ctx context.Context, r *op.ClientRequest[oidc.RevocationRequest]) (*op.Response, error) {
 	err := p.store.Revoke(ctx, p.generation.signature(r.Data.Token), r.Client.GetID())
