@@ -66,13 +66,14 @@ var (
 )
 
 // check compares a secret with a client's hash, or, for "", with that of nobody, which takes as long. Who is the client
-// as it calls itself, and its address. The hash is part of what is remembered: a changed secret is forgotten with it.
+// as it calls itself, and its address: tries are counted by that, whereas a right secret is remembered wherever it comes
+// from. The hash is part of what is remembered: a changed secret is forgotten with it.
 func (s *secrets) check(ctx context.Context, hash, who, secret string) error {
 	if secret == "" || len(secret) > longestSecret {
 		return errWrongSecret
 	}
 	mac := hmac.New(sha256.New, s.key)
-	mac.Write([]byte(hash + "\x00" + who + "\x00" + secret))
+	mac.Write([]byte(hash + "\x00" + secret))
 	id := [sha256.Size]byte(mac.Sum(nil))
 	s.mu.Lock()
 	_, ok := s.seen[id]
@@ -80,7 +81,7 @@ func (s *secrets) check(ctx context.Context, hash, who, secret string) error {
 	if ok {
 		return nil
 	}
-	answer := s.flights.DoChan(string(id[:]), func() (any, error) {
+	answer := s.flights.DoChan(string(id[:])+who, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hashTimeout) // others wait for it, too
 		defer cancel()
 		err := s.compare(ctx, hash, who, secret)
