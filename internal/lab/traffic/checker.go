@@ -25,6 +25,7 @@ func Check(h *History) Verdict {
 	j.ungoverned()
 	j.resurrections()
 	j.promises()
+	j.loggedIn()
 	j.probes()
 	return j.verdict()
 }
@@ -39,6 +40,7 @@ type judge struct {
 	refused   int // by the fence, rightly
 	restarted int
 	counts    map[string]int
+	standings map[string]int // the conclusive questions about logins after the switch
 	issuers   map[string]*op // first issuer that each source named
 	sessions  map[string][]*op
 	idTokens  *bool // whether the servers give any; nil: not looked at yet

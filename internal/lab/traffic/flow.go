@@ -61,12 +61,16 @@ func (f *flow) authorize(ctx context.Context) (code string, again, fenced bool) 
 			Skip    bool   `json:"skip"`
 			Subject string `json:"subject"`
 		}
-		r = f.call(ctx, f.request(page.kind, Read), get(f.admin(f.target, path, cq)), nil, func(r *reply) { r.decode(&asked) })
+		r = f.call(ctx, f.request(page.kind, Read), get(f.admin(f.target, path, cq)), nil, func(r *reply) {
+			if r.decode(&asked) && page.kind == Login {
+				r.Skipped = &asked.Skip
+			}
+		})
 		if r = f.restarts(r); !r.ok() {
 			return "", r.Restarted, r.refusedWrite()
 		}
 		accept := f.request(page.kind, Accept)
-		accept.Skip = asked.Skip
+		accept.Skip, accept.Remember = asked.Skip, page.kind == Login && f.remember
 		var to struct {
 			RedirectTo string `json:"redirect_to"`
 		}

@@ -122,6 +122,8 @@ type Request struct {
 	Token   string `json:"token,omitempty"` // fingerprint of the token or code that is presented
 	Twin    int64  `json:"twin,omitempty"`  // the request that presents the same refresh token, for RefreshTwice
 	Skip    bool   `json:"skip,omitempty"`  // a remembered consent was found: the accepted one is not listed anew
+	// Remember: the person wants to stay logged in.
+	Remember bool `json:"remember,omitempty"`
 }
 
 // Answer is what came back.
@@ -139,6 +141,9 @@ type Answer struct {
 
 	// Headers are those that mean something to a client, without what is secret or its own in them; see headers.
 	Headers map[string]string `json:"headers,omitempty"`
+
+	Skipped   *bool `json:"skipped,omitempty"`    // the login page is told that the person is logged in
+	LoggedOut bool  `json:"logged_out,omitempty"` // the browser is back from its log-out
 
 	// Claims is what else the server says of a token or a client: numbers as they are, all else as fingerprints.
 	Claims map[string]string `json:"claims,omitempty"`

@@ -2,12 +2,16 @@ package traffic
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
 // probes counts the conclusive questions that were asked after the switch: those with only one right answer.
 func (j *judge) probes() {
-	j.counts = map[string]int{}
+	j.counts = maps.Clone(j.standings)
+	if j.counts == nil {
+		j.counts = map[string]int{}
+	}
 	count := func(m *mortal) {
 		for _, s := range m.seen {
 			if s.vague || !j.late(s.op) {

@@ -158,7 +158,7 @@ func (a ask) logout(ctx context.Context, u *user, idToken string) {
 	q := a.request(Logout)
 	q.Subject = u.name
 	for range 4 {
-		r := a.call(ctx, q, get(a.public(a.target)+path), u.jar, nil)
+		r := a.call(ctx, q, get(a.public(a.target)+path), u.jar, func(r *reply) { r.LoggedOut = strings.HasPrefix(r.location, callback) })
 		if !r.ok() {
 			return
 		}
