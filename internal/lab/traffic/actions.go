@@ -31,6 +31,7 @@ func (g *Generator) table() []action {
 	put(m.Refresh, 1, g.refreshOne)
 	put(m.Machine, 1, g.machineLogin)
 	put(m.Logout, 1, g.logOut)
+	put(m.Refuse, 6, g.refuse)
 	put(m.RevokeAccess, 1.5, g.revoker(RevokeAccess))
 	put(m.RevokeRefresh, 1.5, g.revoker(RevokeRefresh))
 	put(m.RevokeConsent, 1.5, g.revoker(RevokeConsent))

@@ -86,8 +86,14 @@ func (j *judge) request(o *op) {
 			j.find(TwoWriters, []*op{o}, "%s: the old server took it after the new one served", about(o))
 		}
 		return // what a server out of use says of the present counts for nothing
-	case a.Status == 408, a.Status == 429, o.misdirected():
+	case a.Status == 408, a.Status == 429 && o.Kind != WrongSecret, o.misdirected():
 		j.fail(o, "status %d %s", a.Status, a.Error)
+		return
+	case o.Kind == WrongSecret:
+		j.stranger(o)
+		return
+	case o.Kind == Refuse:
+		j.declined(o)
 		return
 	case a.Error == "invalid_client":
 		j.clientRefused(o)

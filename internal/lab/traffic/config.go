@@ -41,13 +41,13 @@ type Config struct {
 
 // Mix is how often each action is taken, in relation to the others.
 type Mix struct {
-	Login, Refresh, Introspect, Userinfo, Machine, List, Static, Logout                     int
+	Login, Refresh, Introspect, Userinfo, Machine, List, Static, Logout, Refuse             int
 	RevokeAccess, RevokeRefresh, RevokeConsent, RevokeSubject, RevokeMachine, Client, Races int
 }
 
 // DefaultMix revokes about five times in a hundred requests.
 func DefaultMix() Mix {
-	return Mix{Login: 5, Refresh: 10, Introspect: 22, Userinfo: 8, Machine: 3, List: 3, Static: 4, Logout: 1,
+	return Mix{Login: 5, Refresh: 10, Introspect: 22, Userinfo: 8, Machine: 3, List: 3, Static: 4, Logout: 1, Refuse: 1,
 		RevokeAccess: 2, RevokeRefresh: 2, RevokeConsent: 2, RevokeSubject: 1, RevokeMachine: 1, Client: 1, Races: 1}
 }
 

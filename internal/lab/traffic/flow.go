@@ -30,11 +30,7 @@ func (f *flow) request(k Kind, s Step) Request {
 // authorize goes from the authorization request to a code. The second answer says that the server wants the login to
 // begin anew, as it may during a switch; the third that the fence refused it.
 func (f *flow) authorize(ctx context.Context) (code string, again, fenced bool) {
-	a := f.session.app
-	q := url.Values{"client_id": {a.id}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {f.session.scope},
-		"state": {"state-" + f.session.name}, "nonce": {"nonce-" + f.session.name},
-		"code_challenge": {oauth2.S256ChallengeFromVerifier(f.verifier)}, "code_challenge_method": {"S256"}}
-	r := f.browse(ctx, f.request(Login, Start), "/oauth2/auth?"+q.Encode(), "login_challenge")
+	r := f.begin(ctx)
 	for _, page := range []struct {
 		kind     Kind
 		name     string
@@ -89,6 +85,15 @@ func (f *flow) authorize(ctx context.Context) (code string, again, fenced bool) 
 		return "", r.Restarted, r.refusedWrite()
 	}
 	return parameter(r.location, "code"), false, false
+}
+
+// begin sends the browser to the authorization endpoint, which sends it on to the login page.
+func (f *flow) begin(ctx context.Context) reply {
+	a := f.session.app
+	q := url.Values{"client_id": {a.id}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {f.session.scope},
+		"state": {"state-" + f.session.name}, "nonce": {"nonce-" + f.session.name},
+		"code_challenge": {oauth2.S256ChallengeFromVerifier(f.verifier)}, "code_challenge_method": {"S256"}}
+	return f.browse(ctx, f.request(Login, Start), "/oauth2/auth?"+q.Encode(), "login_challenge")
 }
 
 // browse follows one redirect, past the issuer's host to the target's, and wants a parameter in the next one.

@@ -20,7 +20,7 @@ type op struct {
 // misdirected reports whether a request that no browser sent was answered by a redirect.
 func (o *op) misdirected() bool {
 	switch o.Kind {
-	case Login, Consent, Logout:
+	case Login, Consent, Logout, Refuse:
 		return false
 	}
 	return o.answer != nil && o.answer.Status >= 300 && o.answer.Status < 400

@@ -24,6 +24,8 @@ const (
 	JWKS              Kind = "jwks"
 	Discovery         Kind = "discovery"
 	ListConsents      Kind = "list-consents"
+	Refuse            Kind = "refuse"       // a person says no: to the login, or to what an app asks for
+	WrongSecret       Kind = "wrong-secret" // somebody who is not the app asks for a token in its name
 )
 
 // Step is a part of a login or consent, which take several requests.
@@ -41,7 +43,7 @@ const (
 func (k Kind) Known() bool {
 	switch k {
 	case Login, Consent, Exchange, Refresh, RefreshTwice, Introspect, Userinfo, ClientCredentials, CreateClient, GetClient,
-		Logout, JWKS, Discovery, ListConsents:
+		Logout, JWKS, Discovery, ListConsents, Refuse, WrongSecret:
 		return true
 	}
 	return k.Revokes()

@@ -41,6 +41,11 @@ func (g *Generator) Sweep(ctx context.Context) error {
 				g.sweepConsents(ctx, a, users[i])
 			}
 		}},
+		{"apps' secrets", len(machines), func(ctx context.Context, i int) {
+			if machines[i].method != "none" && !machines[i].deleted {
+				a.wrongSecret(ctx, machines[i])
+			}
+		}},
 		// A server may end a session of which a code is presented again: this comes last.
 		{"users' codes", len(users), func(ctx context.Context, i int) { g.sweepCodes(ctx, users[i]) }},
 	}
