@@ -106,6 +106,9 @@ func (p protocol) begin(ctx context.Context, r *op.ClientRequest[oidc.AuthReques
 	if err := checkNew(q, a, audience); err != nil {
 		return nil, err
 	}
+	if p.judges {
+		return op.NewRedirect(judged), nil
+	}
 	session, err := p.session(ctx, r.Header)
 	if err != nil {
 		return nil, err

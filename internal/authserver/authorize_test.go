@@ -217,7 +217,7 @@ func authorizationErrors(t *testing.T, s running, _ bool) {
 		"request":                    {url.Values{"request": {"e30.e30."}}, "request_not_supported"},
 		"request instead of all":     {url.Values{"request": {"e30.e30."}, "scope": nil, "response_type": nil}, "request_not_supported"},
 		"request_uri":                {url.Values{"request_uri": {"https://app.example/r"}}, "request_uri_not_supported"},
-		"pushed request":             {url.Values{"request_uri": {"urn:ietf:params:oauth:request_uri:x"}, "scope": nil, "prompt": {"none login"}}, "request_uri_not_supported"},
+		"request_uri instead":        {url.Values{"request_uri": {"urn:example:x"}, "scope": nil, "prompt": {"none login"}}, "request_uri_not_supported"},
 		"registration":               {url.Values{"registration": {"{}"}}, "registration_not_supported"},
 		"no scope":                   {url.Values{"scope": nil}, "invalid_scope"},
 		"empty scope":                {url.Values{"scope": {" "}}, "invalid_scope"},

@@ -57,6 +57,7 @@ func TestConformance(t *testing.T) {
 		"PKCE is not got around":       downgrade,
 		"answers to browsers":          browserAnswers,
 		"whose login it is":            whoseLogin,
+		"pushed requests":              pushedRequests,
 		"apps that nobody can know":    unassured,
 		"paths":                        paths,
 	}

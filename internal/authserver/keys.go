@@ -81,9 +81,9 @@ func (s *Server) newKey() (store.Key, error) {
 	return store.Key{ID: id, Algorithm: string(jose.RS256), Data: s.seal(id, plain)}, nil
 }
 
-// aead is AES-256-GCM under the system secret. The key's id is bound to it, so that rows cannot be swapped.
-func (s *Server) aead() cipher.AEAD {
-	sum := sha256.Sum256([]byte("tideover signing key\x00" + s.config.SystemSecret))
+// aead is AES-256-GCM under the system secret, with another key for each purpose.
+func (s *Server) aead(purpose string) cipher.AEAD {
+	sum := sha256.Sum256([]byte("tideover " + purpose + "\x00" + s.config.SystemSecret))
 	block, err := aes.NewCipher(sum[:])
 	if err != nil {
 		panic(err) // 32 bytes are a key
@@ -95,8 +95,11 @@ func (s *Server) aead() cipher.AEAD {
 	return gcm
 }
 
+const keyPurpose = "signing key"
+
+// seal binds the key's id to it, so that rows cannot be swapped.
 func (s *Server) seal(id string, plain []byte) string {
-	return base64.RawStdEncoding.EncodeToString(s.aead().Seal(nil, nil, plain, []byte(id)))
+	return base64.RawStdEncoding.EncodeToString(s.aead(keyPurpose).Seal(nil, nil, plain, []byte(id)))
 }
 
 func (s *Server) unseal(id, sealed string) ([]byte, error) {
@@ -104,7 +107,7 @@ func (s *Server) unseal(id, sealed string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := s.aead().Open(nil, nil, b, []byte(id))
+	plain, err := s.aead(keyPurpose).Open(nil, nil, b, []byte(id))
 	if err != nil {
 		return nil, errors.New("it cannot be opened with this system secret")
 	}

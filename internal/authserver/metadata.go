@@ -17,14 +17,15 @@ const pathMetadata = "/.well-known/oauth-authorization-server"
 // ignores.
 type metadata struct {
 	*oidc.DiscoveryConfiguration
-	IssuerInResponse bool `json:"authorization_response_iss_parameter_supported"` // RFC 9207, section 3
+	IssuerInResponse bool   `json:"authorization_response_iss_parameter_supported"` // RFC 9207, section 3
+	Pushed           string `json:"pushed_authorization_request_endpoint"`          // RFC 9126, section 5
 }
 
 func (s *Server) metadata() metadata {
 	issuer := s.config.Issuer
 	confidential := []oidc.AuthMethod{oidc.AuthMethodBasic, oidc.AuthMethodPost}
 	everybody := append(confidential[:2:2], oidc.AuthMethodNone)
-	return metadata{IssuerInResponse: true, DiscoveryConfiguration: &oidc.DiscoveryConfiguration{
+	return metadata{IssuerInResponse: true, Pushed: issuer + pathPushed, DiscoveryConfiguration: &oidc.DiscoveryConfiguration{
 		Issuer:                                    issuer,
 		AuthorizationEndpoint:                     issuer + pathAuth,
 		TokenEndpoint:                             issuer + pathToken,

@@ -51,7 +51,7 @@ func metadata(t *testing.T, s running, _ bool) {
 			}
 		}
 		// Every endpoint that is named is there.
-		for key, method := range map[string]string{"authorization_endpoint": "GET", "token_endpoint": "POST", "introspection_endpoint": "POST", "userinfo_endpoint": "GET",
+		for key, method := range map[string]string{"authorization_endpoint": "GET", "token_endpoint": "POST", "introspection_endpoint": "POST", "pushed_authorization_request_endpoint": "POST", "userinfo_endpoint": "GET",
 			"revocation_endpoint": "POST", "end_session_endpoint": "GET", "jwks_uri": "GET"} {
 			at, _ := doc[key].(string)
 			if !strings.HasPrefix(at, s.Issuer+"/") {

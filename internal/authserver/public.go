@@ -32,6 +32,7 @@ const (
 type protocol struct {
 	op.UnimplementedServer
 	*Server
+	judges bool // an authorization request is judged, and begins nothing
 }
 
 // Public is the handler of the listener that apps and browsers reach.
@@ -41,8 +42,10 @@ func (s *Server) Public() http.Handler {
 		Introspection: op.NewEndpoint(pathIntrospection), JwksURI: op.NewEndpoint(pathKeys),
 	}
 	h := op.RegisterServer(protocol{Server: s}, endpoints, op.WithServerCORSOptions(nil), op.WithEncoder(s.encoder()))
+	judge := op.RegisterServer(protocol{Server: s, judges: true}, op.Endpoints{Authorization: op.NewEndpoint(pathAuth)},
+		op.WithServerCORSOptions(nil), op.WithEncoder(s.encoder()))
 	mux := http.NewServeMux()
-	for path, visit := range map[string]http.Handler{pathAuth: h, pathLogout: http.HandlerFunc(s.logout)} {
+	for path, visit := range map[string]http.Handler{pathAuth: s.unwrap(h), pathLogout: http.HandlerFunc(s.logout)} {
 		mux.Handle("GET "+path, visit)
 		mux.Handle("POST "+path, visit)
 		mux.HandleFunc("HEAD "+path, noVisit)
@@ -51,7 +54,7 @@ func (s *Server) Public() http.Handler {
 		path, methods string
 		handler       http.Handler
 	}{
-		{pathToken, "POST", s.form(h)}, {pathRevoke, "POST", s.form(h)}, {pathIntrospection, "POST", s.form(secretive(h))}, {pathUserinfo, "GET POST", http.HandlerFunc(s.userinfo)},
+		{pathToken, "POST", s.form(h)}, {pathPushed, "POST", s.form(s.push(judge))}, {pathRevoke, "POST", s.form(h)}, {pathIntrospection, "POST", s.form(secretive(h))}, {pathUserinfo, "GET POST", http.HandlerFunc(s.userinfo)},
 		{pathKeys, "GET", h}, {oidc.DiscoveryEndpoint, "GET", h},
 	} {
 		for _, method := range strings.Fields(e.methods + " OPTIONS") {
