@@ -111,4 +111,13 @@ var mutants = []mutant.Mutant{
 	// The switch.
 	edit("green is not woken", "steps/cutover.go", "		Wake:    func(ctx context.Context) error { return replay.Wake(ctx, s.env.Green, s.env.budget()) },\n", ""),
 	edit("sequences stay where they were copied", "steps/cutover.go", "snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green)", "snapshot.AdvanceSequences(ctx, s.env.Green, s.env.Green)"),
+
+	// Green's server.
+	edit("green takes spent codes", "internal/authserver/store/token.go", "`UPDATE oauth_code SET active = false WHERE signature = $1`", "`UPDATE oauth_code SET active = true WHERE signature = $1`"),
+	edit("green lists refused consents", "internal/authserver/store/flow_second.go", " WHERE subject = $1 AND state = 6 AND NOT consent_skip\n\t\tAND consent_error IS NULL AND", " WHERE subject = $1 AND state IN (6, 129) AND NOT consent_skip\n\t\tAND"),
+	edit("green tells nothing of a consent's login", "internal/authserver/store/flow_second.go", "login_challenge, session_id,\n\tclient_id,", "login_challenge, NULL::text AS session_id,\n\tclient_id,"),
+	edit("green tells no request URLs", "internal/authserver/store/flow_second.go", "acr, request_url, requested_scope, oidc_context::text AS oidc_context,", "acr, '' AS request_url, requested_scope, oidc_context::text AS oidc_context,"),
+	edit("green's answers may be kept", "internal/authserver/server.go", `rec.Header().Set("Cache-Control", "no-store")`, `if s.generation.admin == "" { rec.Header().Set("Cache-Control", "no-store") }`),
+	edit("log-out ends no session", "internal/authserver/store/session.go", "`DELETE FROM oauth_session WHERE id = $1`", "`DELETE FROM oauth_session WHERE id = $1 AND false`"),
+	edit("green takes any secret", "internal/authserver/secrets.go", "return bcrypt.CompareHashAndPassword([]byte(hash), []byte(secret))", "_ = bcrypt.CompareHashAndPassword([]byte(hash), []byte(secret))\n\t\treturn nil"),
 }

@@ -2,6 +2,9 @@ package traffic
 
 import (
 	"context"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -190,8 +193,27 @@ func (g *Generator) race(ctx context.Context, a ask) {
 
 func (g *Generator) logOut(ctx context.Context, a ask) {
 	g.with(ctx, a, func(u *user) bool { return hasSession(u) && u.sessions[len(u.sessions)-1].id != "" }, func(u *user) {
-		a.logout(ctx, u, u.sessions[len(u.sessions)-1].id)
+		stale := g.cookies(u)
+		if a.logout(ctx, u, u.sessions[len(u.sessions)-1].id) && stale != nil {
+			g.mu.Lock()
+			g.ghosts = append(g.ghosts, &user{name: u.name + ", by cookies of before a log-out", jar: stale})
+			g.mu.Unlock()
+		}
 	})
+}
+
+// cookies copies what a person's browser has for the server, as somebody might who had it in hand.
+func (g *Generator) cookies(u *user) http.CookieJar {
+	at, err := url.Parse(g.config.Public)
+	if err != nil {
+		return nil
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil
+	}
+	jar.SetCookies(at, u.jar.Cookies(at))
+	return jar
 }
 
 func (g *Generator) machineLogin(ctx context.Context, a ask) {

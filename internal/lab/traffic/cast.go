@@ -55,6 +55,7 @@ type cast struct {
 	tokens     []held
 	machines   []held // access tokens of client credentials, not revoked yet
 	disposable []*app
+	ghosts     []*user // browsers with cookies of sessions that were ended
 	sessions   int
 	numbered   int
 }

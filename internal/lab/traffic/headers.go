@@ -65,6 +65,12 @@ type promise struct {
 // promises compares what answers promise, besides what they are about: headers, and how long tokens live. What the old side
 // said before the run, the new one has to say of answers of the same sort when the run is over.
 func (j *judge) promises() {
+	for _, o := range j.ops {
+		if j.effect(o) == done && o.answer.Issued != nil && o.answer.Issued.Access != "" && j.late(o) && o.answer.Headers != nil && !strings.Contains(o.answer.Headers["Cache-Control"], "no-store") {
+			j.find(WrongAnswer, []*op{o}, "%s hands out tokens in an answer that may be kept (RFC 6749 section 5.1)", about(o))
+			break
+		}
+	}
 	run, after := j.when(MarkRun), j.when(MarkAfter)
 	if run == never || after == never {
 		return

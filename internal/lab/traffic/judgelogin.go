@@ -16,7 +16,7 @@ const (
 func (j *judge) loggedIn() {
 	people := map[string][]*op{}
 	for _, o := range j.ops {
-		if (o.Kind == Login || o.Kind == Consent || o.Kind == Logout) && !(o.Target == Bypass && j.oldSide(o.start)) {
+		if (o.Kind == Login || o.Kind == Consent || o.Kind == Logout) && (o.Target != Bypass || !j.oldSide(o.start)) {
 			people[o.Subject] = append(people[o.Subject], o)
 		}
 	}

@@ -151,8 +151,8 @@ func (a ask) listConsents(ctx context.Context, subject string) reply {
 	})
 }
 
-// logout ends the browser's login session. Hydra takes several redirects for it, and asks the logout page between them.
-func (a ask) logout(ctx context.Context, u *user, idToken string) {
+// logout ends the browser's login session, and says whether the browser came back from it. Hydra takes several redirects for it, and asks the logout page between them.
+func (a ask) logout(ctx context.Context, u *user, idToken string) bool {
 	v := url.Values{"id_token_hint": {idToken}, "post_logout_redirect_uri": {callback}, "state": {"bye"}}
 	path := "/oauth2/sessions/logout?" + v.Encode()
 	q := a.request(Logout)
@@ -160,18 +160,19 @@ func (a ask) logout(ctx context.Context, u *user, idToken string) {
 	for range 4 {
 		r := a.call(ctx, q, get(a.public(a.target)+path), u.jar, func(r *reply) { r.LoggedOut = strings.HasPrefix(r.location, callback) })
 		if !r.ok() {
-			return
+			return false
 		}
 		to := r.location
 		if challenge := parameter(to, "logout_challenge"); challenge != "" {
 			if to = a.acceptLogout(ctx, q, challenge); to == "" {
-				return
+				return false
 			}
 		}
 		if path = pathOf(to); !strings.HasPrefix(path, "/oauth2/sessions/logout") {
-			return
+			return r.LoggedOut
 		}
 	}
+	return false
 }
 
 // acceptLogout is the logout page: it says yes, and where the browser is to go.

@@ -2,7 +2,9 @@ package traffic
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"net/url"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +21,7 @@ func (g *Generator) Sweep(ctx context.Context) error {
 	g.mu.Lock()
 	tokens, users, machines := g.tokens, g.users, append([]*app{}, g.apps...)
 	machines = append(machines, g.disposable...)
+	ghosts := g.ghosts
 	g.mu.Unlock()
 
 	a.jwks(ctx)
@@ -41,6 +44,7 @@ func (g *Generator) Sweep(ctx context.Context) error {
 				g.sweepConsents(ctx, a, users[i])
 			}
 		}},
+		{"browsers that were logged out", len(ghosts), func(ctx context.Context, i int) { g.sweepGhost(ctx, ghosts[i]) }},
 		{"apps' secrets", len(machines), func(ctx context.Context, i int) {
 			if machines[i].method != "none" && !machines[i].deleted {
 				a.wrongSecret(ctx, machines[i])
@@ -109,4 +113,22 @@ func (g *Generator) sweepCodes(ctx context.Context, u *user) {
 		f := &flow{caller: g.caller, target: Router, session: &again, verifier: s.verifier}
 		g.took(&again, f.exchange(ctx, s.code))
 	}
+}
+
+// sweepGhost asks for a login with cookies of before a log-out: nobody is logged in by them.
+func (g *Generator) sweepGhost(ctx context.Context, u *user) {
+	f := &flow{caller: g.caller, target: Router, session: g.newSession(u, g.anyApp()), verifier: rand.Text() + rand.Text()}
+	r := f.begin(ctx)
+	if !r.ok() {
+		return
+	}
+	q := url.Values{"login_challenge": {parameter(r.location, "login_challenge")}}
+	f.call(ctx, f.request(Login, Read), get(f.admin(Router, "/oauth2/auth/requests/login", q)), nil, func(r *reply) {
+		var asked struct {
+			Skip bool `json:"skip"`
+		}
+		if r.decode(&asked) {
+			r.Skipped = &asked.Skip
+		}
+	})
 }
