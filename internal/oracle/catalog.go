@@ -24,10 +24,27 @@ type table struct {
 	name    string
 	whole   bool     // a partitioned table: its rows are its partitions'
 	columns []string // in alphabetical order: a migrated table may have them in another one
+	formed  []string // columns of which only the form is compared, since their values differ rightly
 	key     []string // of a primary key or unique index without excluded or null columns; none: whole rows are compared
 }
 
-func (t table) quoted() string { return quote(t.columns, "") }
+// quoted is what of a row is compared.
+func (t table) quoted() string {
+	parts := []string{}
+	for _, c := range t.columns {
+		parts = append(parts, quote([]string{c}, ""))
+	}
+	for _, c := range t.formed {
+		parts = append(parts, form(c))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// form is whether a column has a value, and whether that is an empty text.
+func form(column string) string {
+	c := quote([]string{column}, "")
+	return "CASE WHEN " + c + " IS NULL THEN 'null' WHEN " + c + "::text = '' THEN 'empty' ELSE 'set' END"
+}
 
 // keys is the key's values as text. Numbers and times read the same on both sides, because the server is the same.
 func (t table) keys() string { return quote(t.key, "::text") }
@@ -55,6 +72,11 @@ func (t table) shared(other table) table {
 	for _, c := range t.columns {
 		if slices.Contains(other.columns, c) {
 			s.columns = append(s.columns, c)
+		}
+	}
+	for _, c := range t.formed {
+		if slices.Contains(other.formed, c) {
+			s.formed = append(s.formed, c)
 		}
 	}
 	if slices.Equal(t.key, other.key) {
@@ -99,6 +121,19 @@ UNION ALL
 SELECT r.relname, 'index ' || x.relname, pg_catalog.pg_get_indexdef(i.indexrelid) || CASE WHEN i.indisvalid THEN '' ELSE ' invalid' END
 FROM rel r JOIN pg_catalog.pg_index i ON i.indrelid = r.oid JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 UNION ALL
+SELECT relname, 'options', pg_catalog.array_to_string(reloptions, ', ') FROM rel WHERE reloptions IS NOT NULL
+UNION ALL
+SELECT relname, 'row security', CASE WHEN relforcerowsecurity THEN 'for its owner, too' ELSE 'on' END FROM rel WHERE relrowsecurity
+UNION ALL
+SELECT r.relname, 'policy ' || p.polname, pg_catalog.concat_ws(' ', p.polpermissive, p.polcmd, pg_catalog.pg_get_expr(p.polqual, p.polrelid), pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid))
+FROM rel r JOIN pg_catalog.pg_policy p ON p.polrelid = r.oid
+UNION ALL
+SELECT r.relname, 'rule ' || w.rulename, pg_catalog.pg_get_ruledef(w.oid) FROM rel r JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.oid WHERE r.relkind IN ('r', 'p')
+UNION ALL
+SELECT r.relname, pg_catalog.concat_ws(' ', 'comment', a.attname), d.description FROM rel r
+JOIN pg_catalog.pg_description d ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+UNION ALL
 SELECT r.relname, 'trigger ' || t.tgname, pg_catalog.pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text
 FROM rel r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
 WHERE NOT t.tgisinternal AND n.nspname <> 'tideover'
@@ -132,7 +167,8 @@ func load(ctx context.Context, conn *pgx.Conn, schema string, p *plan.Profile) (
 	var whole bool
 	_, err = pgx.ForEachRow(rows, []any{&name, &whole, &columns}, func() error {
 		if !slices.Contains(left, name) {
-			c.byName[name] = table{name: name, whole: whole, columns: slices.DeleteFunc(slices.Clone(columns), excluded)}
+			c.byName[name] = table{name: name, whole: whole, columns: slices.DeleteFunc(slices.Clone(columns), excluded),
+				formed: slices.DeleteFunc(slices.Clone(columns), func(column string) bool { return !excluded(column) })}
 		}
 		return nil
 	})

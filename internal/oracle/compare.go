@@ -37,6 +37,8 @@ type Comparison struct {
 	Rows        int64 // compared, of both sides together counted once
 	Count       int64
 	Differences []Difference
+	// Unseen are the columns of which only the form was compared, and the tables that were not, with the number of values or rows.
+	Unseen map[string]int64
 }
 
 // Limit is how many differences of one table are listed.
@@ -77,6 +79,9 @@ func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) (
 		}
 		c.Tables++
 	}
+	if err := c.unseen(ctx, actual, have, schema, p); err != nil {
+		return c, fmt.Errorf("compare: count what is not compared: %w", err)
+	}
 	if err := c.sequences(ctx, expected, actual, schema, slices.Concat(p.Bookkeeping, p.Green.Ignore)); err != nil {
 		return c, fmt.Errorf("compare: the sequences: %w", err)
 	}
@@ -84,6 +89,35 @@ func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) (
 		return c, fmt.Errorf("compare: the quarantine: %w", err)
 	}
 	return c, nil
+}
+
+// unseen counts what is not compared.
+func (c *Comparison) unseen(ctx context.Context, actual *pgx.Conn, have catalog, schema string, p *plan.Profile) error {
+	c.Unseen = map[string]int64{}
+	count := func(table string) (n int64, err error) {
+		return n, actual.QueryRow(ctx, "SELECT count(*) FROM "+pgx.Identifier{schema, table}.Sanitize()).Scan(&n)
+	}
+	for _, t := range have.tables {
+		for _, column := range t.formed {
+			n, err := count(t.name)
+			if err != nil {
+				return err
+			}
+			c.Unseen[t.name+"."+column] = n
+		}
+	}
+	for _, table := range p.Green.Ignore {
+		var there bool
+		if err := actual.QueryRow(ctx, `SELECT pg_catalog.to_regclass($1) IS NOT NULL`, pgx.Identifier{schema, table}.Sanitize()).Scan(&there); err != nil || !there {
+			return err
+		}
+		n, err := count(table)
+		if err != nil {
+			return err
+		}
+		c.Unseen[table] = n
+	}
+	return nil
 }
 
 // steady makes a session of ours see one state, and look no name up.
@@ -201,8 +235,12 @@ func (c *Comparison) columns(ctx context.Context, expected, actual *pgx.Conn, t 
 	for k := range differing {
 		keys = append(keys, k)
 	}
+	all := slices.Concat(t.columns, t.formed)
 	for _, col := range t.columns {
 		hashes = append(hashes, "coalesce(pg_catalog.md5(t."+pgx.Identifier{col}.Sanitize()+"::text), 'null')")
+	}
+	for _, col := range t.formed {
+		hashes = append(hashes, form(col))
 	}
 	query := fmt.Sprintf(`SELECT k, h FROM (SELECT pg_catalog.jsonb_build_array(%s)::text AS k, ARRAY[%s]::text[] AS h FROM %s) q WHERE k = ANY($1)`,
 		t.keys(), strings.Join(hashes, ", "), t.from(schema))
@@ -226,7 +264,7 @@ func (c *Comparison) columns(ctx context.Context, expected, actual *pgx.Conn, t 
 		return err
 	}
 	for key, at := range differing {
-		for i, col := range t.columns {
+		for i, col := range all {
 			if i < len(want[key]) && i < len(have[key]) && want[key][i] != have[key][i] {
 				c.Differences[at].Columns = append(c.Differences[at].Columns, col)
 			}

@@ -79,6 +79,8 @@ type Oracle struct {
 	Tables       int   `json:"tables"`
 	RowsCompared int64 `json:"rows_compared"`
 	Differences  int   `json:"differences"`
+	// Unseen counts, by table.column, values of which only the form was compared, and by table the rows that were not.
+	Unseen map[string]int64 `json:"unseen,omitempty"`
 }
 
 // Audit is what was held against green while replay went on, in the process that made the switch.

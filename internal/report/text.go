@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -119,6 +121,9 @@ func (t *text) proved(r Report) {
 	} else {
 		row(verdict(o.Differences == 0), "oracle", "%s tables, %s rows compared with an offline migration, %s differences",
 			Thousands(o.Tables), Thousands(o.RowsCompared), Thousands(o.Differences))
+		if len(o.Unseen) > 0 {
+			row(unasked, "", "by its form alone, or not: %s", strings.Join(slices.Sorted(maps.Keys(o.Unseen)), ", "))
+		}
 	}
 	if a := r.Audit; a != nil {
 		var rows int64

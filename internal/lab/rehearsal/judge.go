@@ -74,7 +74,7 @@ func (p *performance) judge(ctx context.Context) error {
 	comparison := p.compared
 	p.report.Oracle.Tables = comparison.Tables
 	p.report.Oracle.RowsCompared = comparison.Rows
-	p.report.Oracle.Differences = int(comparison.Count)
+	p.report.Oracle.Differences, p.report.Oracle.Unseen = int(comparison.Count), comparison.Unseen
 	for _, d := range comparison.Differences {
 		p.report.Findings = append(p.report.Findings, "oracle: "+d.String())
 	}

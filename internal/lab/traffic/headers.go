@@ -154,3 +154,12 @@ func quoted(said map[string]bool) string {
 	}
 	return strings.Join(all, " or ")
 }
+
+// Looks names what the checker looks at: members of an introspection and of a client's registration, headers, and the kinds of
+// requests that the traffic sends.
+func Looks() (token, client, header, sent []string) {
+	for _, k := range kinds {
+		sent = append(sent, string(k))
+	}
+	return tokenClaims, clientClaims, promising, sent
+}

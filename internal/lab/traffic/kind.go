@@ -1,5 +1,7 @@
 package traffic
 
+import "slices"
+
 // Kind is what a request is for.
 type Kind string
 
@@ -39,15 +41,12 @@ const (
 	Finish Step = "finish" // the browser returns; ends with a code
 )
 
+// kinds are all of them.
+var kinds = []Kind{Login, Consent, Refuse, Exchange, Refresh, RefreshTwice, Introspect, Userinfo, RevokeAccess, RevokeRefresh, RevokeConsent,
+	RevokeSubject, DeleteClient, CreateClient, GetClient, Logout, ClientCredentials, WrongSecret, JWKS, Discovery, ListConsents}
+
 // Known reports whether k is one of the kinds above.
-func (k Kind) Known() bool {
-	switch k {
-	case Login, Consent, Exchange, Refresh, RefreshTwice, Introspect, Userinfo, ClientCredentials, CreateClient, GetClient,
-		Logout, JWKS, Discovery, ListConsents, Refuse, WrongSecret:
-		return true
-	}
-	return k.Revokes()
-}
+func (k Kind) Known() bool { return slices.Contains(kinds, k) }
 
 // Revokes reports whether a request of this kind takes authority away.
 func (k Kind) Revokes() bool {
