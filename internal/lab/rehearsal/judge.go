@@ -39,6 +39,12 @@ func (p *performance) judge(ctx context.Context) error {
 	}
 	verdict := traffic.Check(history)
 	p.checked(history, verdict)
+	if verdict.FailedBefore > 0 {
+		return &UnfitError{Requests: verdict.FailedBefore}
+	}
+	if p.switched() && (len(history.When(traffic.MarkFenced)) == 0 || len(history.When(traffic.MarkCommit)) == 0) {
+		p.report.Findings = append(p.report.Findings, "checker: nothing was proved: the history does not say when nobody could write")
+	}
 	told, err := p.inventory.changed(ctx)
 	if err != nil {
 		return fmt.Errorf("ask again for what is older than the rehearsal: %w", err)
@@ -153,6 +159,18 @@ func (p *performance) held() error {
 		return nil
 	}
 	return &JudgedError{Findings: p.report.Findings}
+}
+
+// UnfitError is a rehearsal whose throw-away servers failed before the run began: it says nothing of the upgrade.
+type UnfitError struct{ Requests int }
+
+func (e *UnfitError) Error() string {
+	return fmt.Sprintf("%d requests failed before the run began: the throw-away servers are not up to the traffic, and nothing is said of the upgrade", e.Requests)
+}
+
+// Hint says what to do.
+func (e *UnfitError) Hint() string {
+	return "run it on a machine with less to do, or with --size tiny; --keep leaves the servers' logs"
 }
 
 // JudgedError is a run that the checker or the oracle finds fault with.

@@ -220,6 +220,9 @@ func (j *judge) verdict() Verdict {
 		AuthorizationsLost: len(j.lostAuths), Restarted: j.restarted, RefusedWrites: j.refused, Probes: j.counts}
 	until := j.released
 	for _, o := range j.ops {
+		if j.failed[o.id] && j.when(MarkRun) != never && o.end < j.when(MarkRun) {
+			v.FailedBefore++
+		}
 		if o.Kind.Revokes() && j.effect(o) == done {
 			v.Revocations++
 			if o.end >= j.replay && o.start <= until {

@@ -108,6 +108,7 @@ func (g *Generator) dispatch(ctx context.Context) {
 	readers := make(chan struct{}, g.config.Clients)
 	table := g.table()
 	next := time.Now()
+	pace := pace{rate: g.config.Rate, most: g.config.Rate, looked: next}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for n := 1; ; n++ {
@@ -137,7 +138,8 @@ func (g *Generator) dispatch(ctx context.Context) {
 			defer func() { <-seats }()
 			act.do(ctx, g.ask(fmt.Sprintf("w%d", n), Router))
 		})
-		next = next.Add(time.Duration(act.cost * float64(time.Second) / g.config.Rate))
+		pace.look(time.Now(), g.Live)
+		next = next.Add(time.Duration(act.cost * float64(time.Second) / pace.rate))
 		if behind := time.Since(next); behind > time.Second {
 			next = next.Add(behind) // what could not be offered in a hold is not made up for in a burst
 		}

@@ -5,7 +5,7 @@ import "time"
 // Live is what the clients see while they play. It is for a screen; the checker judges by the history alone.
 type Live struct {
 	Requests int64 // answered or failed, since the start
-	Failed   int64 // no answer, or a server error
+	Failed   int64 // no answer, or a server error, through the router: what is refused past it, rightly, is the checker's to tell
 	Waiting  int64 // sent and not answered
 	Rate     float64
 	P95      time.Duration // of the last second's answers
@@ -18,14 +18,18 @@ const liveWindow = time.Second
 type live struct {
 	begun, ended, failed int64
 	sent                 map[int64]time.Duration
+	past                 map[int64]bool // requests that went past the router
 	recent               []answered
 }
 
 type answered struct{ at, took time.Duration }
 
-func (l *live) begin(op int64, at time.Duration) {
+func (l *live) begin(op int64, at time.Duration, way Target) {
 	if l.sent == nil {
-		l.sent = map[int64]time.Duration{}
+		l.sent, l.past = map[int64]time.Duration{}, map[int64]bool{}
+	}
+	if way != Router {
+		l.past[op] = true
 	}
 	l.begun++
 	l.sent[op] = at
@@ -33,9 +37,10 @@ func (l *live) begin(op int64, at time.Duration) {
 
 func (l *live) end(op int64, at time.Duration, a Answer) {
 	l.ended++
-	if a.Status == 0 || a.Status >= 500 {
+	if !l.past[op] && (a.Status == 0 || a.Status >= 500) {
 		l.failed++
 	}
+	delete(l.past, op)
 	l.recent = append(l.recent, answered{at, at - l.sent[op]})
 	delete(l.sent, op)
 	first := 0

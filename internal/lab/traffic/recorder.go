@@ -28,7 +28,7 @@ func (r *Recorder) Begin(q Request) int64 {
 	defer r.mu.Unlock()
 	r.ops++
 	at := time.Since(r.started)
-	r.live.begin(r.ops, at)
+	r.live.begin(r.ops, at, q.Target)
 	r.records = append(r.records, Record{At: at, Op: r.ops, Request: &q})
 	return r.ops
 }

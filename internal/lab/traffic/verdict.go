@@ -36,9 +36,11 @@ func (f Finding) String() string { return string(f.Class) + ": " + f.Message }
 
 // Verdict is what a history shows.
 type Verdict struct {
-	Requests    int `json:"requests"`
-	Failed      int `json:"failed"` // requests that failed, or were refused without reason
-	Revocations int `json:"revocations"`
+	Requests int `json:"requests"`
+	Failed   int `json:"failed"` // requests that failed, or were refused without reason
+	// FailedBefore are those of them that were answered before the run began: they say nothing of it.
+	FailedBefore int `json:"failed_before,omitempty"`
+	Revocations  int `json:"revocations"`
 	// RevocationsDuringReplayOrHold are those that were under way at some time between the marks "replay" and "released".
 	RevocationsDuringReplayOrHold int `json:"revocations_during_replay_or_hold"`
 	RevocationsLost               int `json:"revocations_lost"`
