@@ -37,6 +37,7 @@ type column struct {
 	generated bool   // GENERATED ALWAYS AS (...): can't be written
 	identity  bool   // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
 	notNull   bool
+	varies    bool   // its default is another value each time: a number, something random, the time
 	next      string // SQL that takes the next number of the sequence that feeds it; empty without one
 }
 
@@ -145,7 +146,9 @@ SELECT c.relname, c.relkind = 'p', c.relhasrules, a.attname, pg_catalog.format_t
 			pg_catalog.pg_get_serial_sequence(pg_catalog.format('%I.%I', n.nspname, c.relname), a.attname))
 		WHEN a.attgenerated = '' AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '^(pg_catalog\.)?nextval\(' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid)
 		ELSE ''
-	END
+	END,
+	a.attgenerated = '' AND EXISTS (SELECT FROM pg_catalog.regexp_matches(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '([a-z_0-9]+)\(', 'g') call (name)
+		JOIN pg_catalog.pg_proc p ON p.proname = call.name[1] AND p.provolatile <> 'i')
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -232,7 +235,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	var name string
 	var partitioned, ruled bool
 	var c column
-	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &ruled, &c.name, &c.typ, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull, &c.next}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &ruled, &c.name, &c.typ, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull, &c.next, &c.varies}, func() error {
 		if found[name] == nil {
 			found[name] = &relation{schema: schema, name: name, partitioned: partitioned, ruled: ruled}
 		}

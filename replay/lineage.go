@@ -335,7 +335,7 @@ func (l *lineal) derives(d sqlrewrite.Derived) {
 		return
 	}
 	if number := l.numbered(rel, d); number != "" {
-		l.object(d.Place, d.Table, d.From[0], fmt.Sprintf("rows of table %q are told apart by column %q, which numbers them anew each time that they are made", d.Table, number),
+		l.object(d.Place, d.Table, d.From[0], fmt.Sprintf("rows of table %q are told apart by column %q, which has another value each time that they are made", d.Table, number),
 			fmt.Sprintf("name %s.%s under green.volatile and give %[1]s another unique key; or copy the key of %[3]s", d.Table, number, d.From[0]))
 		return
 	}
@@ -401,7 +401,7 @@ func (l *lineal) apart(d sqlrewrite.Derived) bool {
 	return false
 }
 
-// numbered is a column of the key of derived rows that a sequence fills.
+// numbered is a column of the key of derived rows whose default is another value each time.
 func (l *lineal) numbered(rel *relation, d sqlrewrite.Derived) string {
 	s := newStage(rel, l.green, l.Profile.Green.Volatile)
 	if s.identify(l.declared(rel.name)) != nil {
@@ -409,7 +409,7 @@ func (l *lineal) numbered(rel *relation, d sqlrewrite.Derived) string {
 	}
 	for _, name := range s.match {
 		c, _ := rel.column(name)
-		if _, copied := d.Copies[name]; !copied && d.Copies["*"].Table == "" && (c.next != "" || c.identity) {
+		if _, copied := d.Copies[name]; !copied && d.Copies["*"].Table == "" && (c.next != "" || c.identity || c.varies) {
 			return name
 		}
 	}
