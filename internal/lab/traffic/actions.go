@@ -103,7 +103,11 @@ func (g *Generator) refreshOne(ctx context.Context, a ask) {
 			g.refreshTwice(ctx, a, s, time.Duration(g.dice.n(2))*200*time.Millisecond)
 			return
 		}
-		g.refreshed(s, a.refresh(ctx, Refresh, s, s.refresh, 0))
+		r := a.refresh(ctx, Refresh, s, s.refresh, 0)
+		g.refreshed(s, r)
+		if r.ok() && g.tense.Load() { // the switch must not come between an answer and what it promises
+			a.introspect(ctx, held{secret: s.access, app: s.app, user: u})
+		}
 	})
 }
 
@@ -144,7 +148,7 @@ func (g *Generator) revoker(k Kind) func(context.Context, ask) {
 				g.fenced.Store(true)
 				return
 			}
-			if g.dice.n(2) == 0 {
+			if g.dice.n(2) == 0 || g.tense.Load() {
 				a.introspect(ctx, t)
 			}
 		})

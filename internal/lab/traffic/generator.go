@@ -23,6 +23,8 @@ type Generator struct {
 	dice *dice
 	// fenced tells the bypass workers that the old server has refused a write: the marks may come a little later.
 	fenced atomic.Bool
+	// tense: a switch is on, and what is issued or revoked is read back at once, whatever the rate.
+	tense atomic.Bool
 }
 
 // dice is a random source that goroutines share.
@@ -78,6 +80,12 @@ func (g *Generator) ask(worker string, t Target) ask { return ask{g.caller, work
 // the end as it is now.
 func (g *Generator) Mark(name string) {
 	g.rec.Mark(name)
+	switch name {
+	case MarkDrain, MarkHold:
+		g.tense.Store(true)
+	case MarkAfter, MarkAborted, MarkRollback:
+		g.tense.Store(false)
+	}
 	g.setAside(4)
 }
 

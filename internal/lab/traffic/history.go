@@ -37,6 +37,7 @@ const (
 // Names of the marks that Check knows. Other marks are allowed and mean nothing to it.
 const (
 	MarkReplay   = "replay"      // changes are brought over from here on
+	MarkDrain    = "cutover"     // the switch begins: logins under way are let out
 	MarkHold     = "hold"        // requests wait; the old server's database refuses writes
 	MarkReleased = "released"    // the new side serves
 	MarkAborted  = "aborted"     // the cutover was given up; the old side serves on
