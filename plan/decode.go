@@ -19,6 +19,7 @@ type decoder struct {
 	errs   Errors
 	places map[string][2]int // field path → line, column
 	stray  map[string]bool   // field paths of participants whose kind has no such field
+	loose  bool              // nobody reads errs: a value without its variable says why it has none
 }
 
 func newDecoder(file string, env func(string) (string, bool)) *decoder {
@@ -270,6 +271,13 @@ func (d *decoder) text(text string, v reflect.Value, path string, f field) {
 			}
 			// The value stays, wrong as it is: a "missing" on top would mislead.
 			text = unresolved
+			if d.loose {
+				reasons := make([]string, len(errs))
+				for i, err := range errs {
+					reasons[i] = strings.TrimPrefix(err.Msg, "environment variable ")
+				}
+				text = unresolved + " " + strings.Join(reasons, ", ")
+			}
 		}
 	}
 	if len(f.Enum) > 0 && text != "" && !slices.Contains(f.Enum, text) {

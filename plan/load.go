@@ -43,12 +43,25 @@ func ParseRunbook(name string, data []byte, env func(string) (string, bool)) (*R
 	if !d.root(root, reflect.ValueOf(rb).Elem(), "a runbook begins with `version: 1`") {
 		return nil, d.errs
 	}
-	if rb.Name == "" {
-		rb.Name = strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
-	}
 	if len(rb.Steps) > maxSteps {
 		d.add("steps", "is this the right file?", "has %d steps, more than %d", len(rb.Steps), maxSteps)
 		return nil, d.errs.orNil()
+	}
+	rb.settle(d, name)
+	d.checkSides(rb)
+	d.checkSteps(rb)
+	d.checkOrder(rb)
+	if err := d.errs.orNil(); err != nil {
+		return nil, err
+	}
+	rb.keep(name, data)
+	return rb, nil
+}
+
+// settle gives what the text leaves out its value.
+func (rb *Runbook) settle(d *decoder, name string) {
+	if rb.Name == "" {
+		rb.Name = strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
 	}
 	d.name(rb.Steps)
 	for _, s := range []*Service{&rb.Blue, &rb.Green} {
@@ -56,13 +69,6 @@ func ParseRunbook(name string, data []byte, env func(string) (string, bool)) (*R
 			s.Role = s.ServerRole
 		}
 	}
-	d.checkSides(rb)
-	d.checkSteps(rb)
-	d.checkOrder(rb)
-	if err := d.errs.orNil(); err != nil {
-		return nil, err
-	}
-	return rb, nil
 }
 
 // Resolve makes a path of the runbook absolute or relative to the working directory, as the runbook's own path is.

@@ -96,6 +96,9 @@ func ParseProfile(name string, data []byte) (*Profile, error) {
 	if err := d.errs.orNil(); err != nil {
 		return nil, err
 	}
+	said := *p
+	said.Hash = ""
+	p.Content, p.Kept = contentOf(said), Kept{Text: string(data)}
 	p.at = func(field, msg, way string) *Error {
 		found := &decoder{file: name, places: d.places}
 		found.add(field, way, "%s", msg)

@@ -24,6 +24,9 @@ type Profile struct {
 	Path string `yaml:"-"` // of the file; empty for a built-in one
 	Hash string `yaml:"-"` // SHA-256 in hex of the file's bytes
 
+	Content string `yaml:"-"` // SHA-256 in hex of what it says, as Runbook.Content
+	Kept    Kept   `yaml:"-"` // the text for the journal
+
 	at func(field, msg, way string) *Error
 }
 

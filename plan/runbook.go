@@ -21,6 +21,11 @@ type Runbook struct {
 	Path string `yaml:"-"` // as the user gave it
 	Hash string `yaml:"-"` // SHA-256 in hex of the file's bytes, before ${ENV} is filled in
 
+	// Content is the SHA-256 in hex of what the file says, before ${ENV} is filled in and without literal passwords: comments,
+	// white space and the order of keys don't count.
+	Content string `yaml:"-"`
+	Kept    Kept   `yaml:"-"` // the text for the journal
+
 	literal bool // a connection string has its password in the file
 }
 
