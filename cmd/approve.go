@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -12,62 +13,73 @@ import (
 
 // NewApproveCmd is tideover approve.
 func NewApproveCmd(std *IO) *cobra.Command {
-	var id, rule string
+	var f targetFlags
+	var rule, reason string
 	var rows int64
 	c := &cobra.Command{
-		Use:   "approve RUNBOOK {STEP | --rule RULE --rows N}",
+		Use:   "approve [RUNBOOK] {STEP | --rule RULE --rows N}",
 		Short: "Open the gate of a step that waits for a person, or let a clean-up rule have its rows",
 		Long: `Approve opens the gate of a step (approve: true in the runbook), from any machine that reaches the control database.
 It may be given before the run gets there.
 
 With --rule it lets a clean-up rule have up to so many rows, above what the profile expects (expect_at_most). A run
-that such a rule has stopped goes on with tideover resume.`,
+that such a rule has stopped goes on with tideover resume.
+` + targetHelp,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			if len(args) < 1 || len(args) > 2 || (len(args) == 2) == (rule != "") || (rule != "") != (rows > 0) {
-				return usageErrorf("approve: needs a runbook, and either a step or --rule and --rows")
+			if (rule != "") != (rows > 0) {
+				return usageErrorf("approve: --rule and --rows go together")
 			}
-			rb, profile, err := loadRunbook(args[0], std.Env)
+			n := 1
+			if rule != "" {
+				n = 0
+			}
+			path, rest, err := f.split(std, c, args, n, "a runbook, and either a step or --rule and --rows")
 			if err != nil {
 				return err
 			}
-			if rule != "" && !slices.ContainsFunc(profile.Rules, func(r plan.Rule) bool { return r.Name == rule }) {
-				return usageErrorf("profile %s has no rule %q", profile.Name, rule)
-			}
-			db, j, err := openJournal(ctx, rb)
+			t, err := f.open(ctx, std, path, true)
 			if err != nil {
 				return err
 			}
-			defer db.Close()
-			run, err := findRun(ctx, j, rb, id)
-			if err != nil {
-				return err
+			defer t.close()
+			if rule != "" && !slices.ContainsFunc(t.profile.Rules, func(r plan.Rule) bool { return r.Name == rule }) {
+				return usageErrorf("profile %s has no rule %q", t.profile.Name, rule)
 			}
 			if rule != "" {
-				if err := j.ApproveRows(ctx, run.ID, rule, rows, person()); err != nil {
+				if err := t.j.ApproveRows(ctx, t.run.ID, rule, rows, person()); err != nil {
 					return err
 				}
 				fmt.Fprintf(std.Err, "rule %s may have %s rows\n", rule, report.Thousands(rows))
 				return nil
 			}
-			state, err := stateOf(ctx, j, run.ID)
-			if err != nil {
-				return err
-			}
-			st, ok := state.Step(args[1])
-			if !ok || !st.Gate {
-				return usageErrorf("run %s has no gate before a step %q", run.ID, args[1])
-			}
-			if err := j.Approve(ctx, run.ID, args[1], person()); err != nil {
-				return err
-			}
-			fmt.Fprintf(std.Err, "the gate of %s is open\n", args[1])
-			return nil
+			return approve(ctx, std, t, rest[0], reason)
 		},
 	}
-	c.Flags().StringVar(&id, "run", "", "the run's id (default: the newest run of the runbook)")
+	f.add(c)
+	c.Flags().StringVar(&reason, "reason", "", "why, for the journal")
 	c.Flags().StringVar(&rule, "rule", "", "let this clean-up `RULE` have its rows")
 	c.Flags().Int64Var(&rows, "rows", 0, "up to `N` of them")
 	return c
+}
+
+func approve(ctx context.Context, std *IO, t *target, step, reason string) error {
+	state, err := t.state(ctx)
+	if err != nil {
+		return err
+	}
+	st, ok := state.Step(step)
+	if !ok || !st.Gate {
+		return usageErrorf("run %s has no gate before a step %q", t.run.ID, step)
+	}
+	if st.ApprovedBy != "" || st.Attempts > 0 {
+		fmt.Fprintf(std.Err, "the gate of %s was opened before, by %s\n", step, report.Plain(st.ApprovedBy))
+		return nil
+	}
+	if err := t.j.Approve(ctx, t.run.ID, step, person(), hostName(), reason); err != nil {
+		return err
+	}
+	fmt.Fprintf(std.Err, "the gate of %s is open\n", step)
+	return nil
 }

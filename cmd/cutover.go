@@ -27,20 +27,21 @@ stops it). Afterwards it is stopped again: tideover resume goes on. If this proc
 fence end by themselves at the deadline.
 
 The switch itself is a step of tideover run.
+` + targetHelp + `
 
 EXIT STATUS
   0 rehearsed  1 failed  2 usage  3 another process holds the run  4 called off; blue serves  5 blue and green differ`
 
 // NewCutoverCmd is tideover cutover.
 func NewCutoverCmd(std *IO) *cobra.Command {
-	var run string
+	var f targetFlags
 	var rehearse, asJSON bool
 	var override []string
 	c := &cobra.Command{
-		Use:   "cutover RUNBOOK --rehearse",
+		Use:   "cutover [RUNBOOK] --rehearse",
 		Short: "Rehearse a run's switch up to the point of no return, and take it back",
 		Long:  cutoverLong,
-		Args:  exactArgs(1, "one runbook"),
+		Args:  cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if !rehearse {
 				return usageErrorf("tideover cutover needs --rehearse: the switch itself is a step of tideover run")
@@ -49,11 +50,15 @@ func NewCutoverCmd(std *IO) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return rehearseCutover(c.Context(), std, args[0], run, override, asJSON)
+			path, _, err := f.split(std, c, args, 0, "one runbook")
+			if err != nil {
+				return err
+			}
+			return rehearseCutover(c.Context(), std, &f, path, override, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&rehearse, "rehearse", false, "do everything up to the point of no return, then take it back")
-	c.Flags().StringVar(&run, "run", "", "the run; default: the newest one of the runbook")
+	f.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print the figures as one JSON object")
 	addOverride(c, &override)
 	return c
@@ -64,14 +69,15 @@ func addOverride(c *cobra.Command, names *[]string) {
 	c.Flags().StringSliceVar(names, "override", nil, "go past a guardrail of the cutover: "+strings.Join(steps.Guardrails, ", "))
 }
 
-func rehearseCutover(ctx context.Context, std *IO, path, run string, override []string, asJSON bool) error {
-	rb, profile, err := loadRunbook(path, std.Env)
+func rehearseCutover(ctx context.Context, std *IO, f *targetFlags, path string, override []string, asJSON bool) error {
+	read, take := f.takeOver(std, path)
+	rb, profile, err := read(ctx)
 	if err != nil {
 		return err
 	}
-	session, err := takeOver(ctx, steps.Options{
+	session, err := take(ctx, steps.Options{
 		Upgrade: upgradeOf(rb, profile), Version: version, Override: override, Sink: notesOnly(report.Lines(std.Err)),
-	}, run)
+	})
 	if err != nil {
 		return err
 	}

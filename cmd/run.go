@@ -9,6 +9,7 @@ import (
 
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/report"
+	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/steps"
 )
 
@@ -33,7 +34,8 @@ func NewRunCmd(std *IO) *cobra.Command {
 		Long:  runLong,
 		Args:  exactArgs(1, "one runbook"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return work(c.Context(), std, f, args[0], yes, override, steps.Start)
+			load := func(context.Context) (*plan.Runbook, *plan.Profile, error) { return loadRunbook(args[0], std.Env) }
+			return work(c.Context(), std, f, load, yes, override, steps.Start)
 		},
 	}
 	f.add(c, false)
@@ -48,19 +50,24 @@ func NewResumeCmd(std *IO) *cobra.Command {
 	var yes bool
 	var override []string
 	c := &cobra.Command{
-		Use:   "resume RUNBOOK",
+		Use:   "resume [RUNBOOK]",
 		Short: "Go on with a run that stopped or crashed",
 		Long: `Resume takes over a run whose process is gone and goes on where the journal says that it was. A cutover that was
 under way is completed or aborted by looking at the router, the fences and the participants, not at what was planned. A
-run that was on its way back goes on going back. A runbook that has changed since the run began is refused.
+run that was on its way back goes on going back. A runbook or profile that says something else than when the run began is
+refused; comments, white space and the order of keys don't count.
+` + targetHelp + `
 
 EXIT STATUS
   as tideover run`,
-		Args: exactArgs(1, "one runbook"),
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			return work(c.Context(), std, f, args[0], yes, override, func(ctx context.Context, o steps.Options) (*steps.Session, error) {
-				return takeOver(ctx, o, f.run)
-			})
+			path, _, err := f.split(std, c, args, 0, "one runbook")
+			if err != nil {
+				return err
+			}
+			load, take := f.takeOver(std, path)
+			return work(c.Context(), std, f, load, yes, override, take)
 		},
 	}
 	f.add(c, true)
@@ -74,18 +81,24 @@ func NewRollbackCmd(std *IO) *cobra.Command {
 	var f runFlags
 	var reason string
 	c := &cobra.Command{
-		Use:   "rollback RUNBOOK",
+		Use:   "rollback [RUNBOOK]",
 		Short: "Take a run back: blue serves again",
 		Long: `Rollback takes back every step of a run that has an effect, the last one first. Before the point of no return
 blue is as it was. After it the cutover is turned round: green is fenced, the revocations that were made on green are
 brought back to blue, the participants and the router return to blue. Sessions that only green knows are counted and
 named; green is kept for people to look at.
+` + targetHelp + `
 
 EXIT STATUS
   0 taken back  1 failed: type it again  3 another process holds the run`,
-		Args: exactArgs(1, "one runbook"),
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			return rollback(c.Context(), std, f, args[0], reason)
+			path, _, err := f.split(std, c, args, 0, "one runbook")
+			if err != nil {
+				return err
+			}
+			load, take := f.takeOver(std, path)
+			return perform(c.Context(), std, f, load, false, take, func(ctx context.Context, s *steps.Session) error { return s.Rollback(ctx, reason) })
 		},
 	}
 	f.add(c, true)
@@ -96,8 +109,11 @@ EXIT STATUS
 // begin takes a run: a new one, or one that has no living process.
 type begin func(context.Context, steps.Options) (*steps.Session, error)
 
+// load reads the runbook and its profile.
+type load func(context.Context) (*plan.Runbook, *plan.Profile, error)
+
 // work runs or resumes.
-func work(ctx context.Context, std *IO, f runFlags, path string, yes bool, override []string, take begin) error {
+func work(ctx context.Context, std *IO, f runFlags, read load, yes bool, override []string, take begin) error {
 	override, err := steps.ParseOverride(override)
 	if err != nil {
 		return usageError{err}
@@ -107,20 +123,15 @@ func work(ctx context.Context, std *IO, f runFlags, path string, yes bool, overr
 		o.Override = override
 		return within(ctx, o)
 	}
-	return perform(ctx, std, f, path, yes, take, func(ctx context.Context, s *steps.Session) error { return s.Run(ctx) })
-}
-
-func rollback(ctx context.Context, std *IO, f runFlags, path, reason string) error {
-	take := func(ctx context.Context, o steps.Options) (*steps.Session, error) { return takeOver(ctx, o, f.run) }
-	return perform(ctx, std, f, path, false, take, func(ctx context.Context, s *steps.Session) error { return s.Rollback(ctx, reason) })
+	return perform(ctx, std, f, read, yes, take, func(ctx context.Context, s *steps.Session) error { return s.Run(ctx) })
 }
 
 // perform takes a run, shows it while do works on it, and reports. The view is made once the run is ours: a screen
 // begins with the state that the run is in.
-func perform(ctx context.Context, std *IO, f runFlags, path string, yes bool, take begin, do func(context.Context, *steps.Session) error) error {
+func perform(ctx context.Context, std *IO, f runFlags, read load, yes bool, take begin, do func(context.Context, *steps.Session) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	rb, profile, err := loadRunbook(path, std.Env)
+	rb, profile, err := read(ctx)
 	if err != nil {
 		return err
 	}
@@ -150,18 +161,19 @@ type gateFunc func(ctx context.Context, step string) (string, error)
 
 func (f gateFunc) Wait(ctx context.Context, step string) (string, error) { return f(ctx, step) }
 
-// takeOver finds the run that a person means and takes it.
-func takeOver(ctx context.Context, o steps.Options, id string) (*steps.Session, error) {
-	db, j, err := openJournal(ctx, o.Runbook)
-	if err != nil {
-		return nil, err
+// takeOver is how a run is read and taken that has no living process.
+func (f *targetFlags) takeOver(std *IO, path string) (load, begin) {
+	var id string
+	read := func(ctx context.Context) (*plan.Runbook, *plan.Profile, error) {
+		t, err := f.open(ctx, std, path, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer t.close()
+		id = t.run.ID
+		return t.rb, t.profile, nil
 	}
-	defer db.Close()
-	run, err := findRun(ctx, j, o.Runbook, id)
-	if err != nil {
-		return nil, err
-	}
-	return steps.Resume(ctx, o, run.ID)
+	return read, func(ctx context.Context, o steps.Options) (*steps.Session, error) { return steps.Resume(ctx, o, id) }
 }
 
 // person is who types.
@@ -173,4 +185,13 @@ func person() string {
 		return name
 	}
 	return "somebody"
+}
+
+// hostName is where they type it.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "an unknown machine"
+	}
+	return name
 }

@@ -80,13 +80,13 @@ func stateOf(ctx context.Context, j *postgres.Journal, run string) (journal.Stat
 type runFlags struct {
 	json  bool
 	noTUI bool
-	run   string
+	targetFlags
 }
 
 func (f *runFlags) add(c *cobra.Command, withRun bool) {
 	c.Flags().BoolVar(&f.json, "json", false, "one event per line on stdout, the last one the report")
 	c.Flags().BoolVar(&f.noTUI, "no-tui", false, "plain lines even on a terminal")
 	if withRun {
-		c.Flags().StringVar(&f.run, "run", "", "the run's id (default: the newest run of the runbook)")
+		f.targetFlags.add(c)
 	}
 }

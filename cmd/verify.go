@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tideover/tideover/internal/journal"
-	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/steps"
 )
 
@@ -25,6 +24,7 @@ the run did, and as much room.
 While blue serves, rows are on their way: a difference counts when it lasts through three rounds, and what replay has still
 to bring counts as waiting. Once green serves, rows that green's own clients have changed since the switch are counted
 apart. What is deleted on green since, in tables without revocations, can't be told from what never came.
+` + targetHelp + `
 
 EXIT STATUS
   0 no difference  1 failed  2 usage  5 blue and green differ`
@@ -32,34 +32,36 @@ EXIT STATUS
 // NewVerifyCmd is tideover verify.
 func NewVerifyCmd(std *IO) *cobra.Command {
 	var asJSON, full bool
-	var run string
+	var f targetFlags
 	c := &cobra.Command{
-		Use:   "verify RUNBOOK",
+		Use:   "verify [RUNBOOK]",
 		Short: "Compare blue and green: invariants, revocations, and with --full every row",
 		Long:  verifyLong,
-		Args:  exactArgs(1, "one runbook"),
+		Args:  cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			rb, profile, err := loadRunbook(args[0], std.Env)
+			path, _, err := f.split(std, c, args, 0, "one runbook")
 			if err != nil {
 				return err
 			}
-			db, j, err := openJournal(ctx, rb)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
+			t, err := f.open(ctx, std, path, false)
+			var none *noRunError
 			var state journal.State
-			found, err := findRun(ctx, j, rb, run)
-			if err == nil {
-				state, err = stateOf(ctx, j, found.ID)
-			} else if errors.Is(err, postgres.ErrNoRun) && run == "" { // two databases can be compared without a run
-				err = nil
-			}
-			if err != nil {
+			switch {
+			case errors.As(err, &none) && f.run == "": // two databases can be compared without a run
+				t = &target{}
+				if t.rb, t.profile, err = loadRunbook(path, std.Env); err != nil {
+					return err
+				}
+			case err != nil:
 				return err
+			default:
+				defer t.close()
+				if state, err = t.state(ctx); err != nil {
+					return err
+				}
 			}
-			v, err := steps.Verify(ctx, upgradeOf(rb, profile), state, full)
+			v, err := steps.Verify(ctx, upgradeOf(t.rb, t.profile), state, full)
 			if err != nil {
 				return err
 			}
@@ -76,7 +78,7 @@ func NewVerifyCmd(std *IO) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the verdict as JSON")
 	c.Flags().BoolVar(&full, "full", false, "also migrate blue's state offline and compare every row")
-	c.Flags().StringVar(&run, "run", "", "the run's id (default: the newest run of the runbook)")
+	f.add(c)
 	return c
 }
 

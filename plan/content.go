@@ -76,7 +76,7 @@ func SketchRunbook(name string, data []byte, env func(string) (string, bool)) (*
 		if value, ok := env(variable); ok && value != "" {
 			return value, true
 		}
-		return unresolved + " and long enough", true
+		return unresolved + " " + variable + ", and long enough", true
 	}); err != nil {
 		return nil, err
 	}
@@ -188,4 +188,33 @@ func (rb *Runbook) Participants() []ParticipantSpec {
 		}
 	}
 	return nil
+}
+
+// LoadSketch is [SketchRunbook] for a file.
+func LoadSketch(path string, env func(string) (string, bool)) (*Runbook, error) {
+	data, err := read(path, "`tideover init` writes a runbook to start from")
+	if err != nil {
+		return nil, err
+	}
+	rb, err := SketchRunbook(path, data, env)
+	if err != nil {
+		return nil, err
+	}
+	rb.Path = path
+	return rb, nil
+}
+
+// Unset says which environment variables a participant of a sketched runbook wants; "" where it has them.
+func (p ParticipantSpec) Unset() string {
+	if p.Config == nil {
+		return ""
+	}
+	for _, x := range structProperties(reflect.ValueOf(p.Config).Elem()) {
+		if x.value.Kind() == reflect.String {
+			if reason := Unset(x.value.String()); reason != "" {
+				return reason
+			}
+		}
+	}
+	return ""
 }

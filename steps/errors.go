@@ -120,16 +120,24 @@ func (e *NoWayBackError) Error() string {
 // Hint says what is left.
 func (e *NoWayBackError) Hint() string { return "go forward with \"tideover resume\"" }
 
-// ChangedError refuses to go on with another runbook than the run was started with.
-type ChangedError struct{ Run, Started, Now string }
+// ChangedError refuses to go on with another runbook or profile than the run was started with.
+type ChangedError struct {
+	Run          string
+	What         string // "runbook" or "profile"
+	Started, Now string
+	Kept         bool // the journal has what the run was started with
+}
 
 func (e *ChangedError) Error() string {
-	return fmt.Sprintf("the runbook has changed since run %q was started: its SHA-256 was %.12s, now it is %.12s", e.Run, e.Started, e.Now)
+	return fmt.Sprintf("the %s has changed since run %q was started: its SHA-256 was %.12s, now it is %.12s", e.What, e.Run, e.Started, e.Now)
 }
 
 // Hint says what to do.
 func (e *ChangedError) Hint() string {
-	return "bring back the runbook as it was, then resume or roll back; a changed one needs a new run"
+	if e.Kept {
+		return fmt.Sprintf("the journal has what the run was started with: \"tideover resume --control DSN --run %s\" goes on with that, \"tideover rollback --control DSN --run %s\" takes it back; what was changed needs a new run", e.Run, e.Run)
+	}
+	return "bring back the " + e.What + " as it was, then resume or roll back; a changed one needs a new run"
 }
 
 // EndedError says that there is nothing to do for a run that has ended.

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +20,14 @@ type Config struct {
 	Lease  journal.Lease
 	Events []journal.Event // all events of the run so far, run.started and run.taken at least
 	Hash   string          // of the runbook as it is now; must be the one that the run was started with
+	Now    Content         // what runbook and profile say now; must be what they said then, where that is known
+	Then   Content         // what the texts in the journal say, read by this program; empty: what the first event says
 	Steps  []Step          // as in the runbook
 	Gate   Gate            // nil: gates wait until the run is stopped
-	Sinks  []journal.Sink  // each gets the events from this process's run.taken on, and progress
-	Undo   time.Duration   // one step's Undo at most; 0: an hour
+	// Approval says more of how a gate was opened, for the journal; nil: nothing is known beside who.
+	Approval func(ctx context.Context, step string) (journal.ApprovedData, error)
+	Sinks    []journal.Sink // each gets the events from this process's run.taken on, and progress
+	Undo     time.Duration  // one step's Undo at most; 0: an hour
 }
 
 // Runner takes a run through its steps: forward with Run, back with Undo or Rollback. It goes on wherever the journal
@@ -38,6 +43,23 @@ type Runner struct {
 	background crew
 }
 
+// Content is what runbook and profile say, as hashes: plan.Runbook.Content and plan.Profile.Content. Empty: not known.
+type Content struct{ Runbook, Profile string }
+
+// unchanged says whether runbook and profile are those that the run was started with. A runbook of the same bytes is the same,
+// whatever this program takes it to say.
+func (c *Config) unchanged(state journal.State) error {
+	then := Content{cmp.Or(c.Then.Runbook, state.Content), cmp.Or(c.Then.Profile, state.ProfileContent)}
+	kept := c.Then.Runbook != ""
+	if state.Hash != c.Hash && (then.Runbook == "" || then.Runbook != c.Now.Runbook) {
+		return &ChangedError{Run: state.Run, What: "runbook", Started: state.Hash, Now: c.Hash, Kept: kept}
+	}
+	if then.Profile != "" && c.Now.Profile != "" && then.Profile != c.Now.Profile {
+		return &ChangedError{Run: state.Run, What: "profile", Started: then.Profile, Now: c.Now.Profile, Kept: kept}
+	}
+	return nil
+}
+
 // NewRunner folds the events and checks that they belong to this runbook. The errors are a [*ChangedError] and an
 // [*EndedError].
 func NewRunner(cfg Config) (*Runner, error) {
@@ -48,8 +70,8 @@ func NewRunner(cfg Config) (*Runner, error) {
 	if state.Phase.Ended() {
 		return nil, &EndedError{Run: state.Run, Phase: state.Phase}
 	}
-	if state.Hash != cfg.Hash {
-		return nil, &ChangedError{Run: state.Run, Started: state.Hash, Now: cfg.Hash}
+	if err := cfg.unchanged(state); err != nil {
+		return nil, err
 	}
 	if len(state.Steps) != len(cfg.Steps) {
 		return nil, fmt.Errorf("run %q has %d steps, the runbook %d", state.Run, len(state.Steps), len(cfg.Steps))
@@ -188,7 +210,15 @@ func (r *Runner) gate(ctx context.Context, st journal.StepState) error {
 	if err != nil {
 		return err
 	}
-	return r.rec.append(ctx, st.ID, journal.GateApproved, journal.ApprovedData{By: by})
+	approved := journal.ApprovedData{By: by}
+	if r.cfg.Approval != nil {
+		if more, err := r.cfg.Approval(ctx, st.ID); err != nil {
+			return err
+		} else if more.By == by {
+			approved = more
+		}
+	}
+	return r.rec.append(ctx, st.ID, journal.GateApproved, approved)
 }
 
 // leave lets a finished step's work go on in the background, unless the point of no return lies between.

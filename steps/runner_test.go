@@ -296,3 +296,29 @@ func TestUndoFailsThenSucceeds(t *testing.T) {
 		t.Errorf("phase %s after %d tries", phase, tries)
 	}
 }
+
+// What a runbook and its profile say counts, not how it is written; of runs that began before that was kept, the bytes.
+func TestUnchanged(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		state   journal.State
+		cfg     Config
+		refused string
+	}{
+		{"the same bytes", journal.State{Hash: "h"}, Config{Hash: "h"}, ""},
+		{"other bytes, of an older run", journal.State{Hash: "h"}, Config{Hash: "i", Now: Content{Runbook: "c"}}, "runbook"},
+		{"another comment", journal.State{Hash: "h", Content: "c"}, Config{Hash: "i", Now: Content{Runbook: "c"}}, ""},
+		{"another meaning", journal.State{Hash: "h", Content: "c"}, Config{Hash: "i", Now: Content{Runbook: "d"}}, "runbook"},
+		{"another version, with other defaults", journal.State{Hash: "h", Content: "c"}, Config{Hash: "i", Now: Content{Runbook: "d"}, Then: Content{Runbook: "d"}}, ""},
+		{"another profile", journal.State{Hash: "h", ProfileContent: "p"}, Config{Hash: "h", Now: Content{Profile: "q"}}, "profile"},
+		{"the same profile", journal.State{Hash: "h", ProfileContent: "p"}, Config{Hash: "h", Now: Content{Profile: "p"}}, ""},
+		{"a profile of an older run", journal.State{Hash: "h"}, Config{Hash: "h", Now: Content{Profile: "q"}}, ""},
+	} {
+		err := tt.cfg.unchanged(tt.state)
+		var changed *ChangedError
+		if errors.As(err, &changed) != (tt.refused != "") || changed != nil && (changed.What != tt.refused || !strings.Contains(err.Error(), tt.refused)) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}

@@ -40,8 +40,8 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 		}
 		return j.Create(ctx, journal.RunStartedData{
 			Name: o.Runbook.Name, Runbook: o.Runbook.Path, Hash: o.Runbook.Hash, Version: o.Version,
-			Steps: references(o.Runbook, built),
-		}, holder())
+			Steps: references(o.Runbook, built), Content: o.Runbook.Content, Profile: o.Runbook.Profile, ProfileContent: o.Profile.Content,
+		}, holder(), o.documents()...)
 	})
 }
 
@@ -91,7 +91,15 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 	if o.Gate != nil {
 		gates = append(gates, o.Gate)
 	}
-	s.runner, err = NewRunner(Config{Lease: s.lease, Events: events, Hash: o.Runbook.Hash, Steps: built, Gate: gates, Sinks: sinks(o.Sink)})
+	then, err := contentIn(ctx, j, s.lease.Run())
+	if err != nil {
+		return nil, err
+	}
+	s.runner, err = NewRunner(Config{Lease: s.lease, Events: events, Hash: o.Runbook.Hash, Steps: built, Gate: gates, Sinks: sinks(o.Sink),
+		Approval: func(ctx context.Context, step string) (journal.ApprovedData, error) {
+			return j.Approval(ctx, s.lease.Run(), step)
+		},
+		Now: Content{o.Runbook.Content, o.Profile.Content}, Then: then})
 	if err != nil {
 		return nil, err
 	}

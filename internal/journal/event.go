@@ -71,6 +71,11 @@ type RunStartedData struct {
 	Hash    string    `json:"hash"`
 	Steps   []StepRef `json:"steps"`
 	Version string    `json:"version"` // tideover's
+
+	// Content and ProfileContent are the hashes of what runbook and profile say (plan.Runbook.Content).
+	Content        string `json:"content,omitempty"`
+	Profile        string `json:"profile,omitempty"` // as the runbook names it
+	ProfileContent string `json:"profile_content,omitempty"`
 }
 
 // StepRef names a step of the runbook. Undoable is false for a point of no return.
@@ -102,7 +107,9 @@ type ReasonData struct {
 
 // ApprovedData says who opened a gate.
 type ApprovedData struct {
-	By string `json:"by"`
+	By     string `json:"by"`
+	Host   string `json:"host,omitempty"` // from where
+	Reason string `json:"reason,omitempty"`
 }
 
 // ProgressData is how far a step is. Total is 0 where it is not known. Unit is "rows", "bytes", "changes" or "steps".

@@ -11,7 +11,7 @@ type KindInfo struct {
 // Kinds lists every kind of event. docs/events.md is made of it.
 func Kinds() []KindInfo {
 	return []KindInfo{
-		{RunStarted, true, RunStartedData{}, "The first event. The hash is the runbook's SHA-256; a resume with another one is refused."},
+		{RunStarted, true, RunStartedData{}, "The first event. `hash` is the SHA-256 of the runbook's bytes, `content` and `profile_content` of what runbook and profile say: comments, white space and the order of keys don't count. A resume with others is refused."},
 		{RunTaken, true, RunTakenData{}, "A process took the run: the first time, or after a stop or a crash."},
 		{RunStopped, true, StoppedData{}, "The process put the run down in order. `next` is the command to type."},
 		{RunUndoing, true, ReasonData{}, "The way back has begun."},

@@ -18,6 +18,10 @@ type State struct {
 	Hash    string `json:"hash"`
 	Version string `json:"version"` // of the tideover that started the run
 
+	Content        string `json:"content,omitempty"` // what the runbook says, as a hash; "" in runs of older versions
+	Profile        string `json:"profile,omitempty"` // as the runbook names it
+	ProfileContent string `json:"profile_content,omitempty"`
+
 	Phase   Phase     `json:"phase"`
 	Seq     int64     `json:"seq"` // of the last stored event
 	Started time.Time `json:"started"`

@@ -77,6 +77,7 @@ func (s *State) foldRun(e Event) error {
 			seen[ref.ID] = true
 		}
 		s.Name, s.Runbook, s.Hash, s.Version, s.Started = d.Name, d.Runbook, d.Hash, d.Version, e.Time
+		s.Content, s.Profile, s.ProfileContent = d.Content, d.Profile, d.ProfileContent
 		for _, ref := range d.Steps {
 			s.Steps = append(s.Steps, StepState{StepRef: ref, Status: StepIsPending})
 		}

@@ -176,9 +176,12 @@ func (j *Journal) Follow(ctx context.Context, run string, after int64, every tim
 
 // Approve opens the gate of a step. It may be called from any process, before the gate is reached too. A second
 // approval changes nothing.
-func (j *Journal) Approve(ctx context.Context, run, step, by string) error {
-	const sql = `INSERT INTO tideover.approval (run, step, who) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
-	if _, err := j.db.pool.Exec(ctx, sql, run, step, by); err != nil {
+func (j *Journal) Approve(ctx context.Context, run, step, by, host, reason string) error {
+	const sql = `INSERT INTO tideover.approval (run, step, who, host, reason) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
+	if err := j.Install(ctx); err != nil { // what an older tideover's journal lacks
+		return err
+	}
+	if _, err := j.db.pool.Exec(ctx, sql, run, step, by, host, reason); err != nil {
 		if Code(err) == pgerrcode.ForeignKeyViolation {
 			return fmt.Errorf("approve step %q of %q in %s: %w", step, run, j.db, ErrNoRun)
 		}
@@ -187,17 +190,33 @@ func (j *Journal) Approve(ctx context.Context, run, step, by string) error {
 	return nil
 }
 
+// Withdraw takes an approval back that has not been seen yet, and says whether there was one.
+func (j *Journal) Withdraw(ctx context.Context, run, step string) (bool, error) {
+	const sql = `DELETE FROM tideover.approval WHERE run = $1 AND step = $2`
+	tag, err := j.db.pool.Exec(ctx, sql, run, step)
+	if err != nil {
+		return false, j.wrap("withdraw an approval", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
 // Approved says who opened the gate of a step; "" while nobody has.
 func (j *Journal) Approved(ctx context.Context, run, step string) (by string, err error) {
-	const sql = `SELECT who FROM tideover.approval WHERE run = $1 AND step = $2`
-	err = j.db.pool.QueryRow(ctx, sql, run, step).Scan(&by)
+	a, err := j.Approval(ctx, run, step)
+	return a.By, err
+}
+
+// Approval says who opened the gate of a step, from where and why; By is "" while nobody has.
+func (j *Journal) Approval(ctx context.Context, run, step string) (a journal.ApprovedData, err error) {
+	const sql = `SELECT who, coalesce(to_json(a) ->> 'host', ''), coalesce(to_json(a) ->> 'reason', '') FROM tideover.approval a WHERE run = $1 AND step = $2`
+	err = j.db.pool.QueryRow(ctx, sql, run, step).Scan(&a.By, &a.Host, &a.Reason) // columns that a journal of an older tideover lacks
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "", nil
+		return a, nil
 	}
 	if err != nil {
-		return "", j.wrap("look for an approval", err)
+		return a, j.wrap("look for an approval", err)
 	}
-	return by, nil
+	return a, nil
 }
 
 // rowsKey is what an approval of a rule's rows has in place of a step's id, which has no colon.
@@ -205,7 +224,7 @@ const rowsKey = "rule:"
 
 // ApproveRows lets a clean-up rule of a run have so many rows, where that is more than the rule expects.
 func (j *Journal) ApproveRows(ctx context.Context, run, rule string, rows int64, by string) error {
-	return j.Approve(ctx, run, fmt.Sprintf("%s%d:%s", rowsKey, rows, rule), by)
+	return j.Approve(ctx, run, fmt.Sprintf("%s%d:%s", rowsKey, rows, rule), by, "", "")
 }
 
 // ApprovedRows are the rows that persons have approved, by rule.

@@ -209,7 +209,7 @@ func TestApprove(t *testing.T) {
 	defer l.Release()
 	for _, tt := range []struct{ by, want string }{{"", ""}, {"ann", "ann"}, {"bob", "ann"}} {
 		if tt.by != "" {
-			if err := s.Approve(t.Context(), l.Run(), "two", tt.by); err != nil {
+			if err := s.Approve(t.Context(), l.Run(), "two", tt.by, "ops1", "why not"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -220,7 +220,7 @@ func TestApprove(t *testing.T) {
 	if by, err := s.Approved(t.Context(), l.Run(), "one"); err != nil || by != "" {
 		t.Errorf("another step was approved by %q, %v", by, err)
 	}
-	if err := s.Approve(t.Context(), "nonsense", "two", "ann"); !errors.Is(err, postgres.ErrNoRun) {
+	if err := s.Approve(t.Context(), "nonsense", "two", "ann", "", ""); !errors.Is(err, postgres.ErrNoRun) {
 		t.Errorf("got %v, want ErrNoRun", err)
 	}
 }
@@ -241,7 +241,7 @@ func TestApproveRows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Approve(t.Context(), l.Run(), "a-step", "ann"); err != nil {
+	if err := s.Approve(t.Context(), l.Run(), "a-step", "ann", "", ""); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.ApprovedRows(t.Context(), l.Run())

@@ -53,12 +53,38 @@ CREATE TABLE IF NOT EXISTS tideover.approval (
 	who  text NOT NULL,
 	time timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	PRIMARY KEY (run, step)
-);`
+);
+ALTER TABLE tideover.approval ADD COLUMN IF NOT EXISTS host text NOT NULL DEFAULT '', ADD COLUMN IF NOT EXISTS reason text NOT NULL DEFAULT '';
+CREATE TABLE IF NOT EXISTS tideover.document (
+	run     text NOT NULL REFERENCES tideover.run (id),
+	kind    text NOT NULL,
+	name    text NOT NULL,
+	content text NOT NULL,
+	blanked boolean NOT NULL,
+	PRIMARY KEY (run, kind)
+);
+CREATE TABLE IF NOT EXISTS tideover.progress (
+	run  text NOT NULL PRIMARY KEY REFERENCES tideover.run (id),
+	step text NOT NULL,
+	data json NOT NULL,
+	time timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS tideover.command (
+	id       bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	run      text NOT NULL REFERENCES tideover.run (id),
+	term     bigint NOT NULL,
+	data     json NOT NULL,
+	asked    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	answered timestamptz,
+	done     boolean NOT NULL DEFAULT false,
+	answer   text NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS command_open ON tideover.command (run) WHERE answered IS NULL;`
 
 // Install creates the journal's tables where they are missing. Two at once don't get into each other's way: IF NOT
 // EXISTS alone would let the second one fail on a catalog's unique key.
 func (j *Journal) Install(ctx context.Context) error {
-	there, err := j.installed(ctx)
+	there, err := j.has(ctx, "tideover.command_open") // created last
 	if err != nil || there {
 		return err
 	}
@@ -76,11 +102,15 @@ func (j *Journal) Install(ctx context.Context) error {
 	return nil
 }
 
-// installed looks for the table that is created last.
+// installed looks whether there is a journal, of this or an older tideover.
 func (j *Journal) installed(ctx context.Context) (bool, error) {
-	const sql = `SELECT pg_catalog.to_regclass('tideover.approval') IS NOT NULL`
+	return j.has(ctx, "tideover.approval")
+}
+
+func (j *Journal) has(ctx context.Context, relation string) (bool, error) {
+	const sql = `SELECT pg_catalog.to_regclass($1) IS NOT NULL`
 	var there bool
-	if err := j.db.pool.QueryRow(ctx, sql).Scan(&there); err != nil {
+	if err := j.db.pool.QueryRow(ctx, sql, relation).Scan(&there); err != nil {
 		return false, j.wrap("look for the journal", err)
 	}
 	return there, nil

@@ -42,8 +42,8 @@ type Lease struct {
 
 // Create begins a run of a runbook and takes it. It creates the journal where there is none. The errors are an
 // [*ActiveError] while another run of that name has not ended and a [*journal.HeldError] while another process is at
-// work in this control database. The lease's Context ends with ctx too.
-func (j *Journal) Create(ctx context.Context, started journal.RunStartedData, who journal.Holder) (*Lease, error) {
+// work in this control database. The lease's Context ends with ctx too. The documents are kept with the run.
+func (j *Journal) Create(ctx context.Context, started journal.RunStartedData, who journal.Holder, documents ...Document) (*Lease, error) {
 	const sql = `INSERT INTO tideover.run (id, name, hash, runbook, term) VALUES ($1, $2, $3, $4, 0)`
 	if err := j.Install(ctx); err != nil {
 		return nil, err
@@ -51,6 +51,11 @@ func (j *Journal) Create(ctx context.Context, started journal.RunStartedData, wh
 	return j.lease(ctx, newRunID(), who, func(tx pgx.Tx, l *Lease) error {
 		if _, err := tx.Exec(ctx, sql, l.run, started.Name, started.Hash, started.Runbook); err != nil {
 			return err
+		}
+		for _, d := range documents {
+			if err := d.keep(ctx, tx, l.run); err != nil {
+				return err
+			}
 		}
 		_, err := l.append(ctx, tx, journal.Event{Kind: journal.RunStarted, Data: encode(started)})
 		return err
@@ -66,6 +71,9 @@ func (j *Journal) Take(ctx context.Context, run string, who journal.Holder) (*Le
 	}
 	if !r.Active() {
 		return nil, fmt.Errorf("run %q has ended (%s)", run, r.Outcome)
+	}
+	if err := j.Install(ctx); err != nil { // what an older tideover's journal lacks
+		return nil, err
 	}
 	return j.lease(ctx, run, who, func(pgx.Tx, *Lease) error { return nil }, r.Name)
 }

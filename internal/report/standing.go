@@ -27,7 +27,7 @@ func Standing(s *journal.State) string {
 	case journal.Committing, journal.CommittingStopped:
 		return "past the point of no return: green is about to serve; the only way is forward"
 	case journal.Switched, journal.SwitchedWaiting, journal.SwitchedStopped:
-		if id, ok := oneWay(s); ok {
+		if id, ok := OneWay(s); ok {
 			return fmt.Sprintf("past the point of no return: green serves; step %q can't be taken back, so the only way is forward", id)
 		}
 		return "past the point of no return: green serves; \"tideover rollback\" is the way back"
@@ -49,14 +49,14 @@ func Standing(s *journal.State) string {
 // beforeSwitch names a step that has begun and can't be taken back, such as migrations in place: then a failure does
 // not give everything back, though blue serves.
 func beforeSwitch(s *journal.State) string {
-	if id, ok := oneWay(s); ok {
+	if id, ok := OneWay(s); ok {
 		return fmt.Sprintf("blue serves; step %q can't be taken back, so a failure goes forward by resume", id)
 	}
 	return "blue serves; every failure gives blue back"
 }
 
-// oneWay finds a step that has begun and has no way back.
-func oneWay(s *journal.State) (string, bool) {
+// OneWay finds a step that has begun and has no way back.
+func OneWay(s *journal.State) (string, bool) {
 	for _, st := range s.Steps {
 		if !st.Undoable && st.Begun() {
 			return st.ID, true

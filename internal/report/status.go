@@ -27,7 +27,7 @@ func Status(w io.Writer, s *journal.State, held *journal.Holder, next string) {
 	}
 	field("run", "%s  %s  (%s)", s.Run, Plain(s.Name), Plain(s.Runbook))
 	field("is", "%s", doingNow(s, held))
-	field("safe", "%s", Standing(s))
+	field("safe", "%s", standingNow(s, held))
 	field("at work", "%s", atWork(s, held))
 	if s.Stopped != nil && !isStepError(s, s.Stopped.Reason) {
 		field("stopped", "%s", cut(Plain(s.Stopped.Reason), 3*textWidth))
@@ -57,8 +57,8 @@ func Next(s *journal.State, held *journal.Holder) string {
 	switch {
 	case s.Phase.Ended():
 		return ""
-	case s.Phase.IsWaiting() && held != nil:
-		return "tideover approve " + s.Runbook
+	case s.Phase.IsWaiting() && held != nil && s.Gate != nil:
+		return "tideover approve " + s.Runbook + " " + s.Gate.Step
 	case held != nil:
 		return "tideover status --watch " + s.Runbook
 	case s.Phase.IsStopped() && s.Stopped != nil && s.Stopped.Next != "":
@@ -67,6 +67,14 @@ func Next(s *journal.State, held *journal.Holder) string {
 		return "tideover rollback " + s.Runbook
 	}
 	return "tideover resume " + s.Runbook
+}
+
+// standingNow is Standing for who only has the journal: whether requests still wait, it can't tell.
+func standingNow(s *journal.State, held *journal.Holder) string {
+	if held == nil && s.Phase == journal.Switching || s.Phase == journal.SwitchingStopped {
+		return "the switch was cut off before the point of no return: resume or rollback gives blue back"
+	}
+	return Standing(s)
 }
 
 // doingNow tells a crashed run from one at work: only the lease knows.
