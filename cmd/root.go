@@ -43,6 +43,8 @@ func NewRootCmd(std *IO) *cobra.Command {
 		NewRunCmd(std),
 		NewCutoverCmd(std),
 		NewStatusCmd(std),
+		NewRunsCmd(std),
+		NewHistoryCmd(std),
 		NewVerifyCmd(std),
 		NewCleanupCmd(std),
 		NewQuarantineCmd(std),

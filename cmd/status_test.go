@@ -220,9 +220,13 @@ func TestStatusIsWhatIsSo(t *testing.T) {
 	}{
 		{"before the switch", func(n *night) { n.upTo("replay").dies() }, "blue", "served", "nobody waits, nobody is refused", []string{"resume", "rollback"}, "requests wait"},
 		{"at work", func(n *night) { n.upTo("replay") }, "blue", "served", "nobody waits", []string{"pause", "abort"}, "tideover resume"},
-		{"in the hold", func(n *night) { n.cutover(journal.CutoverFencing).says("blue", "holding", 12, 60_000).fence("BLUE", 60) },
+		{"in the hold", func(n *night) {
+			n.cutover(journal.CutoverFencing).says("blue", "holding", 12, 60_000).fence("BLUE", 60)
+		},
 			"blue", "wait", "writes and logins wait at the router (12 now)", nil, "nobody waits"},
-		{"killed in the hold", func(n *night) { n.cutover(journal.CutoverFencing).says("blue", "holding", 12, 60_000).fence("BLUE", 600).dies() },
+		{"killed in the hold", func(n *night) {
+			n.cutover(journal.CutoverFencing).says("blue", "holding", 12, 60_000).fence("BLUE", 600).dies()
+		},
 			"blue", "wait", "then they go to blue by themselves, whose database refuses them (503) until", []string{"resume", "rollback"}, "nobody waits"},
 		{"the hold has ended and the fence not", func(n *night) { n.cutover(journal.CutoverFencing).fence("BLUE", 600).dies() },
 			"blue", "refused", "writes get 503, everybody's", []string{"resume", "rollback"}, "requests wait"},

@@ -4,10 +4,13 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/tideover/tideover/internal/lab/quick"
 )
 
 // A comment is no change of a runbook; a gate less is, and the journal has what the run was started with.
 func TestResumeWithAnotherRunbook(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	n := newNight(t)
 	n.upTo("preflight").dies()
@@ -22,37 +25,36 @@ func TestResumeWithAnotherRunbook(t *testing.T) {
 		}
 	}
 	control := n.env["TIDEOVER_BLUE_DSN"]
-	write("# for tonight\n" + string(text))
-	if o := n.tideover(t.Context(), "resume", "--no-tui", n.runbook); o.code == 0 || strings.Contains(o.stderr, "has changed") {
-		t.Errorf("a comment: exit code %d\n%s", o.code, o.stderr)
-	}
 	write(strings.Replace(string(text), "jobs: 2", "jobs: 3", 1))
-	o := n.tideover(t.Context(), "resume", "--no-tui", n.runbook)
-	if o.code != 1 || !strings.Contains(o.stderr, "the runbook has changed") || !strings.Contains(o.stderr, "tideover resume --control DSN --run "+n.run) {
+	o := n.tideover(t.Context(), "rollback", "--no-tui", n.runbook)
+	if o.code != 1 || !strings.Contains(o.stderr, "the runbook has changed") || !strings.Contains(o.stderr, "tideover rollback --control DSN --run "+n.run) {
 		t.Errorf("another meaning: exit code %d\n%s", o.code, o.stderr)
 	}
+	write("# for tonight\n" + string(text))
+	if o := n.tideover(t.Context(), "rollback", "--no-tui", n.runbook); o.code != 0 {
+		t.Errorf("a comment: exit code %d\n%s", o.code, o.stderr)
+	}
+
+	n.begin()
+	n.upTo("preflight").dies()
 	if err := os.Remove(n.runbook); err != nil {
 		t.Fatal(err)
 	}
-	o = n.tideover(t.Context(), "resume", "--no-tui", "--control", control, "--run", n.run)
-	if o.code == 0 || strings.Contains(o.stderr, "has changed") || !strings.Contains(o.stderr, "preflight") {
-		t.Errorf("without the file: exit code %d\n%s", o.code, o.stderr)
-	}
-	o = n.tideover(t.Context(), "approve", "--control", control, "cutover", "--reason", "for tonight")
-	if o.code != 2 && o.code != 0 {
+	if o := n.tideover(t.Context(), "approve", "--control", control, "cutover", "--reason", "for tonight"); o.code != 0 {
 		t.Errorf("approve without the file: exit code %d\n%s", o.code, o.stderr)
 	}
-	o = n.tideover(t.Context(), "rollback", "--no-tui", "--control", control, "--run", n.run)
-	if o.code != 0 {
+	green := n.env["TIDEOVER_GREEN_DSN"]
+	delete(n.env, "TIDEOVER_GREEN_DSN")
+	if o := n.tideover(t.Context(), "resume", "--control", control, "--run", n.run); o.code != 2 || !strings.Contains(o.stderr, "TIDEOVER_GREEN_DSN is not set") {
+		t.Errorf("without a variable: exit code %d\n%s", o.code, o.stderr)
+	}
+	n.env["TIDEOVER_GREEN_DSN"] = green
+	if o := n.tideover(t.Context(), "rollback", "--no-tui", "--control", control, "--run", n.run); o.code != 0 {
 		t.Errorf("rollback without the file: exit code %d\n%s", o.code, o.stderr)
 	}
 	for _, args := range [][]string{{"resume", "--control", control, "--run", "nobody"}, {"status", "--control", control, "--run", "nobody"}} {
 		if o := n.tideover(t.Context(), args...); o.code != 1 || !strings.Contains(o.stderr, "tideover runs") {
 			t.Errorf("%v: exit code %d\n%s", args, o.code, o.stderr)
 		}
-	}
-	delete(n.env, "TIDEOVER_GREEN_DSN")
-	if o := n.tideover(t.Context(), "resume", "--control", control, "--run", n.run); o.code != 2 || !strings.Contains(o.stderr, "TIDEOVER_GREEN_DSN is not set") {
-		t.Errorf("without a variable: exit code %d\n%s", o.code, o.stderr)
 	}
 }

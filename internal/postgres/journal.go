@@ -264,3 +264,30 @@ func encode(v any) json.RawMessage {
 	}
 	return b
 }
+
+// Beginners are the processes that began the runs, by run.
+func (j *Journal) Beginners(ctx context.Context) (map[string]journal.RunTakenData, error) {
+	const sql = `SELECT DISTINCT ON (run) run, data FROM tideover.event WHERE kind = 'run.taken' ORDER BY run, seq`
+	began := map[string]journal.RunTakenData{}
+	if there, err := j.installed(ctx); err != nil || !there {
+		return began, err
+	}
+	rows, err := j.db.pool.Query(ctx, sql)
+	if err != nil {
+		return nil, j.wrap("list who began the runs", err)
+	}
+	var run string
+	var data []byte
+	_, err = pgx.ForEachRow(rows, []any{&run, &data}, func() error {
+		var d journal.RunTakenData
+		if err := json.Unmarshal(data, &d); err != nil {
+			return err
+		}
+		began[run] = d
+		return nil
+	})
+	if err != nil {
+		return nil, j.wrap("list who began the runs", err)
+	}
+	return began, nil
+}
