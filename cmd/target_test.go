@@ -58,3 +58,17 @@ func TestResumeWithAnotherRunbook(t *testing.T) {
 		}
 	}
 }
+
+// A runbook that was completed is not begun again: green serves.
+func TestRunOfACompletedRunbook(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	n.completed()
+	o := n.tideover(t.Context(), "run", "--no-tui", n.runbook)
+	if o.code != 2 || !strings.Contains(o.stderr, "was completed by run \""+n.run) || !strings.Contains(o.stderr, "green serves") {
+		t.Errorf("exit code %d\n%s", o.code, o.stderr)
+	}
+	if runs, err := n.j.Runs(t.Context()); err != nil || len(runs) != 1 {
+		t.Errorf("%d runs, %v", len(runs), err)
+	}
+}

@@ -59,7 +59,7 @@ func (s *retireStep) Run(ctx context.Context, p *Progress) error {
 	if _, err := s.env.finish(ctx, p); err != nil {
 		return err
 	}
-	return p.Note(ctx, "info", "blue is kept and refuses writes; drop its database when you no longer need the way back's evidence")
+	return p.Note(ctx, "info", "blue is kept as it is, and refuses writes; it has the record of this run")
 }
 
 // inPlace takes away what stood in for the old server's sake: the views, then what the migrations put off. There is no other

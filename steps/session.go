@@ -38,6 +38,9 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 		if err := checkMigrationsAt(ctx, o.Upgrade, s.env.Blue.DSN()); err != nil {
 			return nil, err
 		}
+		if err := s.env.notCompleted(ctx, j); err != nil {
+			return nil, err
+		}
 		return j.Create(ctx, journal.RunStartedData{
 			Name: o.Runbook.Name, Runbook: o.Runbook.Path, Hash: o.Runbook.Hash, Version: o.Version,
 			Steps: references(o.Runbook, built), Content: o.Runbook.Content, Profile: o.Runbook.Profile, ProfileContent: o.Profile.Content,

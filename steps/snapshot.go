@@ -108,7 +108,7 @@ func (e *greenNotEmptyError) Error() string {
 }
 
 func (e *greenNotEmptyError) Hint() string {
-	return "green must be an empty database: create a new one and name it under green.dsn, or drop what is there"
+	return "name a database under green.dsn that has nothing in it; leave this one as it is where a server uses it, or ever has"
 }
 
 // paceOf is how much of blue a runbook lets the copy take.

@@ -98,7 +98,7 @@ func (c *check) empty(ctx context.Context) error {
 		return err
 	}
 	if !empty {
-		c.add(Fail, "green-empty", "green's database is not empty", "give green an empty database, or clear what an earlier run left (rollback)", 0)
+		c.add(Fail, "green-empty", "green's database is not empty", "name a database under green.dsn that has nothing in it; what an earlier run has left there, its rollback takes away; leave this one as it is where a server uses it, or ever has", 0)
 		return nil
 	}
 	c.add(OK, "green-empty", "green is empty", "", 0)

@@ -24,7 +24,7 @@ func (e *notEmptyError) Error() string {
 }
 func (e *notEmptyError) Is(target error) bool { return target == ErrNotEmpty }
 func (e *notEmptyError) Hint() string {
-	return "give green an empty database: what is in this one would be mixed up with the copy"
+	return "name another database under green.dsn that has nothing in it: what is in this one would be mixed up with the copy"
 }
 
 type blindError struct{ name string }
