@@ -70,14 +70,16 @@ func addOverride(c *cobra.Command, names *[]string) {
 }
 
 func rehearseCutover(ctx context.Context, std *IO, f *targetFlags, path string, override []string, asJSON bool) error {
+	ctx, stop := enduring(ctx)
+	defer stop()
 	read, take := f.takeOver(std, path)
 	rb, profile, err := read(ctx)
 	if err != nil {
 		return err
 	}
-	session, err := take(ctx, steps.Options{
-		Upgrade: upgradeOf(rb, profile), Version: version, Override: override, Sink: notesOnly(report.Lines(std.Err)),
-	})
+	inbox := report.NewInbox(notesOnly(report.Lines(std.Err)))
+	defer inbox.Close(lastWords)
+	session, err := take(ctx, steps.Options{Upgrade: upgradeOf(rb, profile), Version: version, Override: override, Sink: inbox.Put})
 	if err != nil {
 		return err
 	}

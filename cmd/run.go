@@ -129,7 +129,7 @@ func work(ctx context.Context, std *IO, f runFlags, read load, yes bool, overrid
 // perform takes a run, shows it while do works on it, and reports. The view is made once the run is ours: a screen
 // begins with the state that the run is in.
 func perform(ctx context.Context, std *IO, f runFlags, read load, yes bool, take begin, do func(context.Context, *steps.Session) error) error {
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := enduring(ctx)
 	defer stop()
 	rb, profile, err := read(ctx)
 	if err != nil {

@@ -18,6 +18,7 @@ type view struct {
 	asJSON  bool
 	program *tui.Program
 	sink    journal.Sink
+	inbox   *report.Inbox // nil where the TUI has one of its own
 	gate    *keyGate
 	wait    sync.WaitGroup
 	runID   string
@@ -28,7 +29,8 @@ func newView(ctx context.Context, std *IO, f runFlags, title string, state journ
 	v := &view{std: std, asJSON: f.json}
 	switch {
 	case f.json:
-		v.sink = report.JSONLines(std.Out)
+		v.inbox = report.NewInbox(report.JSONLines(std.Out))
+		v.sink = v.inbox.Put
 	case std.IsTerminal && !f.noTUI:
 		v.gate = &keyGate{approved: make(chan string, 1)}
 		v.program = tui.New(tui.Options{In: std.In, Out: std.Out, Title: title, State: state, Approve: v.gate.approve, Stop: stop, Traffic: traffic})
@@ -39,7 +41,8 @@ func newView(ctx context.Context, std *IO, f runFlags, title string, state journ
 			}
 		})
 	default:
-		v.sink = report.Lines(std.Err)
+		v.inbox = report.NewInbox(report.Lines(std.Err))
+		v.sink = v.inbox.Put
 	}
 	return v
 }
@@ -69,10 +72,23 @@ func (v *view) Finish(r report.Report) {
 	}
 	if v.asJSON {
 		v.sink(reportEvent(v.runID, r))
+		v.Close()
 		return
 	}
-	report.Text(v.std.Out, r, v.std.IsTerminal)
+	v.Close()
+	text := make(chan struct{})
+	go func() {
+		defer close(text)
+		report.Text(v.std.Out, r, v.std.IsTerminal)
+	}()
+	select {
+	case <-text:
+	case <-time.After(lastWords):
+	}
 }
+
+// lastWords is how long a run that is over waits for who reads its output: a pipe that stands must not keep the process.
+const lastWords = 10 * time.Second
 
 // Close ends the view where there is no report to show.
 func (v *view) Close() {
@@ -81,6 +97,10 @@ func (v *view) Close() {
 		v.wait.Wait()
 		v.program = nil
 	}
+	if v.inbox != nil && !v.inbox.Close(lastWords) && v.asJSON {
+		fmt.Fprintln(v.std.Err, "warning: what is left of the run's events can't be shown: nobody reads them; the journal has them")
+	}
+	v.inbox = nil
 }
 
 func reportEvent(run string, r report.Report) journal.Event {

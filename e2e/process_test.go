@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"os"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func TestSecondProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(th.runbook, append(data, "\n# changed\n"...), 0o600); err != nil {
+	if err := os.WriteFile(th.runbook, bytes.Replace(data, []byte("jobs: 2"), []byte("jobs: 3"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if o := tideover(t.Context(), t, th.Environment(), "resume", th.runbook, "--json"); o.code == 0 || !strings.Contains(o.stderr, "changed") || !strings.Contains(o.stderr, "hint:") {

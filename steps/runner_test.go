@@ -10,6 +10,7 @@ import (
 
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/journal/journaltest"
+	"github.com/tideover/tideover/internal/report"
 )
 
 // cutover is a step that switches, as far as the journal can tell.
@@ -320,5 +321,21 @@ func TestUnchanged(t *testing.T) {
 		if errors.As(err, &changed) != (tt.refused != "") || changed != nil && (changed.What != tt.refused || !strings.Contains(err.Error(), tt.refused)) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
+	}
+}
+
+// Somebody who does not read what the run says holds nothing up.
+func TestSinkThatStandsForEver(t *testing.T) {
+	t.Parallel()
+	m := journaltest.NewMemory()
+	stand := make(chan struct{})
+	defer close(stand)
+	inbox := report.NewInbox(func(journal.Event) { <-stand })
+	p := begin(t, m, "", []Step{&fake{id: "one"}, switchOver("")}, func(c *Config) { c.Sinks = append(c.Sinks, inbox.Put) })
+	if err := p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if state := fold(t, m, p.lease.Run()); state.Phase != journal.Completed {
+		t.Errorf("the run is %s", state.Phase)
 	}
 }
