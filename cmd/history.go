@@ -104,6 +104,9 @@ func audit(events []journal.Event) []deed {
 			if a.Host != "" {
 				d.Host, d.PID = a.Host, 0
 			}
+		case journal.RunAsked:
+			a := dataOf[journal.AskedData](e)
+			d.By, d.Host, d.PID, d.Reason = a.By, a.Host, 0, a.Reason
 		case journal.StepNote:
 			if dataOf[journal.NoteData](e).Level != "warn" {
 				continue
@@ -137,11 +140,7 @@ func printHistory(w io.Writer, deeds []deed, asJSON bool) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, d := range deeds {
-		text := d.Text
-		if d.Kind == journal.GateApproved && d.Reason != "" {
-			text += ": " + d.Reason
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", d.Time.UTC().Format(time.DateTime+" UTC"), report.Plain(d.By+" on "+d.Host), report.Plain(text))
+		fmt.Fprintf(t, "%s\t%s\t%s\n", d.Time.UTC().Format(time.DateTime+" UTC"), report.Plain(d.By+" on "+d.Host), report.Plain(d.Text))
 	}
 	return t.Flush()
 }

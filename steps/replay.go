@@ -126,6 +126,9 @@ func (e *Env) replayUntil(ctx context.Context, r *replay.Replayer, p *Progress, 
 		if err != nil {
 			return err
 		}
+		if err := p.Spend(ctx, a.Changes); err != nil {
+			return err
+		}
 		if e.audit != nil && e.audit.Due() {
 			if _, err := e.audit.Page(ctx); err != nil {
 				return err
@@ -152,7 +155,16 @@ func (s *replayStep) Background(ctx context.Context, p *Progress) error {
 	if err := r.Prepare(ctx); err != nil {
 		return err
 	}
-	return found(ctx, p, r.Run(ctx, func(lag replay.Lag) { s.env.report(p, lag) }))
+	var before int64
+	return found(ctx, p, r.Run(ctx, func(lag replay.Lag) {
+		s.env.report(p, lag)
+		var applied int64
+		if before > 0 {
+			applied = lag.Applied - before
+		}
+		before = lag.Applied
+		_ = p.Spend(ctx, applied) // when ctx ends, Run does
+	}))
 }
 
 // Undo drops the scratch databases.

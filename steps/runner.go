@@ -41,6 +41,7 @@ type Runner struct {
 	cfg        Config
 	rec        *recorder
 	background crew
+	wheel      *wheel
 }
 
 // Content is what runbook and profile say, as hashes: plan.Runbook.Content and plan.Profile.Content. Empty: not known.
@@ -84,7 +85,7 @@ func NewRunner(cfg Config) (*Runner, error) {
 	if cfg.Undo <= 0 {
 		cfg.Undo = undoTimeout
 	}
-	return &Runner{cfg: cfg, rec: &recorder{lease: cfg.Lease, sinks: cfg.Sinks, state: state}}, nil
+	return &Runner{cfg: cfg, rec: &recorder{lease: cfg.Lease, sinks: cfg.Sinks, state: state}, wheel: newWheel()}, nil
 }
 
 // State is what the journal says of the run now.
@@ -95,8 +96,10 @@ func (r *Runner) State() journal.State { return r.rec.snapshot() }
 // Cancelling ctx stops the run.
 func (r *Runner) Run(ctx context.Context) error {
 	r.announce()
-	if r.State().Phase.GoesBack() {
+	if state := r.State(); state.Phase.GoesBack() {
 		return r.back(ctx)
+	} else if state.AbortAsked != "" { // of a process that was killed before it could do it
+		return r.rollback(ctx, state.AbortAsked)
 	}
 	step, err := r.forward(ctx)
 	if err == nil {
@@ -106,8 +109,10 @@ func (r *Runner) Run(ctx context.Context) error {
 	if !errors.As(err, &rollback) {
 		return r.stopped(ctx, step, err, "resume")
 	}
-	if recErr := r.failed(ctx, step, err); recErr != nil {
-		return r.stopped(ctx, "", errors.Join(err, recErr), "resume")
+	if !errors.As(err, new(*askedError)) {
+		if recErr := r.failed(ctx, step, err); recErr != nil {
+			return r.stopped(ctx, "", errors.Join(err, recErr), "resume")
+		}
 	}
 	past := r.State().PastPointOfNoReturn
 	if backErr := r.rollback(ctx, err.Error()); backErr != nil {
@@ -147,6 +152,8 @@ func (r *Runner) forward(ctx context.Context) (string, error) {
 	defer cancel(nil)
 	r.background.begin(work, cancel)
 	defer func() { _ = r.background.stop() }() // its error has ended the work, or no longer matters
+	r.wheel.bind(cancel)
+	defer r.wheel.bind(nil)
 	for i, step := range r.cfg.Steps {
 		st := r.State().Steps[i]
 		if st.Status != journal.StepIsFinished {
@@ -172,6 +179,9 @@ func (r *Runner) step(ctx context.Context, step Step, st journal.StepState) erro
 		return err
 	}
 	if err := r.gate(ctx, st); err != nil {
+		return err
+	}
+	if err := r.wheel.pass(ctx); err != nil {
 		return err
 	}
 	id, began := step.ID(), time.Now()
@@ -248,6 +258,8 @@ func (r *Runner) blame(ctx, work context.Context, step string, err error) (strin
 	switch {
 	case errors.As(cause, &behind):
 		return behind.step, cause
+	case errors.As(cause, new(*askedError)):
+		return step, cause
 	case errors.Is(cause, journal.ErrLeaseLost), errors.Is(err, journal.ErrFenced):
 		return step, errors.Join(cause, err)
 	case ctx.Err() != nil:
@@ -280,7 +292,7 @@ func (r *Runner) stopped(ctx context.Context, step string, err error, command st
 	if errors.Is(err, journal.ErrFenced) || errors.Is(err, journal.ErrReleased) {
 		return e
 	}
-	if !errors.Is(err, errInterrupted) && !errors.Is(err, journal.ErrLeaseLost) {
+	if !errors.Is(err, errInterrupted) && !errors.Is(err, journal.ErrLeaseLost) && !errors.As(err, new(*askedError)) {
 		if recErr := r.failed(ctx, step, err); recErr != nil {
 			e.Err = errors.Join(e.Err, recErr)
 			return e

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/user"
+	"sync"
 	"time"
 
 	"github.com/tideover/tideover/cutover"
@@ -24,9 +25,10 @@ type Options struct {
 
 // Session is a run that this process holds. It is closed with Close, whatever Run or Rollback returned.
 type Session struct {
-	env    *Env
-	lease  *postgres.Lease
-	runner *Runner
+	env     *Env
+	lease   *postgres.Lease
+	runner  *Runner
+	journal *postgres.Journal
 }
 
 // Start begins a new run and takes it.
@@ -80,6 +82,7 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 		return nil, err
 	}
 	j := postgres.NewJournal(control)
+	s.journal = j
 	if s.lease, err = take(j, s, built); err != nil {
 		return nil, err
 	}
@@ -111,11 +114,27 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 }
 
 // Run goes forward, or on with a way back that has begun.
-func (s *Session) Run(ctx context.Context) error { return s.runner.Run(ctx) }
+func (s *Session) Run(ctx context.Context) error {
+	return s.steered(ctx, func() error { return s.runner.Run(ctx) })
+}
+
+// steered answers what persons at other terminals ask for while work goes on.
+func (s *Session) steered(ctx context.Context, work func() error) error {
+	steering, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wheel sync.WaitGroup
+	wheel.Go(func() { s.runner.Steer(steering, s.journal) })
+	err := work()
+	stop()
+	wheel.Wait()
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), wheelTimeout)
+	defer cancel()
+	_ = s.journal.Leave(leaving, s.lease.Run(), s.lease.Term()) // who asked withdraws it otherwise
+	return err
+}
 
 // Rollback takes the run back.
 func (s *Session) Rollback(ctx context.Context, reason string) error {
-	return s.runner.Rollback(ctx, reason)
+	return s.steered(ctx, func() error { return s.runner.Rollback(ctx, reason) })
 }
 
 // RehearseCutover does everything of the cutover up to the point of no return, and takes it back.

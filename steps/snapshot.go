@@ -53,9 +53,11 @@ func (s *snapshotStep) Run(ctx context.Context, p *Progress) error {
 	if err := s.env.drift().Record(ctx, s.env.budget()); err != nil {
 		return err
 	}
+	pace := paceOf(s.spec)
+	pace.Pass, pace.Rate = p.Pass, p.Rate
 	result, err := snapshot.Copy(ctx, snapshot.Options{
 		Blue: s.env.Blue, Green: s.env.Green, Profile: s.env.Profile, Jobs: s.spec.Jobs, Privileges: s.spec.Privileges, Triggers: s.triggers(),
-		Pace:     paceOf(s.spec),
+		Pace:     pace,
 		Progress: func(c snapshot.Progress) { p.show(copyProgress(c)) },
 		PartDone: func(ctx context.Context, part string, rows int64) error {
 			return p.Checkpoint(ctx, copiedKey+" "+part, rows)

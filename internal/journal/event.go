@@ -32,6 +32,7 @@ const (
 	RunCompleted  Kind = "run.completed"   // every step is done
 	RunAborted    Kind = "run.aborted"     // undone before the point of no return: blue is as it was
 	RunRolledBack Kind = "run.rolled_back" // blue serves again after the point of no return
+	RunAsked      Kind = "run.asked"       // a person asked the process for something; data: AskedData
 	RunReport     Kind = "run.report"      // not stored; the last line of --json
 )
 
@@ -98,6 +99,34 @@ type RunTakenData struct {
 type StoppedData struct {
 	Reason string `json:"reason"`
 	Next   string `json:"next"`
+}
+
+// Verbs of AskedData.
+const (
+	Pause    = "pause"
+	Continue = "continue"
+	Throttle = "throttle"
+	Abort    = "abort"
+	Deny     = "deny"
+)
+
+// AskedData is what a person asked the process at work for, from another terminal, and how it answered.
+type AskedData struct {
+	Command int64  `json:"command"` // its number in the control database
+	Verb    string `json:"verb"`
+	Step    string `json:"step,omitempty"` // of Deny
+	By      string `json:"by"`
+	Host    string `json:"host"`
+	Reason  string `json:"reason,omitempty"`
+	Limits
+	Done   bool   `json:"done"` // false: refused
+	Answer string `json:"answer"`
+}
+
+// Limits slow a run down. 0: no limit but the runbook's.
+type Limits struct {
+	MaxRate    int64 `json:"max_rate,omitempty"`    // of the copy, MB/s
+	MaxChanges int64 `json:"max_changes,omitempty"` // of the replay, changes/s
 }
 
 // ReasonData says why.

@@ -18,6 +18,7 @@ func Kinds() []KindInfo {
 		{RunCompleted, true, nil, "Every step is done."},
 		{RunAborted, true, nil, "Undone before the point of no return: blue is as it was."},
 		{RunRolledBack, true, nil, "Blue serves again after the point of no return."},
+		{RunAsked, true, AskedData{}, "A person asked the process at work for something, from another terminal: `verb` is pause, continue, throttle, abort or deny. `done` is false where it was refused; `answer` says why."},
 		{RunReport, false, nil, "The last line of a run with --json, after the run has ended. See below."},
 		{StepStarted, true, nil, "The step begins, or begins again after a stop or a crash."},
 		{StepProgress, false, ProgressData{}, "How far the step is. Several times a second at most."},

@@ -118,7 +118,7 @@ var Transitions = map[Phase]map[Kind]Phase{
 var (
 	step    = []Kind{StepStarted, StepFinished}
 	undo    = []Kind{StepUndoing, StepUndone}
-	aside   = []Kind{StepNote, StepCheckpoint, StepFigure, StepFailed} // also of steps that work in the background
+	aside   = []Kind{StepNote, StepCheckpoint, StepFigure, StepFailed, RunAsked} // also of steps that work in the background
 	prepare = []Kind{CutoverPreparing, CutoverHolding, CutoverFencing, CutoverReplaying, CutoverVerifying}
 	commit  = []Kind{CutoverCommitting, CutoverSwitched}
 )

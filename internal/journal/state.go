@@ -34,6 +34,13 @@ type State struct {
 	Stopped *StoppedData `json:"stopped,omitempty"` // set while the phase is a stopped one
 	Gate    *Gate        `json:"gate,omitempty"`    // set while a gate waits
 
+	Paused *Paused `json:"paused,omitempty"` // set while the process at work was asked to wait
+	Limits Limits  `json:"limits,omitzero"`  // that the process at work was asked to keep
+	// AbortAsked is why a person wants the run taken back, from when its process has agreed until the way back begins.
+	AbortAsked string `json:"abort_asked,omitempty"`
+
+	Denied string `json:"denied,omitempty"` // the step whose gate a person has shut while the run waited there, until it is taken again
+
 	// PastPointOfNoReturn says that a participant may have committed. It stays true in a run that has completed or was
 	// rolled back past that point.
 	PastPointOfNoReturn bool    `json:"past_point_of_no_return"`
@@ -49,6 +56,13 @@ type Gate struct {
 	Step   string    `json:"step"`
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
+}
+
+// Paused says who has the run wait.
+type Paused struct {
+	Since  time.Time `json:"since"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
 }
 
 // Note is a line for people.

@@ -90,6 +90,7 @@ func (s *State) foldRun(e Event) error {
 			return fmt.Errorf("term %d does not follow %d", d.Term, s.Term)
 		}
 		s.Term = d.Term
+		s.Paused, s.Limits, s.Denied = nil, Limits{}, "" // who took it has asked for it to go on
 		s.Holder = Holder{Run: e.Run, Term: d.Term, Host: d.Host, PID: d.PID, User: d.User, Since: e.Time}
 	case RunStopped:
 		var d StoppedData
@@ -102,7 +103,9 @@ func (s *State) foldRun(e Event) error {
 		if err := read(e, &d); err != nil {
 			return err
 		}
-		s.Reason = d.Reason
+		s.Reason, s.AbortAsked = d.Reason, ""
+	case RunAsked:
+		return s.foldAsked(e)
 	case RunCompleted:
 		for _, st := range s.Steps {
 			if st.Status != StepIsFinished {
@@ -119,6 +122,47 @@ func (s *State) foldRun(e Event) error {
 		return errors.New("it names no step")
 	}
 	return nil
+}
+
+func (s *State) foldAsked(e Event) error {
+	var d AskedData
+	if err := read(e, &d); err != nil {
+		return err
+	}
+	if !d.Done {
+		return nil
+	}
+	switch d.Verb {
+	case Pause:
+		s.Paused = &Paused{Since: e.Time, By: d.By, Reason: d.Reason}
+	case Continue:
+		s.Paused = nil
+	case Throttle:
+		s.Limits = d.Limits
+	case Abort:
+		if s.PastPointOfNoReturn {
+			return errPast
+		}
+		s.AbortAsked, s.Paused = d.Why(), nil
+	case Deny:
+		if s.Gate != nil && s.Gate.Step == d.Step {
+			s.Denied = d.Step
+		}
+	default:
+		return fmt.Errorf("the verb %q is unknown", d.Verb)
+	}
+	return nil
+}
+
+var errPast = errors.New("the run is past the point of no return")
+
+// Why says who asked, and the reason.
+func (d AskedData) Why() string {
+	why := fmt.Sprintf("%s asked for by %s on %s", d.Verb, d.By, d.Host)
+	if d.Reason != "" {
+		why += ": " + d.Reason
+	}
+	return why
 }
 
 func (s *State) foldStep(e Event, st *StepState) error {
@@ -198,6 +242,9 @@ func (s *State) foldStep(e Event, st *StepState) error {
 		if s.Gate == nil || s.Gate.Step != e.Step {
 			return fmt.Errorf("step %q does not wait", e.Step)
 		}
+		if s.Denied == e.Step {
+			return fmt.Errorf("step %q was denied", e.Step)
+		}
 		st.ApprovedBy = d.By
 		if st.Status == StepIsWaiting {
 			st.Status = StepIsPending
@@ -224,6 +271,10 @@ func (s *State) foldCutover(e Event) error {
 			return err
 		}
 		c.HoldMS, c.FenceMS = d.HoldMS, d.FenceMS
+	case CutoverCommitting:
+		if s.AbortAsked != "" && !s.PastPointOfNoReturn {
+			return fmt.Errorf("the run is to be taken back: %s", s.AbortAsked)
+		}
 	}
 	c.Step, c.Last, c.At = e.Step, e.Kind, e.Time
 	s.Cutover = c

@@ -62,6 +62,9 @@ func Ways(s *journal.State, held bool, named string, deadline time.Duration) []W
 		if s.Phase == journal.Switching {
 			return []Way{way("abort", "calls the switch off and takes the run back", undoCost(s))}
 		}
+		if s.Paused != nil {
+			return []Way{way("continue", "has the run go on", "nothing"), way("abort", "takes the run back", undoCost(s))}
+		}
 		return []Way{way("pause", "has the run wait at its next safe point", "nothing: blue serves"), way("abort", "takes the run back", undoCost(s))}
 	}
 	ways := []Way{way("resume", "goes on with "+next(s), hold+"; until then nobody notices")}

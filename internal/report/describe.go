@@ -31,6 +31,12 @@ func describe(e journal.Event) string {
 		return "aborted: blue is as it was"
 	case journal.RunRolledBack:
 		return "rolled back: blue serves again"
+	case journal.RunAsked:
+		d := data[journal.AskedData](e)
+		if !d.Done {
+			return fmt.Sprintf("%s; refused: %s", d.Why(), d.Answer)
+		}
+		return fmt.Sprintf("%s; %s", d.Why(), d.Answer)
 	case journal.StepStarted:
 		return e.Step + ": started"
 	case journal.StepNote:
@@ -59,7 +65,11 @@ func describe(e journal.Event) string {
 	case journal.GateWaiting:
 		return e.Step + ": " + data[journal.ReasonData](e).Reason + " (tideover approve)"
 	case journal.GateApproved:
-		return e.Step + ": approved by " + data[journal.ApprovedData](e).By
+		d := data[journal.ApprovedData](e)
+		if d.Reason != "" {
+			return fmt.Sprintf("%s: approved by %s: %s", e.Step, d.By, d.Reason)
+		}
+		return e.Step + ": approved by " + d.By
 	}
 	return describeCutover(e)
 }

@@ -90,6 +90,9 @@ func Doing(s *journal.State) string {
 	if s.Phase.IsStopped() {
 		return "stopped"
 	}
+	if s.Paused != nil {
+		return "paused"
+	}
 	return "running"
 }
 

@@ -35,6 +35,16 @@ func Status(w io.Writer, s *journal.State, held *journal.Holder, next string) {
 	if s.Phase.GoesBack() && s.Reason != "" {
 		field("going back", "%s", cut(Plain(s.Reason), 3*textWidth))
 	}
+	if p := s.Paused; p != nil && held != nil {
+		why := ""
+		if p.Reason != "" {
+			why = ": " + Plain(p.Reason)
+		}
+		field("paused", "by %s, since %s%s; \"tideover continue\" has it go on", Plain(p.By), clock(p.Since), why)
+	}
+	if l := s.Limits; l != (journal.Limits{}) && held != nil {
+		field("throttled", "copy %s MB/s, replay %s changes/s (0: no limit)", Thousands(l.MaxRate), Thousands(l.MaxChanges))
+	}
 	if s.Gate != nil {
 		field("gate", "%s, since %s", Plain(s.Gate.Reason), clock(s.Gate.Since))
 	}

@@ -16,6 +16,9 @@ type Pace struct {
 	MaxRate   int64         // bytes a second, over all jobs
 	MaxLag    time.Duration // of the replica of blue's that is furthest behind (pg_stat_replication, replay_lag)
 	MaxActive int           // sessions of others that are at work on blue's database
+
+	Pass func(ctx context.Context) error // is asked before each piece, and may keep it waiting; nil: nobody is
+	Rate func() int64                    // bytes a second that a person has asked for while the copy goes on, 0: any; nil: nobody
 }
 
 // Able says whether our role can see what MaxLag and MaxActive go by. Another than this would never make a copy hold.
@@ -58,10 +61,16 @@ func newPace(p Pace) *pace {
 
 // wait returns when n bytes, of a wireBuffer at most, may have been taken from blue and more may be.
 func (p *pace) wait(ctx context.Context, n int64) error {
-	if p.MaxRate > 0 {
-		if err := p.limiter.WaitN(ctx, int(n)); err != nil {
+	if p.Pass != nil {
+		if err := p.Pass(ctx); err != nil {
 			return err
 		}
+	}
+	if p.Rate != nil {
+		p.limit(p.Rate())
+	}
+	if err := p.limiter.WaitN(ctx, int(n)); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	open := p.open
@@ -71,6 +80,20 @@ func (p *pace) wait(ctx context.Context, n int64) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// limit has the copy take the lower of the runbook's rate and another; 0 is none.
+func (p *pace) limit(asked int64) {
+	limit := rate.Inf
+	if p.MaxRate > 0 {
+		limit = rate.Limit(p.MaxRate)
+	}
+	if asked > 0 {
+		limit = min(limit, rate.Limit(asked))
+	}
+	if p.limiter.Limit() != limit {
+		p.limiter.SetLimit(limit)
 	}
 }
 
