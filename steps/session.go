@@ -123,6 +123,7 @@ func (s *Session) steered(ctx context.Context, work func() error) error {
 	steering, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wheel sync.WaitGroup
 	wheel.Go(func() { s.runner.Steer(steering, s.journal) })
+	wheel.Go(func() { newWaits(s.runner, s.env.opened...).watch(steering) })
 	err := work()
 	stop()
 	wheel.Wait()

@@ -46,6 +46,12 @@ func Ways(s *journal.State, held bool, named string, deadline time.Duration) []W
 		}
 		return append([]Way{way("resume", "completes the switch: green serves", "nothing more: writes are refused until it is through")}, rollback()...)
 	case s.PastPointOfNoReturn:
+		if held && s.Gate != nil {
+			return []Way{
+				{"tideover approve " + named + " " + s.Gate.Step, "lets " + s.Gate.Step + " begin", "nothing"},
+				{"tideover deny " + named + " " + s.Gate.Step, "puts the run down before " + s.Gate.Step, "nothing: green serves"},
+			}
+		}
 		if held {
 			return []Way{way("status --watch", "follows the run, which goes on by itself; stop it before a rollback", "nothing")}
 		}
