@@ -48,7 +48,7 @@ func (h *hazards) wires() {
 		}
 	}
 	if h.rb.literal {
-		h.add(NoSecretOut, nil, "write ${NAME} and set it in the environment", "a connection string in the runbook has its password in it: whoever reads the file has it, and the journal keeps the file")
+		h.add(NoSecretOut, nil, "write ${NAME} and set it in the environment", "a connection string in the runbook has its password in it: whoever reads the file has it, and the journal, which keeps the file without it, is not enough to resume")
 	}
 }
 

@@ -12,7 +12,7 @@ func Collect(s journal.State) Report {
 	r := Report{Outcome: outcome(s.Phase), Run: s.Run, Steps: []StepTime{}}
 	r.Reason = s.Reason
 	if s.Stopped != nil {
-		r.Reason = s.Stopped.Reason
+		r.Reason, r.Stopped = s.Stopped.Reason, standingNow(&s, nil)
 	}
 	for _, st := range s.Steps {
 		if st.Attempts > 0 {
@@ -26,6 +26,7 @@ func Collect(s journal.State) Report {
 	if r.Cutover.Participants == nil {
 		r.Cutover.Participants = []string{}
 	}
+	r.Cutover.CalledOff = s.Cutover.Last != "" && !s.PastPointOfNoReturn
 	r.Audit = figure[*Audit](s, "audit")
 	r.Rows.Copied = figure[int64](s, "rows.copied")
 	r.Rows.Quarantined = sum(s, "rows.quarantined.")

@@ -11,6 +11,7 @@ import "github.com/tideover/tideover/internal/journal"
 type Report struct {
 	Outcome        string         `json:"outcome"` // "completed", "aborted", "rolled_back" or "failed"
 	Reason         string         `json:"reason,omitempty"`
+	Stopped        string         `json:"stopped,omitempty"` // set where the run was put down and can be resumed: what stands meanwhile
 	Run            string         `json:"run,omitempty"`
 	Requests       Requests       `json:"requests"`
 	Revocations    Revocations    `json:"revocations"`
@@ -94,6 +95,7 @@ type Cutover struct {
 	HoldMS       int64    `json:"hold_ms"`
 	FenceMS      int64    `json:"fence_ms"`
 	Participants []string `json:"participants"`
+	CalledOff    bool     `json:"called_off,omitempty"` // begun, and given back before the point of no return
 }
 
 // StepTime is how long a step took.

@@ -80,8 +80,12 @@ func (t *text) outcome(r Report) {
 	if r.Outcome != "completed" || broke(r) {
 		code = "1;31"
 	}
-	s := t.paint(code, strings.ToUpper(strings.ReplaceAll(r.Outcome, "_", " ")))
-	if word := words[r.Outcome]; word != "" {
+	outcome, word := r.Outcome, words[r.Outcome]
+	if outcome == "failed" && r.Stopped != "" {
+		outcome, word = "stopped", Plain(r.Stopped)
+	}
+	s := t.paint(code, strings.ToUpper(strings.ReplaceAll(outcome, "_", " ")))
+	if word != "" {
 		s += "  " + word
 	}
 	if r.Outcome == "completed" && broke(r) {
@@ -134,6 +138,8 @@ func (t *text) proved(r Report) {
 	}
 	if c := r.Cutover; c.HoldMS == 0 && len(c.Participants) == 0 {
 		row(unasked, "cutover", "none")
+	} else if c.CalledOff {
+		row(unasked, "cutover", "called off before the point of no return; nothing was switched")
 	} else {
 		row(unasked, "cutover", "writes waited %s ms, %s ms of them fenced; switched: %s", Thousands(c.HoldMS), Thousands(c.FenceMS), strings.Join(c.Participants, ", "))
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/report"
 )
 
@@ -55,6 +56,8 @@ func TestText(t *testing.T) {
 	}{
 		{"completed", full()},
 		{"failed", broke()},
+		{"stopped", report.Report{Outcome: "failed", Run: "r1", Reason: "interrupted", Stopped: "blue serves; every failure gives blue back",
+			Cutover: report.Cutover{CalledOff: true, HoldMS: 12, Participants: []string{"billing", "router"}}}},
 		{"stopped-early", report.Report{Outcome: "aborted", Run: "r1", Reason: "step \"migrate\": waited 3s for a lock"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -73,6 +76,35 @@ func TestText(t *testing.T) {
 				t.Errorf("colour changes the words:\n%s", got)
 			}
 		})
+	}
+}
+
+// A run that was put down is not called failed, and a switch that was called off has switched nothing.
+func TestTextOfAStoppedRun(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		state journal.State
+		says  string
+		never []string
+	}{
+		{"before", journal.State{Phase: journal.Stopped, Stopped: &journal.StoppedData{Reason: "interrupted"}}, "STOPPED  blue serves", []string{"FAILED", "did not end as it should"}},
+		{"in the switch", journal.State{Phase: journal.SwitchingStopped, Stopped: &journal.StoppedData{Reason: "x"}, Cutover: journal.Cutover{Last: journal.CutoverHolding, Participants: []string{"router"}}},
+			"STOPPED  the switch was cut off", []string{"FAILED", "switched:"}},
+		{"called off", journal.State{Phase: journal.Aborted, Cutover: journal.Cutover{Last: journal.CutoverAborted, Participants: []string{"router"}}}, "ABORTED", []string{"switched:"}},
+		{"past", journal.State{Phase: journal.SwitchedStopped, PastPointOfNoReturn: true, Stopped: &journal.StoppedData{Reason: "x"},
+			Cutover: journal.Cutover{Last: journal.CutoverReleased, HoldMS: 5, Participants: []string{"router"}}}, "switched: router", []string{"FAILED", "called off"}},
+	} {
+		var b strings.Builder
+		report.Text(&b, report.Collect(tt.state), false)
+		if !strings.Contains(b.String(), tt.says) {
+			t.Errorf("%s: lacks %q:\n%s", tt.name, tt.says, b.String())
+		}
+		for _, never := range tt.never {
+			if strings.Contains(b.String(), never) {
+				t.Errorf("%s: says %q:\n%s", tt.name, never, b.String())
+			}
+		}
 	}
 }
 
