@@ -102,3 +102,14 @@ func TestAskNobody(t *testing.T) {
 		}
 	}
 }
+
+// Without a terminal, watch prints the events up to the end of the run.
+func TestWatchWithoutATerminal(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	n.completed()
+	o := n.tideover(t.Context(), "watch", "--control", n.env["TIDEOVER_BLUE_DSN"])
+	if lines := strings.Split(strings.TrimSpace(string(o.stdout)), "\n"); o.code != 0 || !strings.HasSuffix(lines[len(lines)-1], "completed") {
+		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+	}
+}

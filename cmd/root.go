@@ -43,6 +43,7 @@ func NewRootCmd(std *IO) *cobra.Command {
 		NewRunCmd(std),
 		NewCutoverCmd(std),
 		NewStatusCmd(std),
+		NewWatchCmd(std),
 		NewRunsCmd(std),
 		NewHistoryCmd(std),
 		NewVerifyCmd(std),

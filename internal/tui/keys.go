@@ -18,6 +18,10 @@ func (m model) key(key string) model {
 	case "a":
 		return m.approve()
 	case "q", "ctrl+c":
+		if m.options.Leave != nil {
+			m.options.Leave()
+			return m
+		}
 		return m.askToStop()
 	case "?", "h":
 		m.asking = help

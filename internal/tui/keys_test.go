@@ -118,3 +118,16 @@ func TestScroll(t *testing.T) {
 		t.Errorf("beyond the end:\n%s", got)
 	}
 }
+
+// A screen that only watches is left without a question, and stops nothing.
+func TestLeaveAScreenThatWatches(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"q", "ctrl+c"} {
+		left := 0
+		m := newModel(Options{Leave: func() { left++ }, Stop: func() { t.Error("the run is stopped") }})
+		m = press(m, key)
+		if left != 1 || m.asking != nothing || m.stopping {
+			t.Errorf("%s: left %d times, asking %v", key, left, m.asking)
+		}
+	}
+}

@@ -41,6 +41,8 @@ type Options struct {
 	// here. Each is called once for a gate, or a run.
 	Approve func(step string)
 	Stop    func()
+	// Leave ends a screen that only watches: q and Ctrl-C call it, and ask nothing. nil: the run is this process's own.
+	Leave func()
 	// Traffic gives the live figures of the clients of a rehearsal; false while there are none. It is asked twice a
 	// second and may not block; nil: no traffic of ours.
 	Traffic func() (Traffic, bool)

@@ -169,7 +169,12 @@ func (m model) foot() []line {
 		return append(lines, styled(m.paint.bold, "y or Ctrl-C: stop   n: go on"))
 	}
 	keys := "q stop safely   ? help   ↑↓ older, newer"
+	if m.options.Leave != nil {
+		keys = "q leave, the run goes on   ? help   ↑↓ older, newer"
+	}
 	switch {
+	case m.state.Paused != nil:
+		ask(m.paint, fmt.Sprintf("paused by %s; \"tideover continue %s\" has the run go on", report.Plain(m.state.Paused.By), report.Plain(m.state.Runbook)))
 	case m.stopping && !m.state.Phase.IsStopped():
 		ask(m.paint, "stopping: the step under way is being put down in order")
 	case m.state.Phase.Ended():
@@ -206,9 +211,13 @@ func (m model) whatStoppingDoes() string {
 }
 
 func (m model) help() []line {
+	stop := "q, Ctrl-C  stop safely; asks first, says what happens"
+	if m.options.Leave != nil {
+		stop = "q, Ctrl-C  leave this screen; the run goes on"
+	}
 	rows := []string{
 		"a          approve the step that waits",
-		"q, Ctrl-C  stop safely; asks first, says what happens",
+		stop,
 		"↑↓ PgUp PgDn Home End  older and newer lines of the log",
 		"· to come  ▸ at work  ✓ done  ✗ failed  ? waits",
 		"◂ being taken back  ○ taken back  ! warning",
