@@ -62,8 +62,8 @@ func (r *recorder) append(ctx context.Context, step string, kind journal.Kind, d
 	return r.show(stored)
 }
 
-// appendIn does f and stores an event in one transaction of the control database.
-func (r *recorder) appendIn(ctx context.Context, db *postgres.DB, lease txAppender, e journal.Event, f func(pgx.Tx) error) error {
+// appendIn does f and stores an event in one transaction of the control database. The checks see the state that the event follows.
+func (r *recorder) appendIn(ctx context.Context, db *postgres.DB, lease txAppender, e journal.Event, f func(pgx.Tx) error, checks ...func(journal.State) error) error {
 	tx, err := db.Pool().Begin(ctx)
 	if err != nil {
 		return err
@@ -76,6 +76,11 @@ func (r *recorder) appendIn(ctx context.Context, db *postgres.DB, lease txAppend
 	defer r.mu.Unlock()
 	if err := r.before(ctx, e); err != nil {
 		return err
+	}
+	for _, check := range checks {
+		if err := check(r.state.Clone()); err != nil {
+			return err
+		}
 	}
 	stored, err := lease.AppendTx(ctx, tx, e)
 	if err == nil {
@@ -97,6 +102,13 @@ func (r *recorder) before(ctx context.Context, e journal.Event) error {
 	e.Run, e.Seq, e.Time = r.state.Run, r.state.Seq+1, r.state.Updated
 	trial := r.state.Clone()
 	return trial.Apply(e)
+}
+
+// refresh reads what was stored without our knowing, where that can be.
+func (r *recorder) refresh(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.catchUp(ctx)
 }
 
 // catchUp needs the lock.

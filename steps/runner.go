@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
@@ -42,6 +43,7 @@ type Runner struct {
 	rec        *recorder
 	background crew
 	wheel      *wheel
+	turning    sync.Mutex // one turn of the wheel at a time
 }
 
 // Content is what runbook and profile say, as hashes: plan.Runbook.Content and plan.Profile.Content. Empty: not known.
@@ -181,13 +183,17 @@ func (r *Runner) step(ctx context.Context, step Step, st journal.StepState) erro
 	if err := r.gate(ctx, st); err != nil {
 		return err
 	}
-	if err := r.wheel.pass(ctx); err != nil {
+	if err := r.pass(ctx); err != nil {
 		return err
 	}
-	id, began := step.ID(), time.Now()
+	id := step.ID()
 	if err := r.rec.append(ctx, id, journal.StepStarted, nil); err != nil {
 		return err
 	}
+	if err := r.pass(ctx); err != nil { // a pause that came between the two
+		return err
+	}
+	began := time.Now()
 	done, err := step.Done(ctx)
 	if err != nil {
 		return err

@@ -111,6 +111,12 @@ func Refusal(verb string, stage Stage) string {
 
 // refusal is Refusal with what only the state tells.
 func refusal(d journal.AskedData, s *journal.State) string {
+	if d.Verb == journal.Continue {
+		if s.Paused == nil {
+			return "nothing is paused"
+		}
+		return ""
+	}
 	if reason := Refusal(d.Verb, StageOf(s)); reason != "" {
 		return reason
 	}
@@ -118,10 +124,6 @@ func refusal(d journal.AskedData, s *journal.State) string {
 	case journal.Pause:
 		if s.Paused != nil {
 			return "the run is paused already, by " + s.Paused.By
-		}
-	case journal.Continue:
-		if s.Paused == nil {
-			return "nothing is paused"
 		}
 	case journal.Deny:
 		st, ok := s.Step(d.Step)

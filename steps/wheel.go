@@ -85,9 +85,33 @@ func (w *wheel) pass(ctx context.Context) error {
 }
 
 // askedError ends the work because a person has asked for it.
-type askedError struct{ journal.AskedData }
+type askedError struct{ why string }
 
-func (e *askedError) Error() string { return e.Why() }
+func (e *askedError) Error() string { return e.why }
+
+// turn has the wheel stand as the state says: what was agreed to is done, also where the answer's transaction was stored and nobody
+// told us.
+func (r *Runner) turn() {
+	r.turning.Lock()
+	defer r.turning.Unlock()
+	s := r.State()
+	r.wheel.pause(s.Paused != nil)
+	r.wheel.rate.Store(s.Limits.MaxRate)
+	r.wheel.changes.Store(s.Limits.MaxChanges)
+	switch {
+	case s.Phase.GoesBack() || s.Phase.Ended():
+	case s.AbortAsked != "":
+		r.wheel.end(&RollbackError{Err: &askedError{s.AbortAsked}})
+	case s.Denied != nil:
+		r.wheel.end(&askedError{s.Denied.Why})
+	}
+}
+
+// pass is for the moments between steps: a pause that the journal has before the step's start is waited for.
+func (r *Runner) pass(ctx context.Context) error {
+	r.turn()
+	return r.wheel.pass(ctx)
+}
 
 // Pass is for safe points of a step's work, where nobody waits for anything of ours: while the run is paused, it returns when
 // it goes on, or with an error when the run ends.
@@ -118,6 +142,7 @@ func (r *Runner) Steer(ctx context.Context, j *postgres.Journal) {
 	var shown *journal.ProgressData
 	for {
 		r.answerAll(ctx, j)
+		r.turn()
 		shown = r.keepProgress(ctx, j, shown)
 		select {
 		case <-ctx.Done():
@@ -140,7 +165,10 @@ func (r *Runner) answerAll(ctx context.Context, j *postgres.Journal) {
 			return // another process has the run
 		}
 		for range 3 { // the state may have moved on between the look and the answer
-			if err = r.answer(ctx, j, c); err == nil || errors.Is(err, postgres.ErrAnswered) || ctx.Err() != nil {
+			if err = r.answer(ctx, j, c); err == nil || ctx.Err() != nil {
+				break
+			}
+			if r.rec.refresh(ctx) != nil || errors.Is(err, postgres.ErrAnswered) {
 				break
 			}
 		}
@@ -178,31 +206,18 @@ func (r *Runner) answer(ctx context.Context, j *postgres.Journal, c postgres.Com
 			err = postgres.WithdrawIn(ctx, tx, state.Run, d.Step)
 		}
 		return err
+	}, func(now journal.State) error {
+		if d.Done && refusal(d, &now) != "" {
+			return errMovedOn
+		}
+		return nil
 	})
-	if err == nil && d.Done {
-		r.obey(d)
-	}
+	r.turn()
 	return err
 }
 
-// obey does what was agreed to.
-func (r *Runner) obey(d journal.AskedData) {
-	switch d.Verb {
-	case journal.Pause:
-		r.wheel.pause(true)
-	case journal.Continue:
-		r.wheel.pause(false)
-	case journal.Throttle:
-		r.wheel.rate.Store(d.MaxRate)
-		r.wheel.changes.Store(d.MaxChanges)
-	case journal.Abort:
-		r.wheel.end(&RollbackError{Err: &askedError{d}})
-	case journal.Deny:
-		if r.State().Denied == d.Step {
-			r.wheel.end(&askedError{d})
-		}
-	}
-}
+// errMovedOn says that the run has moved on since a decision was made.
+var errMovedOn = errors.New("the run has moved on")
 
 // keepProgress stores the progress of the step under way where it has changed.
 func (r *Runner) keepProgress(ctx context.Context, j *postgres.Journal, shown *journal.ProgressData) *journal.ProgressData {

@@ -377,6 +377,48 @@ func TestKilledBetweenCommandAndDeed(t *testing.T) {
 	}
 }
 
+// The answer's transaction was stored, and the connection broke before anybody said so: what was agreed to is done all the same.
+func TestAnswerThatWasStoredUnseen(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	begun, end := make(chan struct{}), make(chan struct{})
+	p := begin(t, s, "", []Step{working("one", begun, end), &fake{id: "two"}}, nil)
+	done := make(chan error, 1)
+	go func() { done <- p.Run(context.WithoutCancel(t.Context())) }()
+	<-begun
+	for _, verb := range []string{journal.Pause, journal.Abort} {
+		d := asked(verb, "")
+		d.Done = true
+		e, err := event("", journal.RunAsked, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.lease.Append(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		p.rec.mu.Lock()
+		p.rec.behind = true
+		p.rec.mu.Unlock()
+		if err := p.rec.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.turn()
+		if verb == journal.Pause {
+			short, cancel := context.WithCancelCause(t.Context())
+			cancel(errCrash)
+			if err := p.wheel.pass(short); !errors.Is(err, errCrash) {
+				t.Errorf("it is not paused: %v", err)
+			}
+		}
+	}
+	if err := <-done; !errors.As(err, new(*RolledBackError)) {
+		t.Errorf("the run ends with %v", err)
+	}
+	if state := fold(t, s, p.lease.Run()); state.Phase != journal.Aborted {
+		t.Errorf("the run is %s", state.Phase)
+	}
+}
+
 // A process that is killed before it answers leaves the command to be withdrawn: nobody does it later.
 func TestKilledBeforeTheAnswer(t *testing.T) {
 	t.Parallel()

@@ -39,7 +39,7 @@ type State struct {
 	// AbortAsked is why a person wants the run taken back, from when its process has agreed until the way back begins.
 	AbortAsked string `json:"abort_asked,omitempty"`
 
-	Denied string `json:"denied,omitempty"` // the step whose gate a person has shut while the run waited there, until it is taken again
+	Denied *Denied `json:"denied,omitempty"` // set from when a person has shut the gate that the run waits at, until it is taken again
 
 	// PastPointOfNoReturn says that a participant may have committed. It stays true in a run that has completed or was
 	// rolled back past that point.
@@ -63,6 +63,12 @@ type Paused struct {
 	Since  time.Time `json:"since"`
 	By     string    `json:"by"`
 	Reason string    `json:"reason,omitempty"`
+}
+
+// Denied is a gate that a person has shut.
+type Denied struct {
+	Step string `json:"step"`
+	Why  string `json:"why"`
 }
 
 // Note is a line for people.

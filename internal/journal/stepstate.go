@@ -90,7 +90,7 @@ func (s *State) foldRun(e Event) error {
 			return fmt.Errorf("term %d does not follow %d", d.Term, s.Term)
 		}
 		s.Term = d.Term
-		s.Paused, s.Limits, s.Denied = nil, Limits{}, "" // who took it has asked for it to go on
+		s.Paused, s.Limits, s.Denied = nil, Limits{}, nil // who took it has asked for it to go on
 		s.Holder = Holder{Run: e.Run, Term: d.Term, Host: d.Host, PID: d.PID, User: d.User, Since: e.Time}
 	case RunStopped:
 		var d StoppedData
@@ -146,7 +146,7 @@ func (s *State) foldAsked(e Event) error {
 		s.AbortAsked, s.Paused = d.Why(), nil
 	case Deny:
 		if s.Gate != nil && s.Gate.Step == d.Step {
-			s.Denied = d.Step
+			s.Denied = &Denied{Step: d.Step, Why: d.Why()}
 		}
 	default:
 		return fmt.Errorf("the verb %q is unknown", d.Verb)
@@ -242,7 +242,7 @@ func (s *State) foldStep(e Event, st *StepState) error {
 		if s.Gate == nil || s.Gate.Step != e.Step {
 			return fmt.Errorf("step %q does not wait", e.Step)
 		}
-		if s.Denied == e.Step {
+		if s.Denied != nil && s.Denied.Step == e.Step {
 			return fmt.Errorf("step %q was denied", e.Step)
 		}
 		st.ApprovedBy = d.By
