@@ -54,7 +54,7 @@ func NewStatusCmd(std *IO) *cobra.Command {
 			}
 			st, err := stand(ctx, t, f.named(t.run.ID, t.run.Runbook))
 			if err != nil {
-				return err
+				return errors.Join(st.printBlind(std.Out, f.json), err)
 			}
 			return st.print(std.Out, f.json)
 		},
@@ -155,15 +155,20 @@ func blindStatus(ctx context.Context, std *IO, f *runFlags, path string, err err
 	}
 	facts := look.Ask(ctx, look.Question{Runbook: rb, Profile: profile, Run: f.run})
 	st := &standing{Reality: facts, Now: facts.Now()}
-	if f.json {
-		if printErr := st.print(std.Out, true); printErr != nil {
-			return printErr
-		}
-		return err
+	if printErr := st.printBlind(std.Out, f.json); printErr != nil {
+		return printErr
 	}
-	fmt.Fprintf(std.Out, "%s\n\nThe journal can't be read. Asked at %s:\n", st.Now.Text, facts.At.UTC().Format(time.DateTime+" UTC"))
-	facts.Text(std.Out)
 	return err
+}
+
+// printBlind is print without the journal.
+func (st *standing) printBlind(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return st.print(w, true)
+	}
+	fmt.Fprintf(w, "%s\n\nThe journal can't be read. Asked at %s:\n", st.Now.Text, st.Reality.At.UTC().Format(time.DateTime+" UTC"))
+	st.Reality.Text(w)
+	return nil
 }
 
 const followEvery = 300 * time.Millisecond
