@@ -47,7 +47,7 @@ func (rb *Runbook) keep(name string, data []byte) {
 func (rb *Runbook) contentAs(said *Runbook) string {
 	own := *said
 	own.Name, own.Path, own.Hash, own.Content, own.Kept = rb.Name, "", "", "", Kept{}
-	own.Steps = slices.Clone(own.Steps)
+	own.Steps, own.Notify = slices.Clone(own.Steps), nil // who is told is no part of what is done
 	for i := range own.Steps {
 		own.Steps[i].Line, own.Steps[i].Column = 0, 0
 	}
@@ -131,7 +131,7 @@ func blank(name string, data []byte) Kept {
 	if rb == nil || said == nil {
 		return Kept{Blanked: true}
 	}
-	blanked = blanked && rb.contentAs(rb) != rb.contentAs(said) // else it stood in a comment
+	blanked = blanked && (rb.contentAs(rb) != rb.contentAs(said) || contentOf(rb.Notify) != contentOf(said.Notify)) // else it stood in a comment
 	for _, secret := range rb.secrets() {
 		if strings.Contains(text, secret) {
 			return Kept{Blanked: true}
@@ -158,6 +158,9 @@ func (rb *Runbook) secrets() []string {
 	dsn(rb.Blue.DSN, rb.Green.DSN, rb.Control.DSN)
 	if rb.Router != nil {
 		found = append(found, rb.Router.Token)
+	}
+	for _, n := range rb.Notify {
+		found = append(found, n.Secret)
 	}
 	all := rb.Participants()
 	for _, s := range rb.Steps {

@@ -28,6 +28,7 @@ var runbookFields = map[string]field{
 	"Runbook.control": {Doc: "Where the journal lives. Default: schema `tideover` of blue's database."},
 	"Runbook.router":  {Doc: "How the router's replicas are reached."},
 	"Runbook.locks":   {Doc: "What live traffic may feel of our SQL."},
+	"Runbook.notify":  {Doc: "Who is told what becomes of a run. Whoever does not answer stops nothing."},
 	"Runbook.steps":   {Doc: "What is done, in order.", Required: true},
 
 	"Service.dsn":         {Doc: "Postgres connection string, as a URL or `key=value` pairs. Needed for blue, and for green when a step works on it.", Env: true},
@@ -43,6 +44,14 @@ var runbookFields = map[string]field{
 
 	"LockBudget.timeout": {Doc: "How long one attempt waits for a lock.", Min: int64(time.Millisecond)},
 	"LockBudget.retry":   {Doc: "How long attempts go on."},
+
+	"Notify.on":      {Doc: "What is told. Default: all of it.", Enum: notifyWords},
+	"Notify.url":     {Doc: "Each is POSTed there as JSON. Where the address itself is a secret, write `${NAME}`.", Env: true},
+	"Notify.secret":  {Doc: "Every call is signed with it, as those to participants (docs/cutover.md). At least 16 bytes.", Env: true},
+	"Notify.command": {Doc: "A program that gets each as JSON on its standard input, in place of `url`."},
+	"Notify.env":     {Doc: "Names of environment variables that the command gets beside `PATH`, `HOME`, `LANG` and the like."},
+	"Notify.timeout": {Doc: "How long one try may take.", Min: int64(time.Millisecond)},
+	"Notify.retries": {Doc: "How often it is tried again, with pauses of 1s, 2s, 4s and so on.", Max: 10},
 
 	"StepSpec.step":    {Doc: "The kind of step.", Required: true},
 	"StepSpec.id":      {Doc: "The step's name in the journal, unique in the runbook. Default: the kind, with -2, -3 for repeats."},
@@ -97,6 +106,7 @@ func structProperties(v reflect.Value) []property {
 var standards = []any{
 	LockBudget{Timeout: 500 * time.Millisecond, Retry: 5 * time.Minute},
 	standardParticipant,
+	standardNotify,
 	Profile{Schema: "public"},
 }
 

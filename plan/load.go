@@ -49,6 +49,7 @@ func ParseRunbook(name string, data []byte, env func(string) (string, bool)) (*R
 	}
 	rb.settle(d, name)
 	d.checkSides(rb)
+	d.checkNotify(rb)
 	d.checkSteps(rb)
 	d.checkOrder(rb)
 	if err := d.errs.orNil(); err != nil {

@@ -13,7 +13,7 @@ import (
 func TestReference(t *testing.T) {
 	t.Parallel()
 	var runbook, profile strings.Builder
-	for _, x := range []any{Runbook{}, Service{}, Control{}, Router{}, LockBudget{}} {
+	for _, x := range []any{Runbook{}, Service{}, Control{}, Router{}, LockBudget{}, Notify{}} {
 		table(&runbook, x)
 	}
 	fmt.Fprintf(&runbook, "### Every step\n\n")
@@ -67,7 +67,7 @@ func hold(t *testing.T, path, want string) {
 
 // titles are the names of the types in the words of the documentation.
 var titles = map[string]string{
-	"Runbook": "The runbook", "Service": "`blue`, `green`", "Control": "`control`", "Router": "`router`", "LockBudget": "`locks`",
+	"Runbook": "The runbook", "Service": "`blue`, `green`", "Control": "`control`", "Router": "`router`", "LockBudget": "`locks`", "Notify": "An entry of `notify`",
 	"ParticipantSpec": "A participant or job", "Profile": "The profile", "Table": "An entry of `tables`", "Follow": "An entry of `follow`", "Settled": "An entry of `settled`",
 	"Revocation": "An entry of `revocations`", "RevocationSide": "Its `blue` and `green`", "GreenTables": "`green`",
 	"ColumnRef": "An entry of `green.constants` and `green.volatile`", "Rule": "An entry of `rules`", "Invariant": "An entry of `invariants`",

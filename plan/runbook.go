@@ -16,6 +16,7 @@ type Runbook struct {
 	Control Control    `yaml:"control"` // where the journal lives; default: blue's database
 	Router  *Router    `yaml:"router"`
 	Locks   LockBudget `yaml:"locks"`
+	Notify  []Notify   `yaml:"notify"`
 	Steps   []StepSpec `yaml:"steps"`
 
 	Path string `yaml:"-"` // as the user gave it

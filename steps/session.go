@@ -29,6 +29,7 @@ type Session struct {
 	lease   *postgres.Lease
 	runner  *Runner
 	journal *postgres.Journal
+	tell    *notifier
 }
 
 // Start begins a new run and takes it.
@@ -101,7 +102,8 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 	if err != nil {
 		return nil, err
 	}
-	s.runner, err = NewRunner(Config{Lease: s.lease, Events: events, Hash: o.Runbook.Hash, Steps: built, Gate: gates, Sinks: sinks(o.Sink),
+	s.tell = newNotifier(o.Runbook.Name, o.Runbook.Notify, func(text string) { s.runner.warn(text) })
+	s.runner, err = NewRunner(Config{Lease: s.lease, Events: events, Hash: o.Runbook.Hash, Steps: built, Gate: gates, Sinks: append(sinks(o.Sink), s.tell.sink),
 		Approval: func(ctx context.Context, step string) (journal.ApprovedData, error) {
 			return j.Approval(ctx, s.lease.Run(), step)
 		},
@@ -124,9 +126,15 @@ func (s *Session) steered(ctx context.Context, work func() error) error {
 	var wheel sync.WaitGroup
 	wheel.Go(func() { s.runner.Steer(steering, s.journal) })
 	wheel.Go(func() { newWaits(s.runner, s.env.opened...).watch(steering) })
+	telling, untell := context.WithCancel(context.WithoutCancel(ctx))
+	defer untell()
+	s.tell.begin(telling)
 	err := work()
 	stop()
 	wheel.Wait()
+	last := time.AfterFunc(notifyLast, untell)
+	defer last.Stop()
+	s.tell.close()
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), wheelTimeout)
 	defer cancel()
 	_ = s.journal.Leave(leaving, s.lease.Run(), s.lease.Term()) // who asked withdraws it otherwise

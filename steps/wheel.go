@@ -233,3 +233,15 @@ func (r *Runner) keepProgress(ctx context.Context, j *postgres.Journal, shown *j
 	}
 	return &st.Progress
 }
+
+// warn notes something that stops nobody, at the step under way. After the end of a run there is nowhere to note it.
+func (r *Runner) warn(text string) {
+	state := r.State()
+	st, ok := state.Current()
+	if !ok || state.Phase.Ended() || state.Phase.IsStopped() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wheelTimeout)
+	defer cancel()
+	_ = r.rec.append(ctx, st.ID, journal.StepNote, journal.NoteData{Level: "warn", Text: text})
+}

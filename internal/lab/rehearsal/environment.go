@@ -42,7 +42,7 @@ func onDeployment(rb *plan.Runbook, s *deployment.Deployment) {
 	rb.Blue = plan.Service{DSN: s.BlueDSN, Public: s.BlueServer.Public, Admin: s.BlueServer.Admin}
 	rb.Green = plan.Service{DSN: s.GreenDSN, Public: s.GreenServer.Public, Admin: s.GreenServer.Admin}
 	rb.Router = &plan.Router{Admin: []string{s.RouterControl}, Token: s.RouterToken}
-	rb.Control = plan.Control{}
+	rb.Control, rb.Notify = plan.Control{}, nil
 	for _, step := range rb.Steps {
 		if m, ok := step.Config.(*plan.MigrateSpec); ok && len(m.Command) > 0 {
 			if program := s.Commands()[m.Command[0]]; program != "" {
