@@ -22,18 +22,17 @@ import (
 )
 
 // told plays a run with a notifier and returns how it ended and what the notifier complained of.
-func told(t *testing.T, specs []plan.Notify, steps []Step) (error, []string) {
+func told(t *testing.T, specs []plan.Notify, steps []Step) (warned []string, err error) {
 	t.Helper()
 	var mu sync.Mutex
-	var warned []string
 	n := newNotifier("test", specs, func(text string) { mu.Lock(); defer mu.Unlock(); warned = append(warned, text) })
 	n.pause = time.Millisecond
 	n.begin(t.Context())
 	p := begin(t, journaltest.NewMemory(), "", steps, func(c *Config) { c.Sinks = append(c.Sinks, n.sink) })
-	err := p.Run(t.Context())
+	err = p.Run(t.Context())
 	n.close()
 	n.sink(journal.Event{Kind: journal.RunCompleted}) // nobody is told any more
-	return err, warned
+	return warned, err
 }
 
 func TestNotify(t *testing.T) {
@@ -65,7 +64,7 @@ func TestNotify(t *testing.T) {
 	t.Cleanup(srv.Close)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "told")
-	err, warned := told(t, []plan.Notify{
+	warned, err := told(t, []plan.Notify{
 		{URL: srv.URL + "/hook?key=hidden-word", Secret: secret, Timeout: time.Minute, Retries: 2},
 		{Command: []string{"sh", "-c", `echo "$TIDEOVER_NOTIFY" >> ` + file + `; cat > /dev/null`}, On: []string{"finished"}, Timeout: time.Minute},
 	}, []Step{&fake{id: "gate"}, &fake{id: "two", run: func(context.Context, *Progress) error { return &RollbackError{errors.New("guardrail disk: full")} }}})
@@ -83,7 +82,7 @@ func TestNotify(t *testing.T) {
 // Whoever can't be told stops nothing, and what is said of them does not have their address.
 func TestNotifyOfNobody(t *testing.T) {
 	t.Parallel()
-	err, warned := told(t, []plan.Notify{
+	warned, err := told(t, []plan.Notify{
 		{URL: "http://127.0.0.1:1/hidden-word", Timeout: time.Minute, Retries: 1},
 		{Command: []string{"/nowhere/at/all"}, Timeout: time.Minute},
 		{Command: []string{"sh", "-c", "exit 3"}, Timeout: time.Minute},
