@@ -39,12 +39,17 @@ that such a rule has stopped goes on with tideover resume.
 			if err != nil {
 				return err
 			}
+			if path != "" && rule != "" { // a rule that there is not needs no run to be wrong
+				if _, profile, err := loadRunbook(path, std.Env); err == nil && !hasRule(profile, rule) {
+					return usageErrorf("profile %s has no rule %q", profile.Name, rule)
+				}
+			}
 			t, err := f.open(ctx, std, path, true)
 			if err != nil {
 				return err
 			}
 			defer t.close()
-			if rule != "" && !slices.ContainsFunc(t.profile.Rules, func(r plan.Rule) bool { return r.Name == rule }) {
+			if rule != "" && !hasRule(t.profile, rule) {
 				return usageErrorf("profile %s has no rule %q", t.profile.Name, rule)
 			}
 			if rule != "" {
@@ -82,4 +87,8 @@ func approve(ctx context.Context, std *IO, t *target, step, reason string) error
 	}
 	fmt.Fprintf(std.Err, "the gate of %s is open\n", step)
 	return nil
+}
+
+func hasRule(p *plan.Profile, rule string) bool {
+	return slices.ContainsFunc(p.Rules, func(r plan.Rule) bool { return r.Name == rule })
 }
