@@ -1,8 +1,8 @@
-package e2e_test
+package e2e
 
 import "github.com/tideover/tideover/internal/lab/mutant"
 
-func edit(name, file, old, new string) mutant.Mutant {
+func changed(name, file, old, new string) mutant.Mutant {
 	return mutant.Mutant{Name: name, Edits: []mutant.Edit{{File: file, Old: old, New: new}}}
 }
 
@@ -23,101 +23,101 @@ func unwatched(m mutant.Mutant) mutant.Mutant {
 // would notice. The demo must end red with each of them, by a judge that the mistake does not touch.
 var mutants = []mutant.Mutant{
 	// The fence lets writers under way go on.
-	edit("the fence waits for no writer", "replay/fence.go", "` IN SHARE MODE`", "` IN ACCESS SHARE MODE`"),
-	edit("the fence waits for the writers of one table", "replay/fence.go", "	for _, table := range all {\n		if err := f.await(", "	for _, table := range all[:1] {\n		if err := f.await("),
-	edit("blue is fenced after the last replay", "cutover/stages.go", "	if err := s.Fence.Raise(ctx, last+fenceOutlasts); err != nil {", "	if err := s.Replay(ctx); err != nil {\n		return err\n	}\n	s.Replay = func(context.Context) error { return nil }\n	if err := s.Fence.Raise(ctx, last+fenceOutlasts); err != nil {"),
-	edit("the fence refuses nothing", "replay/fence.go", "IF refused_until OPERATOR(pg_catalog.<>) 0", "IF refused_until OPERATOR(pg_catalog.<) 0"),
+	changed("the fence waits for no writer", "replay/fence.go", "` IN SHARE MODE`", "` IN ACCESS SHARE MODE`"),
+	changed("the fence waits for the writers of one table", "replay/fence.go", "	for _, table := range all {\n		if err := f.await(", "	for _, table := range all[:1] {\n		if err := f.await("),
+	changed("blue is fenced after the last replay", "cutover/stages.go", "	if err := s.Fence.Raise(ctx, last+fenceOutlasts); err != nil {", "	if err := s.Replay(ctx); err != nil {\n		return err\n	}\n	s.Replay = func(context.Context) error { return nil }\n	if err := s.Fence.Raise(ctx, last+fenceOutlasts); err != nil {"),
+	changed("the fence refuses nothing", "replay/fence.go", "IF refused_until OPERATOR(pg_catalog.<>) 0", "IF refused_until OPERATOR(pg_catalog.<) 0"),
 
 	// What was spent can be spent again.
-	edit("migrations revive codes", tokensSQL, "DROP TABLE oauth_consent_handled,", "UPDATE oauth_code SET active = true;\nDROP TABLE oauth_consent_handled,"),
-	edit("a rule revives codes", profile, "  - name: flow-state\n    phase: after\n", "  - name: codes\n    phase: after\n    description: x\n    table: oauth_code\n    where: NOT t.active\n    fix: [UPDATE oauth_code SET active = true WHERE NOT active]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
-	edit("migrations revive refresh tokens", tokensSQL, "DROP TABLE oauth_consent_handled,", "UPDATE oauth_refresh SET active = true;\nDROP TABLE oauth_consent_handled,"),
+	changed("migrations revive codes", tokensSQL, "DROP TABLE oauth_consent_handled,", "UPDATE oauth_code SET active = true;\nDROP TABLE oauth_consent_handled,"),
+	changed("a rule revives codes", profile, "  - name: flow-state\n    phase: after\n", "  - name: codes\n    phase: after\n    description: x\n    table: oauth_code\n    where: NOT t.active\n    fix: [UPDATE oauth_code SET active = true WHERE NOT active]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
+	changed("migrations revive refresh tokens", tokensSQL, "DROP TABLE oauth_consent_handled,", "UPDATE oauth_refresh SET active = true;\nDROP TABLE oauth_consent_handled,"),
 
 	// A rule changes more than it names.
-	edit("a rule changes all clients", profile, "UPDATE oauth_client t SET owner = 'unknown' WHERE t.owner = ''", "UPDATE oauth_client t SET owner = 'unknown'"),
-	unwatched(edit("a rule changes all clients, unwatched", profile, "UPDATE oauth_client t SET owner = 'unknown' WHERE t.owner = ''", "UPDATE oauth_client t SET owner = 'unknown'")),
-	unwatched(edit("a rule forgives all consents, unwatched", profile, "UPDATE oauth_consent_handled t SET error = '{}' WHERE t.error ~ '^\\s*(null|\\{\\s*\\})\\s*$' AND t.error <> '{}'", "UPDATE oauth_consent_handled t SET error = '{}'")),
-	edit("a rule ends living sessions", profile, "  - name: flow-state\n    phase: after\n", "  - name: old\n    phase: after\n    description: x\n    table: oauth_refresh\n    where: t.requested_at < now() - interval '1 day' AND t.active\n    fix: [UPDATE oauth_refresh t SET active = false WHERE t.requested_at < now() - interval '1 day' AND t.active]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
+	changed("a rule changes all clients", profile, "UPDATE oauth_client t SET owner = 'unknown' WHERE t.owner = ''", "UPDATE oauth_client t SET owner = 'unknown'"),
+	unwatched(changed("a rule changes all clients, unwatched", profile, "UPDATE oauth_client t SET owner = 'unknown' WHERE t.owner = ''", "UPDATE oauth_client t SET owner = 'unknown'")),
+	unwatched(changed("a rule forgives all consents, unwatched", profile, "UPDATE oauth_consent_handled t SET error = '{}' WHERE t.error ~ '^\\s*(null|\\{\\s*\\})\\s*$' AND t.error <> '{}'", "UPDATE oauth_consent_handled t SET error = '{}'")),
+	changed("a rule ends living sessions", profile, "  - name: flow-state\n    phase: after\n", "  - name: old\n    phase: after\n    description: x\n    table: oauth_refresh\n    where: t.requested_at < now() - interval '1 day' AND t.active\n    fix: [UPDATE oauth_refresh t SET active = false WHERE t.requested_at < now() - interval '1 day' AND t.active]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
 
 	// Who said no has said yes.
 	{Name: "migrations make refused consents valid", Edits: []mutant.Edit{
 		{File: flowSQL, Old: "CASE WHEN ch.error = '{}' THEN NULL ELSE ch.error::jsonb END", New: "NULL"},
 		{File: flowSQL, Old: "        WHEN ch.error IS NOT NULL THEN 129\n", New: ""},
 	}},
-	edit("a rule makes refused consents valid", profile, "  - name: flow-state\n    phase: after\n", "  - name: consents\n    phase: after\n    description: x\n    table: oauth_flow\n    where: t.consent_error IS NOT NULL\n    fix: [UPDATE oauth_flow SET consent_error = NULL WHERE consent_error IS NOT NULL]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
-	edit("refused consents become remembered ones of all scopes", flowSQL, "coalesce(ch.granted_scope, '')", "CASE WHEN ch.granted_scope = '' THEN lr.requested_scope ELSE coalesce(ch.granted_scope, '') END"),
+	changed("a rule makes refused consents valid", profile, "  - name: flow-state\n    phase: after\n", "  - name: consents\n    phase: after\n    description: x\n    table: oauth_flow\n    where: t.consent_error IS NOT NULL\n    fix: [UPDATE oauth_flow SET consent_error = NULL WHERE consent_error IS NOT NULL]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
+	changed("refused consents become remembered ones of all scopes", flowSQL, "coalesce(ch.granted_scope, '')", "CASE WHEN ch.granted_scope = '' THEN lr.requested_scope ELSE coalesce(ch.granted_scope, '') END"),
 
 	// Sessions lose what binds them.
-	edit("migrations lose session links", flowSQL, "SELECT id FROM oauth_network LIMIT 1), lr.client_id, lr.session_id,", "SELECT id FROM oauth_network LIMIT 1), lr.client_id, NULL,"),
-	edit("a rule loses session links", profile, "  - name: flow-state\n    phase: after\n", "  - name: links\n    phase: after\n    description: x\n    table: oauth_flow\n    where: t.session_id IS NOT NULL\n    fix: [UPDATE oauth_flow SET session_id = NULL WHERE session_id IS NOT NULL]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
-	edit("deltas lose session links", "replay/stage.go", "\t\tset = append(set, name+", "\t\tif c.name == \"session_id\" {\n\t\t\tcontinue\n\t\t}\n\t\tset = append(set, name+"),
+	changed("migrations lose session links", flowSQL, "SELECT id FROM oauth_network LIMIT 1), lr.client_id, lr.session_id,", "SELECT id FROM oauth_network LIMIT 1), lr.client_id, NULL,"),
+	changed("a rule loses session links", profile, "  - name: flow-state\n    phase: after\n", "  - name: links\n    phase: after\n    description: x\n    table: oauth_flow\n    where: t.session_id IS NOT NULL\n    fix: [UPDATE oauth_flow SET session_id = NULL WHERE session_id IS NOT NULL]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
+	changed("deltas lose session links", "replay/stage.go", "\t\tset = append(set, name+", "\t\tif c.name == \"session_id\" {\n\t\t\tcontinue\n\t\t}\n\t\tset = append(set, name+"),
 
 	// What a person would look up is gone.
-	edit("migrations lose request URLs", flowSQL, "lr.skip, lr.request_url, lr.requested_scope,", "lr.skip, '', lr.requested_scope,"),
-	edit("migrations shorten request URLs", flowSQL, "lr.skip, lr.request_url, lr.requested_scope,", "lr.skip, left(lr.request_url, 40), lr.requested_scope,"),
-	edit("migrations lose when consents were given", flowSQL, "coalesce(ch.was_used, false), ch.handled_at,", "coalesce(ch.was_used, false), CASE WHEN ch.handled_at IS NULL THEN NULL ELSE now() END,"),
-	edit("migrations lose the extra claims of tokens", flowSQL, "coalesce(ch.session_access_token, '{}')::jsonb,", "'{}'::jsonb,"),
-	edit("migrations lose that a consent is remembered", flowSQL, "coalesce(ch.remember, false), coalesce(ch.remember_for, 0)", "false, coalesce(ch.remember_for, 0)"),
-	edit("migrations lose the audience of clients", clientSQL, "ALTER COLUMN audience TYPE jsonb USING audience::jsonb, ALTER COLUMN audience SET DEFAULT '[]';\nALTER TABLE oauth_client_details", "ALTER COLUMN audience TYPE jsonb USING '[]'::jsonb, ALTER COLUMN audience SET DEFAULT '[]';\nALTER TABLE oauth_client_details"),
-	edit("migrations lose contacts", clientSQL, "ALTER COLUMN contacts TYPE jsonb USING contacts::jsonb", "ALTER COLUMN contacts TYPE jsonb USING '[]'::jsonb"),
-	edit("migrations double redirect URIs", clientSQL, "ALTER COLUMN redirect_uris TYPE jsonb USING redirect_uris::jsonb", "ALTER COLUMN redirect_uris TYPE jsonb USING redirect_uris::jsonb || redirect_uris::jsonb"),
-	edit("migrations let tokens live a day longer", tokensSQL, "DROP TABLE oauth_consent_handled,", "UPDATE oauth_access SET expires_at = expires_at + interval '1 day';\nDROP TABLE oauth_consent_handled,"),
-	edit("migrations lose the links of tokens", tokensSQL, "UPDATE oauth_refresh t SET consent_challenge = NULL WHERE NOT EXISTS (SELECT 1 FROM oauth_flow f WHERE f.consent_challenge = t.consent_challenge);", "UPDATE oauth_refresh t SET consent_challenge = NULL;"),
-	edit("migrations widen scopes", tokensSQL, "DROP TABLE oauth_consent_handled,", "UPDATE oauth_access SET scope = scope || ' admin';\nDROP TABLE oauth_consent_handled,"),
-	edit("migrations give sessions to the wrong people", flowSQL, "lr.client_id, lr.session_id, lr.subject,", "lr.client_id, lr.session_id, lower(lr.subject || 'x'),"),
+	changed("migrations lose request URLs", flowSQL, "lr.skip, lr.request_url, lr.requested_scope,", "lr.skip, '', lr.requested_scope,"),
+	changed("migrations shorten request URLs", flowSQL, "lr.skip, lr.request_url, lr.requested_scope,", "lr.skip, left(lr.request_url, 40), lr.requested_scope,"),
+	changed("migrations lose when consents were given", flowSQL, "coalesce(ch.was_used, false), ch.handled_at,", "coalesce(ch.was_used, false), CASE WHEN ch.handled_at IS NULL THEN NULL ELSE now() END,"),
+	changed("migrations lose the extra claims of tokens", flowSQL, "coalesce(ch.session_access_token, '{}')::jsonb,", "'{}'::jsonb,"),
+	changed("migrations lose that a consent is remembered", flowSQL, "coalesce(ch.remember, false), coalesce(ch.remember_for, 0)", "false, coalesce(ch.remember_for, 0)"),
+	changed("migrations lose the audience of clients", clientSQL, "ALTER COLUMN audience TYPE jsonb USING audience::jsonb, ALTER COLUMN audience SET DEFAULT '[]';\nALTER TABLE oauth_client_details", "ALTER COLUMN audience TYPE jsonb USING '[]'::jsonb, ALTER COLUMN audience SET DEFAULT '[]';\nALTER TABLE oauth_client_details"),
+	changed("migrations lose contacts", clientSQL, "ALTER COLUMN contacts TYPE jsonb USING contacts::jsonb", "ALTER COLUMN contacts TYPE jsonb USING '[]'::jsonb"),
+	changed("migrations double redirect URIs", clientSQL, "ALTER COLUMN redirect_uris TYPE jsonb USING redirect_uris::jsonb", "ALTER COLUMN redirect_uris TYPE jsonb USING redirect_uris::jsonb || redirect_uris::jsonb"),
+	changed("migrations let tokens live a day longer", tokensSQL, "DROP TABLE oauth_consent_handled,", "UPDATE oauth_access SET expires_at = expires_at + interval '1 day';\nDROP TABLE oauth_consent_handled,"),
+	changed("migrations lose the links of tokens", tokensSQL, "UPDATE oauth_refresh t SET consent_challenge = NULL WHERE NOT EXISTS (SELECT 1 FROM oauth_flow f WHERE f.consent_challenge = t.consent_challenge);", "UPDATE oauth_refresh t SET consent_challenge = NULL;"),
+	changed("migrations widen scopes", tokensSQL, "DROP TABLE oauth_consent_handled,", "UPDATE oauth_access SET scope = scope || ' admin';\nDROP TABLE oauth_consent_handled,"),
+	changed("migrations give sessions to the wrong people", flowSQL, "lr.client_id, lr.session_id, lr.subject,", "lr.client_id, lr.session_id, lower(lr.subject || 'x'),"),
 
 	// Lifetimes stay raised.
-	edit("lifetimes stay raised on green", "steps/tokenlifetimes.go", "	return true, s.restore(ctx, p.State(), side)", "	return true, nil"),
-	edit("lifetimes are restored on blue", "steps/tokenlifetimes.go", "	side := s.env.Green\n", "	side := s.env.Blue\n"),
-	edit("lifetimes are restored a second off", "steps/tokenlifetimes.go", "		if err := writeLifetime(ctx, side, s.env.Profile, id, was); err != nil {\n			return err\n		}\n	}\n	return nil", "		if was == nil {\n			was = new(int64)\n			*was = 3601\n		}\n		if err := writeLifetime(ctx, side, s.env.Profile, id, was); err != nil {\n			return err\n		}\n	}\n	return nil"),
+	changed("lifetimes stay raised on green", "steps/tokenlifetimes.go", "	return true, s.restore(ctx, p.State(), side)", "	return true, nil"),
+	changed("lifetimes are restored on blue", "steps/tokenlifetimes.go", "	side := s.env.Green\n", "	side := s.env.Blue\n"),
+	changed("lifetimes are restored a second off", "steps/tokenlifetimes.go", "		if err := writeLifetime(ctx, side, s.env.Profile, id, was); err != nil {\n			return err\n		}\n	}\n	return nil", "		if was == nil {\n			was = new(int64)\n			*was = 3601\n		}\n		if err := writeLifetime(ctx, side, s.env.Profile, id, was); err != nil {\n			return err\n		}\n	}\n	return nil"),
 
 	// Clients wait for a lock.
-	edit("the fence is put up slowly", "replay/fence.go", "ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence, ENABLE ALWAYS TRIGGER tideover_fence_truncate`\n", "ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence, ENABLE ALWAYS TRIGGER tideover_fence_truncate; SELECT pg_sleep(2.5)`\n"),
-	edit("the fence is taken off slowly", "replay/fence.go", "DROP TRIGGER IF EXISTS tideover_fence_rows ON ` + name\n		if err", "DROP TRIGGER IF EXISTS tideover_fence_rows ON ` + name + `; SELECT pg_sleep(2.5)`\n		if err"),
-	edit("lifetimes are raised under a lock", "steps/tokenlifetimes.go", "	var longest int64\n	err = ", "	if err := s.env.Blue.InSchema(ctx, s.env.Profile.Schema, func(tx pgx.Tx) error {\n		_, err := tx.Exec(ctx, `LOCK TABLE oauth_client IN ACCESS EXCLUSIVE MODE`)\n		time.Sleep(2500 * time.Millisecond)\n		return err\n	}); err != nil {\n		return err\n	}\n	var longest int64\n	err = "),
+	changed("the fence is put up slowly", "replay/fence.go", "ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence, ENABLE ALWAYS TRIGGER tideover_fence_truncate`\n", "ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence, ENABLE ALWAYS TRIGGER tideover_fence_truncate; SELECT pg_sleep(2.5)`\n"),
+	changed("the fence is taken off slowly", "replay/fence.go", "DROP TRIGGER IF EXISTS tideover_fence_rows ON ` + name\n		if err", "DROP TRIGGER IF EXISTS tideover_fence_rows ON ` + name + `; SELECT pg_sleep(2.5)`\n		if err"),
+	changed("lifetimes are raised under a lock", "steps/tokenlifetimes.go", "	var longest int64\n	err = ", "	if err := s.env.Blue.InSchema(ctx, s.env.Profile.Schema, func(tx pgx.Tx) error {\n		_, err := tx.Exec(ctx, `LOCK TABLE oauth_client IN ACCESS EXCLUSIVE MODE`)\n		time.Sleep(2500 * time.Millisecond)\n		return err\n	}); err != nil {\n		return err\n	}\n	var longest int64\n	err = "),
 
 	// The run leaves things behind.
-	edit("capture stays on green", "steps/retire.go", "	if err := replay.NewCapture(s.env.Green, s.env.Profile, plan.Green).Remove(ctx, s.env.budget()); err != nil {\n		return err\n	}\n", ""),
-	edit("the fence stays on green", "steps/retire.go", "	if err := s.env.greenFence().Remove(ctx, s.env.budget()); err != nil {\n		return err\n	}\n", ""),
-	edit("the watch stays", "steps/retire.go", "	if err := s.env.watch().Remove(ctx, s.env.budget()); err != nil {\n		return err\n	}\n", ""),
+	changed("capture stays on green", "steps/retire.go", "	if err := replay.NewCapture(s.env.Green, s.env.Profile, plan.Green).Remove(ctx, s.env.budget()); err != nil {\n		return err\n	}\n", ""),
+	changed("the fence stays on green", "steps/retire.go", "	if err := s.env.greenFence().Remove(ctx, s.env.budget()); err != nil {\n		return err\n	}\n", ""),
+	changed("the watch stays", "steps/retire.go", "	if err := s.env.watch().Remove(ctx, s.env.budget()); err != nil {\n		return err\n	}\n", ""),
 
 	// Changes do not come over.
-	edit("inserts are not captured", "replay/trigger.go", `record("I", "NEW")+";"`, `"NULL;"`),
-	edit("updates are not captured", "replay/trigger.go", `record("U", "OLD")+";"`, `"NULL;"`),
-	edit("deletes are not captured", "replay/trigger.go", `record("D", "OLD")+";"`, `"NULL;"`),
-	edit("revocations are not applied", "replay/merge.go", "if a.Revoked, err = revoke(ctx, tx, d.revocations, func(rev *revocation) string { return rev.spec.Green.Apply });", "if a.Revoked, err = int64(len(d.revocations)), error(nil);"),
-	edit("nothing is deleted from green", "replay/merge.go", "if n, err = r.remove(ctx, tx, stages, d, gone.keys);", "if n, err = 0, error(nil);"),
-	edit("on_delete is forgotten", "replay/merge.go", "r.removeByStatement(ctx, tx, gone.statements)", "r.removeByStatement(ctx, tx, gone.statements[:0])"),
-	edit("a row of each delta is lost", "replay/merge.go", `"SELECT "+columns+" FROM "+rel.rows(), tx.Conn()`, `"SELECT "+columns+" FROM "+rel.rows()+" OFFSET 1", tx.Conn()`),
-	edit("a row that is there stays as it is", "replay/stage.go", "\tif len(set) == 0 {\n\t\treturn sql + \"NOTHING\"", "\tif len(set) >= 0 {\n\t\treturn sql + \"NOTHING\""),
-	edit("the last changes are not replayed", "steps/cutover.go", "	applied, err := r.Drain(ctx)\n	if err != nil {\n		return err\n	}\n	if len(applied.Parked) > 0 {", "	applied, err := r.Batch(ctx)\n	if err != nil {\n		return err\n	}\n	if len(applied.Parked) > 0 {"),
-	edit("a copy ends early", "internal/snapshot/relation.go", `FROM %s%s t%s", list`, `FROM %s%s t%s LIMIT 40", list`),
+	changed("inserts are not captured", "replay/trigger.go", `record("I", "NEW")+";"`, `"NULL;"`),
+	changed("updates are not captured", "replay/trigger.go", `record("U", "OLD")+";"`, `"NULL;"`),
+	changed("deletes are not captured", "replay/trigger.go", `record("D", "OLD")+";"`, `"NULL;"`),
+	changed("revocations are not applied", "replay/merge.go", "if a.Revoked, err = revoke(ctx, tx, d.revocations, func(rev *revocation) string { return rev.spec.Green.Apply });", "if a.Revoked, err = int64(len(d.revocations)), error(nil);"),
+	changed("nothing is deleted from green", "replay/merge.go", "if n, err = r.remove(ctx, tx, stages, d, gone.keys);", "if n, err = 0, error(nil);"),
+	changed("on_delete is forgotten", "replay/merge.go", "r.removeByStatement(ctx, tx, gone.statements)", "r.removeByStatement(ctx, tx, gone.statements[:0])"),
+	changed("a row of each delta is lost", "replay/merge.go", `"SELECT "+columns+" FROM "+rel.rows(), tx.Conn()`, `"SELECT "+columns+" FROM "+rel.rows()+" OFFSET 1", tx.Conn()`),
+	changed("a row that is there stays as it is", "replay/stage.go", "\tif len(set) == 0 {\n\t\treturn sql + \"NOTHING\"", "\tif len(set) >= 0 {\n\t\treturn sql + \"NOTHING\""),
+	changed("the last changes are not replayed", "steps/cutover.go", "	applied, err := r.Drain(ctx)\n	if err != nil {\n		return err\n	}\n	if len(applied.Parked) > 0 {", "	applied, err := r.Batch(ctx)\n	if err != nil {\n		return err\n	}\n	if len(applied.Parked) > 0 {"),
+	changed("a copy ends early", "internal/snapshot/relation.go", `FROM %s%s t%s", list`, `FROM %s%s t%s LIMIT 40", list`),
 
 	// The router.
-	edit("writes are not held", "cutover/router/gate.go", "	for g.phase == Holding || (g.phase == Draining && newLogin) {", "	for g.phase == Draining && newLogin {"),
-	edit("a hold does not wait for writes under way", "cutover/router/order.go", "	if g.writes == 0 {\n		close(g.quiet)\n		g.quiet = nil\n	}\n	return quiet, g.epoch, nil", "	close(g.quiet)\n	g.quiet = nil\n	return quiet, g.epoch, nil"),
-	edit("reads go to green while requests are held", "cutover/router/exchange.go", "	req.URL = &to\n	x.listener.aim(req.URL, side)", "	req.URL = &to\n	if !x.class.waits() && x.router.gate.holding() {\n		side = plan.Green\n	}\n	x.listener.aim(req.URL, side)"),
-	edit("reads stay with blue", "cutover/router/exchange.go", "	req.URL = &to\n	x.listener.aim(req.URL, side)", "	req.URL = &to\n	if !x.class.waits() {\n		side = plan.Blue\n	}\n	x.listener.aim(req.URL, side)"),
-	edit("the router sends a body no second time", "cutover/router/exchange.go", "	if len(body) > 0 {", "	if len(body) > 0 && !x.outcome.wasHeld {"),
-	edit("refused writes are not tried again", "cutover/router/exchange.go", "		if err != nil || !fenced(resp) {", "		if err != nil || true {"),
-	edit("refreshes are not coalesced", "cutover/router/coalesce.go", `form.Get("grant_type") != "refresh_token"`, `form.Get("grant_type") == "refresh_token"`),
-	edit("coalesced answers outlive revocations", "cutover/router/coalesce.go", "f.cleared < doubts\n", "f.cleared > doubts\n"),
-	edit("strangers get a coalesced answer", "cutover/router/coalesce.go", "auth, r.Header.Get(\"Dpop\"), r.Header.Get(\"Origin\"), form.Encode())", "form.Get(\"client_id\"))"),
-	edit("answers may be kept by caches", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Del(\"Cache-Control\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
-	edit("answers say nothing of their kind", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Set(\"Content-Type\", \"text/plain\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
-	edit("scripts can read cookies", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if cookies := resp.Header.Values(\"Set-Cookie\"); x.outcome.side == plan.Green {\n		for i := range cookies {\n			cookies[i] = strings.ReplaceAll(cookies[i], \"; HttpOnly\", \"\")\n		}\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
-	edit("browsers are sent past the router", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if to := resp.Header.Get(\"Location\"); x.outcome.side == plan.Green && strings.Contains(to, \"/oauth2/\") {\n		resp.Header.Set(\"Location\", strings.Replace(to, \"127.0.0.1\", \"localhost\", 1))\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
+	changed("writes are not held", "cutover/router/gate.go", "	for g.phase == Holding || (g.phase == Draining && newLogin) {", "	for g.phase == Draining && newLogin {"),
+	changed("a hold does not wait for writes under way", "cutover/router/order.go", "	if g.writes == 0 {\n		close(g.quiet)\n		g.quiet = nil\n	}\n	return quiet, g.epoch, nil", "	close(g.quiet)\n	g.quiet = nil\n	return quiet, g.epoch, nil"),
+	changed("reads go to green while requests are held", "cutover/router/exchange.go", "	req.URL = &to\n	x.listener.aim(req.URL, side)", "	req.URL = &to\n	if !x.class.waits() && x.router.gate.holding() {\n		side = plan.Green\n	}\n	x.listener.aim(req.URL, side)"),
+	changed("reads stay with blue", "cutover/router/exchange.go", "	req.URL = &to\n	x.listener.aim(req.URL, side)", "	req.URL = &to\n	if !x.class.waits() {\n		side = plan.Blue\n	}\n	x.listener.aim(req.URL, side)"),
+	changed("the router sends a body no second time", "cutover/router/exchange.go", "	if len(body) > 0 {", "	if len(body) > 0 && !x.outcome.wasHeld {"),
+	changed("refused writes are not tried again", "cutover/router/exchange.go", "		if err != nil || !fenced(resp) {", "		if err != nil || true {"),
+	changed("refreshes are not coalesced", "cutover/router/coalesce.go", `form.Get("grant_type") != "refresh_token"`, `form.Get("grant_type") == "refresh_token"`),
+	changed("coalesced answers outlive revocations", "cutover/router/coalesce.go", "f.cleared < doubts\n", "f.cleared > doubts\n"),
+	changed("strangers get a coalesced answer", "cutover/router/coalesce.go", "auth, r.Header.Get(\"Dpop\"), r.Header.Get(\"Origin\"), form.Encode())", "form.Get(\"client_id\"))"),
+	changed("answers may be kept by caches", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Del(\"Cache-Control\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
+	changed("answers say nothing of their kind", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Set(\"Content-Type\", \"text/plain\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
+	changed("scripts can read cookies", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if cookies := resp.Header.Values(\"Set-Cookie\"); x.outcome.side == plan.Green {\n		for i := range cookies {\n			cookies[i] = strings.ReplaceAll(cookies[i], \"; HttpOnly\", \"\")\n		}\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
+	changed("browsers are sent past the router", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if to := resp.Header.Get(\"Location\"); x.outcome.side == plan.Green && strings.Contains(to, \"/oauth2/\") {\n		resp.Header.Set(\"Location\", strings.Replace(to, \"127.0.0.1\", \"localhost\", 1))\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
 
 	// The switch.
-	edit("green is not woken", "steps/cutover.go", "		Wake:    func(ctx context.Context) error { return replay.Wake(ctx, s.env.Green, s.env.budget()) },\n", ""),
-	edit("sequences stay where they were copied", "steps/cutover.go", "snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green)", "snapshot.AdvanceSequences(ctx, s.env.Green, s.env.Green)"),
+	changed("green is not woken", "steps/cutover.go", "		Wake:    func(ctx context.Context) error { return replay.Wake(ctx, s.env.Green, s.env.budget()) },\n", ""),
+	changed("sequences stay where they were copied", "steps/cutover.go", "snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green)", "snapshot.AdvanceSequences(ctx, s.env.Green, s.env.Green)"),
 
 	// Green's server.
-	edit("green takes spent codes", "internal/authserver/store/token.go", "`UPDATE oauth_code SET active = false WHERE signature = $1`", "`UPDATE oauth_code SET active = true WHERE signature = $1`"),
-	edit("green lists refused consents", "internal/authserver/store/flow_second.go", " WHERE subject = $1 AND state = 6 AND NOT consent_skip\n\t\tAND consent_error IS NULL AND", " WHERE subject = $1 AND state IN (6, 129) AND NOT consent_skip\n\t\tAND"),
-	edit("green tells nothing of a consent's login", "internal/authserver/store/flow_second.go", "login_challenge, session_id,\n\tclient_id,", "login_challenge, NULL::text AS session_id,\n\tclient_id,"),
-	edit("green tells no request URLs", "internal/authserver/store/flow_second.go", "acr, request_url, requested_scope, oidc_context::text AS oidc_context,", "acr, '' AS request_url, requested_scope, oidc_context::text AS oidc_context,"),
-	edit("green's answers may be kept", "internal/authserver/server.go", `rec.Header().Set("Cache-Control", "no-store")`, `if s.generation.admin == "" { rec.Header().Set("Cache-Control", "no-store") }`),
-	edit("log-out ends no session", "internal/authserver/store/session.go", "`DELETE FROM oauth_session WHERE id = $1`", "`DELETE FROM oauth_session WHERE id = $1 AND false`"),
-	edit("green takes any secret", "internal/authserver/secrets.go", "return bcrypt.CompareHashAndPassword([]byte(hash), []byte(secret))", "_ = bcrypt.CompareHashAndPassword([]byte(hash), []byte(secret))\n\t\treturn nil"),
+	changed("green takes spent codes", "internal/authserver/store/token.go", "`UPDATE oauth_code SET active = false WHERE signature = $1`", "`UPDATE oauth_code SET active = true WHERE signature = $1`"),
+	changed("green lists refused consents", "internal/authserver/store/flow_second.go", " WHERE subject = $1 AND state = 6 AND NOT consent_skip\n\t\tAND consent_error IS NULL AND", " WHERE subject = $1 AND state IN (6, 129) AND NOT consent_skip\n\t\tAND"),
+	changed("green tells nothing of a consent's login", "internal/authserver/store/flow_second.go", "login_challenge, session_id,\n\tclient_id,", "login_challenge, NULL::text AS session_id,\n\tclient_id,"),
+	changed("green tells no request URLs", "internal/authserver/store/flow_second.go", "acr, request_url, requested_scope, oidc_context::text AS oidc_context,", "acr, '' AS request_url, requested_scope, oidc_context::text AS oidc_context,"),
+	changed("green's answers may be kept", "internal/authserver/server.go", `rec.Header().Set("Cache-Control", "no-store")`, `if s.generation.admin == "" { rec.Header().Set("Cache-Control", "no-store") }`),
+	changed("log-out ends no session", "internal/authserver/store/session.go", "`DELETE FROM oauth_session WHERE id = $1`", "`DELETE FROM oauth_session WHERE id = $1 AND false`"),
+	changed("green takes any secret", "internal/authserver/secrets.go", "return bcrypt.CompareHashAndPassword([]byte(hash), []byte(secret))", "_ = bcrypt.CompareHashAndPassword([]byte(hash), []byte(secret))\n\t\treturn nil"),
 }

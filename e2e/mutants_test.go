@@ -1,4 +1,4 @@
-package e2e_test
+package e2e
 
 import (
 	"bufio"
@@ -47,6 +47,7 @@ func TestMutants(t *testing.T) {
 			}
 		}
 	}
+	runbook := briskRunbook(t, "demo.yaml")
 	for _, m := range chosen {
 		t.Run(strings.ReplaceAll(m.Name, " ", "-"), func(t *testing.T) {
 			began := time.Now()
@@ -54,7 +55,7 @@ func TestMutants(t *testing.T) {
 			if err := m.Build(t.Context(), root, "./cmd/tideover", binary); err != nil {
 				t.Fatal(err)
 			}
-			judge, why, err := sentence(t.Context(), binary)
+			judge, why, err := sentence(t.Context(), binary, runbook, onPair(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,11 +67,15 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// sentence plays a demo and says who found fault with it, and what; "" where nobody did.
-func sentence(ctx context.Context, binary string) (judge, why string, err error) {
+// sentence rehearses the demo's runbook and says who found fault with it, and what; "" where nobody did.
+func sentence(ctx context.Context, binary, runbook string, env map[string]string) (judge, why string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "demo", "--size", "tiny", "--json")
+	cmd := exec.CommandContext(ctx, binary, "rehearse", runbook, "--size", "tiny", "--json")
+	cmd.Env = os.Environ()
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()

@@ -48,7 +48,7 @@ func tracesOf(ctx context.Context, db *postgres.DB) ([]string, error) {
 // quarantine and the books of copy and replay, which tell an auditor what was brought over.
 var stays = map[string][]string{
 	"blue": {"trigger tideover_fence on ", "trigger tideover_fence_truncate on ", "trigger tideover_fence_rows on ", "function refuse_write",
-		"relation fence", "function pass", "relation pass", "relation run", "relation event", "relation approval", "relation applied"},
+		"relation fence", "function pass", "relation pass", "relation run", "relation event", "relation approval", "relation document", "relation progress", "relation command", "relation applied"},
 	"green": {"relation quarantine", "relation snapshot", "relation applied"},
 }
 
