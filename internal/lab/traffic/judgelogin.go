@@ -34,8 +34,8 @@ func (j *judge) browser(ops []*op, turns []turn) {
 	remembered := map[string]*op{} // flows whose login was accepted to be remembered, and that are not through
 	skipped := map[string]bool{}
 	for _, o := range ops {
-		for _, t := range turns { // what was done on the new side stayed there
-			if by != nil && by.end >= t.from && by.start < t.to && o.end >= t.back {
+		for _, t := range turns { // a login on the new side stayed there; a log-out comes back
+			if state == in && by != nil && by.end >= t.from && by.start < t.to && o.end >= t.back {
 				state = unclear
 			}
 		}

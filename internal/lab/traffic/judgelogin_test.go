@@ -24,7 +24,8 @@ func TestLoggedIn(t *testing.T) {
 		{"remembered on the new side", "read remember code hold released skip accept code", ""},
 		{"forgotten by the new side", "read remember code hold released read", "whom"},
 		{"remembered on the new side, and taken back", "hold released read remember code hold rolled_back read", ""},
-		{"logged out on the new side, and taken back", "read remember code hold released bye hold rolled_back skip", ""},
+		{"logged out on the new side, and taken back", "read remember code hold released bye hold rolled_back read", ""},
+		{"logged out on the new side, and back on the old one", "read remember code hold released bye hold rolled_back skip", "who had logged out"},
 		{"remembered before, and taken back", "read remember code hold released hold rolled_back read", "whom"},
 	}
 	for _, tt := range tests {
