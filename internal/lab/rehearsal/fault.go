@@ -57,7 +57,7 @@ CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpg
 // back are the faults of the way back.
 var back = []Fault{
 	// What is revoked on green is not recorded, and so can't be brought back.
-	{name: "no-reverse", andBack: true, green: map[moment]string{{plan.Monitor, journal.StepStarted}: fmt.Sprintf(forgetSQL, "captured")}},
+	{name: "no-reverse", andBack: true, green: map[moment]string{{plan.Monitor, journal.StepStarted}: fmt.Sprintf(forgetSQL, "change")}},
 }
 
 // forgetSQL lets nothing more into a table of ours.

@@ -112,7 +112,12 @@ func (j *judge) promises() {
 // stricter.
 func keeps(name, was, is string) bool {
 	switch name {
-	case "Cache-Control", "Pragma", "Set-Cookie":
+	case "Set-Cookie":
+		if is == "" {
+			return true // the browser has it already, or the flow ends in an error
+		}
+		fallthrough
+	case "Cache-Control", "Pragma":
 		words := strings.FieldsFunc(is, func(r rune) bool { return r == ',' || r == ' ' })
 		return !slices.ContainsFunc(strings.FieldsFunc(was, func(r rune) bool { return r == ',' || r == ' ' }), func(word string) bool { return !slices.Contains(words, word) })
 	}
