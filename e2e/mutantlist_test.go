@@ -36,7 +36,6 @@ var mutants = []mutant.Mutant{
 	// A rule changes more than it names.
 	changed("a rule changes all clients", profile, "UPDATE oauth_client t SET owner = 'unknown' WHERE t.owner = ''", "UPDATE oauth_client t SET owner = 'unknown'"),
 	unwatched(changed("a rule changes all clients, unwatched", profile, "UPDATE oauth_client t SET owner = 'unknown' WHERE t.owner = ''", "UPDATE oauth_client t SET owner = 'unknown'")),
-	unwatched(changed("a rule forgives all consents, unwatched", profile, "UPDATE oauth_consent_handled t SET error = '{}' WHERE t.error ~ '^\\s*(null|\\{\\s*\\})\\s*$' AND t.error <> '{}'", "UPDATE oauth_consent_handled t SET error = '{}'")),
 	changed("a rule ends living sessions", profile, "  - name: flow-state\n    phase: after\n", "  - name: old\n    phase: after\n    description: x\n    table: oauth_refresh\n    where: t.requested_at < now() - interval '1 day' AND t.active\n    fix: [UPDATE oauth_refresh t SET active = false WHERE t.requested_at < now() - interval '1 day' AND t.active]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
 
 	// Who said no has said yes.
