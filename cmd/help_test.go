@@ -50,6 +50,9 @@ func TestWrongCommandLine(t *testing.T) {
 		{"a switch without a rehearsal", []string{"cutover", "upgrade.yaml"}, "--rehearse"},
 		{"a server without a database", []string{"server", "serve"}, "TIDEOVER_SERVER_DSN"},
 		{"a server without a secret", []string{"server", "serve", "--dsn", "postgres://127.0.0.1:1/x"}, "TIDEOVER_SYSTEM_SECRET"},
+		{"a console without a server", []string{"console", "serve"}, "--admin"},
+		{"a console without users", []string{"console", "serve", "--admin", "http://127.0.0.1:1", "--public", "http://127.0.0.1:1"}, "--users"},
+		{"a console of users that are not there", []string{"console", "serve", "--admin", "http://127.0.0.1:1", "--public", "http://127.0.0.1:1", "--users", "nowhere.users"}, "nowhere.users"},
 		{"a router without a token", router("--profile", "bundled"), "TIDEOVER_ROUTER_TOKEN"},
 		{"a router of an unknown profile", router("--profile", "bundeld"), "bundled"},
 	} {

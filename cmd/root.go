@@ -59,6 +59,7 @@ func NewRootCmd(std *IO) *cobra.Command {
 		NewAbortCmd(std),
 		NewRehearseCmd(std),
 		NewServerCmd(std),
+		NewConsoleCmd(std),
 		NewRouterCmd(std),
 		NewSQLCmd(std),
 		NewProfileCmd(std),

@@ -1,0 +1,81 @@
+package console
+
+import "fmt"
+
+// text is a text of the pages, with values in the place of its verbs. They are escaped where the page is made.
+func text(key string, values ...any) string {
+	s, ok := texts[key]
+	if !ok {
+		return key
+	}
+	if len(values) == 0 {
+		return s
+	}
+	return fmt.Sprintf(s, values...)
+}
+
+// texts are all texts that people read.
+var texts = map[string]string{
+	"skip": "Skip to the content", "nav": "Main", "nav.access": "Apps with access", "nav.apps": "My apps", "nav.admin": "All apps",
+	"nav.login": "Log in", "nav.logout": "Log out", "nav.user": "Logged in as",
+
+	"login.title": "Log in", "login.for": "to go on to", "login.name": "Name", "login.password": "Password",
+	"login.remember": "Stay logged in on this device", "login.remember.hint": "Leave this off on a device that others use.",
+	"login.submit": "Log in", "login.cancel": "Cancel and go back to the app",
+	"login.wrong":     "Name or password is wrong.",
+	"login.throttled": "There were too many wrong passwords. Wait half a minute, then try again.",
+	"login.other":     "This browser is logged in as somebody else. Log out there first, then start again from the app.",
+
+	"app.owner": "Belongs to", "app.noowner": "nobody known", "app.verified": "Verified by the administrators", "app.since": "Registered",
+	"app.website": "Website", "app.logo": "Logo", "app.policy": "Privacy policy", "app.terms": "Terms of service",
+	"app.links": "The app's own links", "app.goes": "Sends you to", "app.nowhere": "an address that it did not register", "app.id": "App id",
+
+	"consent.title": "wants access to your account", "consent.as": "You are", "consent.about": "About this app",
+	"consent.careful": "Look closely", "consent.scopes": "What it may do", "consent.scopes.hint": "Take away what you do not want to give.",
+	"consent.required": "needed for logging in", "consent.unknown": "This service has no description of it: this is the word that the app uses.",
+	"consent.audience": "Where it may use this", "consent.remember": "Do not ask me again for this app",
+	"consent.allow": "Allow", "consent.refuse": "Refuse", "consent.none": "Choose at least one permission, or refuse.",
+	"consent.later": "You can take this back at any time under “Apps with access”.",
+
+	"logout.title": "Do you want to log out?", "logout.app": "This was asked for by", "logout.as": "You are logged in as",
+	"logout.submit": "Log out", "logout.stay": "Stay logged in",
+
+	"error.title": "The app's request could not be carried out", "error.text": "The login server gave this reason. Go back to the app and try again.",
+	"error.code": "Error", "error.description": "Details",
+
+	"reject.login": "the person cancelled the login", "reject.consent": "the person refused the consent",
+	"reject.blocked": "the app has been blocked by an administrator", "reject.gone": "the account is no longer there",
+
+	"warn.unverified": "The administrators have not verified this app. Go on only if you trust who sent you here.",
+	"warn.young":      "This app is new here: it was registered on %s.",
+	"warn.hidden":     "The app's name has characters that cannot be seen.",
+	"warn.mixed":      "The app's name mixes letters of several alphabets that look alike.",
+	"warn.us":         "The app's name looks like that of this service (%s), and it is not part of it.",
+	"warn.imitates":   "The app's name looks like that of a verified app, %s, and it is another one.",
+	"warn.same":       "Another owner's app has a name that looks the same: %s.",
+
+	"target.machine": "an app on this device (%s)", "target.device": "an app on this device (%s)", "target.open": "%s, without encryption",
+
+	"scope.openid": "Know who you are", "scope.openid.detail": "The name under which this service knows you.",
+	"scope.profile": "See your profile", "scope.profile.detail": "Such as the name that is shown to others.",
+	"scope.email": "See your e-mail address", "scope.email.detail": "",
+	"scope.address": "See your postal address", "scope.address.detail": "",
+	"scope.phone": "See your phone number", "scope.phone.detail": "",
+	"scope.offline_access": "Stay connected while you are away", "scope.offline_access.detail": "The app keeps its access until you take it back.",
+	"scope.offline": "Stay connected while you are away", "scope.offline.detail": "The app keeps its access until you take it back.",
+
+	"fault.again":        "Start again",
+	"fault.nopage.title": "There is no such page", "fault.nopage.text": "The address may have been cut off or mistyped.",
+	"fault.method.title": "This cannot be done in this way", "fault.method.text": "Open the page in a browser.",
+	"fault.forged.title": "This form was not sent from its page", "fault.forged.text": "It may have been open for too long, or your browser keeps no cookies. Go back, load the page again and try once more. Nothing was changed.",
+	"fault.form.title": "The form cannot be read", "fault.form.text": "Go back, load the page again and try once more. Nothing was changed.",
+	"fault.large.title": "The form is too large", "fault.large.text": "Shorten what you entered. Nothing was changed.",
+	"fault.loggedout.title": "You are logged out", "fault.loggedout.text": "Log in and try again. Nothing was changed.",
+	"fault.notadmin.title": "This page is for administrators", "fault.notadmin.text": "Ask one of them for what you need.",
+	"fault.unknown.title": "This link does not work any more", "fault.unknown.text": "It has expired, or it was never complete. Go back to the app and start again there.",
+	"fault.used.title": "This has been answered already", "fault.used.text": "A log-in or consent works once. If the app does not go on, start again there.",
+	"fault.notyours.title": "This consent belongs to another log-in", "fault.notyours.text": "It was begun in another browser, or too long ago. Go back to the app and start again there.",
+	"fault.noapp.title": "There is no such app", "fault.noapp.text": "It may have been deleted, or it belongs to somebody else.",
+	"fault.astray.title": "The login server points elsewhere", "fault.astray.text": "It wants to send you to an address that is not its own. Tell the administrators; their log says more.",
+	"fault.server.title": "The login server cannot be reached", "fault.server.text": "Try again in a moment.",
+}
