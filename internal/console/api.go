@@ -229,3 +229,71 @@ func (a *api) client(ctx context.Context, id string) (client, error) {
 	}
 	return c, err
 }
+
+// change replaces an app by itself with a change, which leaves fields alone of which the console knows nothing. It returns
+// the app as the server has it then.
+func (a *api) change(ctx context.Context, id string, with func(all map[string]any)) (client, error) {
+	path, err := pathOf(id)
+	if err != nil {
+		return client{}, err
+	}
+	var all map[string]any
+	if _, err := a.call(ctx, http.MethodGet, path, nil, nil, &all); err != nil {
+		return client{}, err
+	}
+	with(all)
+	if _, err := a.call(ctx, http.MethodPut, path, nil, all, nil); err != nil {
+		return client{}, err
+	}
+	return a.client(ctx, id)
+}
+
+// endTokens deletes an app's access tokens, as the API means it: refresh tokens live on.
+func (a *api) endTokens(ctx context.Context, id string) error {
+	_, err := a.call(ctx, http.MethodDelete, "/oauth2/tokens", url.Values{"client_id": {id}}, nil, nil)
+	return err
+}
+
+// given is a consent that a person gave.
+type given struct {
+	Request    consentRequest `json:"consent_request"`
+	GrantScope []string       `json:"grant_scope"`
+	Audience   []string       `json:"grant_access_token_audience"`
+	HandledAt  *time.Time     `json:"handled_at"`
+}
+
+func (a *api) consents(ctx context.Context, subject string) ([]given, error) {
+	var out []given
+	_, err := a.call(ctx, http.MethodGet, "/oauth2/auth/sessions/consent",
+		url.Values{"subject": {subject}, "limit": {"500"}, "page_size": {"500"}}, nil, &out)
+	if missing(err) { // Hydra 1.x, where there is none
+		return nil, nil
+	}
+	return out, err
+}
+
+// revoke takes back what a person gave to an app, or to all where it is "".
+func (a *api) revoke(ctx context.Context, subject, app string) error {
+	query := url.Values{"subject": {subject}, "all": {"true"}}
+	if app != "" {
+		query = url.Values{"subject": {subject}, "client": {app}}
+	}
+	_, err := a.call(ctx, http.MethodDelete, "/oauth2/auth/sessions/consent", query, nil, nil)
+	if missing(err) { // it is gone already
+		return nil
+	}
+	return err
+}
+
+func missing(err error) bool {
+	e := new(apiError)
+	return errors.As(err, &e) && e.Status == http.StatusNotFound
+}
+
+// refusedField is what the server has against a client, or "" where that is not the trouble.
+func refusedField(err error) string {
+	if e := new(apiError); errors.As(err, &e) && (e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity) {
+		return visible(e.Description)
+	}
+	return ""
+}

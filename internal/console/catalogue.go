@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 )
@@ -71,6 +73,20 @@ func (c Catalogue) all() map[string]Scope {
 		return builtIn()
 	}
 	return c.scopes
+}
+
+// names are the scopes in the order in which people read them: those that are needed first.
+func (c Catalogue) names() []string {
+	all := c.all()
+	return slices.SortedFunc(maps.Keys(all), func(a, b string) int {
+		if all[a].Required != all[b].Required {
+			if all[a].Required {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
 }
 
 func (c Catalogue) scope(name string) Scope {

@@ -116,6 +116,22 @@ var routes = []route{
 	{"GET", "/logout", anyone, (*Console).showLogout},
 	{"POST", "/logout", anyone, (*Console).logout},
 	{"GET", "/error", anyone, (*Console).showError},
+	{"GET", "/access", person, (*Console).showAccess},
+	{"POST", "/access/revoke", person, (*Console).revoke},
+	{"POST", "/access/revoke-all", person, (*Console).revokeAll},
+	{"POST", "/access/forget-me", person, (*Console).forgetMe},
+	{"GET", "/apps", person, (*Console).showApps},
+	{"POST", "/apps", person, (*Console).createApp},
+	{"GET", "/apps/new", person, (*Console).showNewApp},
+	{"POST", "/apps/{id}/secret", person, (*Console).renewSecret},
+	{"POST", "/apps/{id}/delete", person, (*Console).deleteOwnApp},
+	{"GET", "/admin", admin, (*Console).showAdmin},
+	{"POST", "/admin/apps/{id}/verify", admin, (*Console).verify},
+	{"POST", "/admin/apps/{id}/unverify", admin, (*Console).unverify},
+	{"POST", "/admin/apps/{id}/block", admin, (*Console).block},
+	{"POST", "/admin/apps/{id}/unblock", admin, (*Console).unblock},
+	{"POST", "/admin/apps/{id}/tokens", admin, (*Console).endTokens},
+	{"POST", "/admin/apps/{id}/delete", admin, (*Console).deleteAnyApp},
 }
 
 // Handler is the whole console.

@@ -5,19 +5,21 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"net/url"
 	"time"
 )
 
 //go:embed templates/*.html style.css
 var files embed.FS
 
-var pageNames = []string{"login", "consent", "logout", "fault", "error"}
+var pageNames = []string{"login", "consent", "logout", "fault", "error", "access", "apps", "new", "admin"}
 
 // parseTemplates has each page with the layout around it.
 func parseTemplates() (map[string]*template.Template, error) {
 	layout, err := template.New("").Funcs(template.FuncMap{
 		"t":    text,
 		"see":  visible,
+		"path": url.PathEscape, // an id is a stranger's word, too: it must not make a form's address another
 		"date": func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	}).ParseFS(files, "templates/layout.html")
 	if err != nil {

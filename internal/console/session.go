@@ -30,7 +30,7 @@ type session struct {
 }
 
 // shownSecret is an app's secret between the answer of the server and the page that shows it.
-type shownSecret struct{ client, name, secret string }
+type shownSecret struct{ Client, Name, Secret string }
 
 // sessions are who is logged in. They end with the process.
 type sessions struct {
