@@ -50,15 +50,16 @@ func (c *Console) showAdmin(v *visit) error {
 
 // mark changes what the console keeps of an app in its metadata, beside what others keep there, and looks whether the
 // server has kept it.
-func (c *Console) mark(v *visit, action string, change func(client, *marks)) error {
+func (c *Console) mark(v *visit, action string, change func(client, *marks) error) error {
 	a, err := c.app(v)
 	if err != nil {
 		return err
 	}
-	var want marks
+	want := marksOf(a)
+	if err := change(a, &want); err != nil {
+		return err
+	}
 	now, err := c.api.change(v.r.Context(), a.ID, func(all map[string]any) {
-		want = marksOf(a)
-		change(a, &want)
 		meta, ok := all["metadata"].(map[string]any)
 		if !ok {
 			meta = map[string]any{}
@@ -79,32 +80,27 @@ func (c *Console) mark(v *visit, action string, change func(client, *marks)) err
 
 // verify holds for what the administrator saw: an app that has changed since is looked at again.
 func (c *Console) verify(v *visit) error {
-	a, err := c.app(v)
-	if err != nil {
-		return err
-	}
-	if v.form.Get("seen") != fingerprint(a) {
-		return &fault{status: http.StatusConflict, name: "changed"}
-	}
-	return c.mark(v, "verify app", func(a client, m *marks) {
-		if v.form.Get("seen") == fingerprint(a) {
-			m.Verified, m.By = fingerprint(a), v.user
+	return c.mark(v, "verify app", func(a client, m *marks) error {
+		if v.form.Get("seen") != fingerprint(a) {
+			return &fault{status: http.StatusConflict, name: "changed"}
 		}
+		m.Verified, m.By = fingerprint(a), v.user
+		return nil
 	})
 }
 
 func (c *Console) unverify(v *visit) error {
-	return c.mark(v, "take verification back", func(_ client, m *marks) { m.Verified, m.By = "", "" })
+	return c.mark(v, "take verification back", func(_ client, m *marks) error { m.Verified, m.By = "", ""; return nil })
 }
 
 // block has these pages refuse every log-in and consent of the app. What it holds lives on: the server has no call that
 // would suspend a client.
 func (c *Console) block(v *visit) error {
-	return c.mark(v, "block app", func(_ client, m *marks) { m.Blocked = true })
+	return c.mark(v, "block app", func(_ client, m *marks) error { m.Blocked = true; return nil })
 }
 
 func (c *Console) unblock(v *visit) error {
-	return c.mark(v, "unblock app", func(_ client, m *marks) { m.Blocked = false })
+	return c.mark(v, "unblock app", func(_ client, m *marks) error { m.Blocked = false; return nil })
 }
 
 // endTokens deletes the app's access tokens. It gets new ones with the refresh tokens that it has.

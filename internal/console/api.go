@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -162,7 +163,7 @@ func (a *api) endLogins(ctx context.Context, subject string) error {
 
 // clients are all apps, or one owner's, page by page: by the Link header where there is one (Hydra), or by counting.
 func (a *api) clients(ctx context.Context, owner string) ([]client, error) {
-	const size = "250"
+	size := strconv.Itoa(pageSize)
 	query := url.Values{"limit": {size}, "page_size": {size}}
 	if owner != "" {
 		query.Set("owner", owner)
@@ -182,13 +183,15 @@ func (a *api) clients(ctx context.Context, owner string) ([]client, error) {
 		switch {
 		case more != nil:
 			query = more
-		case linked || len(page) < 250:
+		case linked || len(page) < pageSize:
 			return all, nil
 		default:
-			query.Set("offset", fmt.Sprint(len(all)))
+			query.Set("offset", strconv.Itoa(len(all)))
 		}
 	}
 }
+
+const pageSize = 250 // no server gives less where that is asked for
 
 // mostClients bounds what is looked through for apps that look alike.
 const mostClients = 20_000

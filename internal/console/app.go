@@ -114,7 +114,7 @@ func hosts(uris []string) []string {
 	for _, uri := range uris {
 		u, err := url.Parse(uri)
 		switch {
-		case err != nil:
+		case err != nil || !u.IsAbs():
 			continue
 		case u.Scheme == "http" && (u.Hostname() == "localhost" || strings.HasPrefix(u.Hostname(), "127.") || u.Hostname() == "::1"):
 			out = append(out, text("target.machine", u.Host))
@@ -129,14 +129,13 @@ func hosts(uris []string) []string {
 	return distinct(out)
 }
 
-var cspScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
-
 // leadsTo is where a form of a challenge's page may lead: browsers hold form-action against every redirect behind the
-// answer, those of the app's own site included. So it is the server and the scheme of the app's address.
+// answer, those of the app's own site included. So it is the server and the scheme of the app's address; what is parsed
+// as one has no character that would begin another directive.
 func (c *Console) leadsTo(a client, requestURL string) string {
 	leads := []string{originOf(c.config.Public)}
 	for _, uri := range targets(a, requestURL) {
-		if u, err := url.Parse(uri); err == nil && cspScheme.MatchString(u.Scheme) {
+		if u, err := url.Parse(uri); err == nil && u.Scheme != "" {
 			leads = append(leads, u.Scheme+":")
 		}
 	}
@@ -159,7 +158,7 @@ const directoryAge = time.Minute
 func (d *directory) alike(ctx context.Context, name string) ([]client, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.apps == nil || d.now().Sub(d.read) > directoryAge {
+	if d.now().Sub(d.read) > directoryAge {
 		all, err := d.api.clients(ctx, "")
 		if err != nil {
 			return nil, err
@@ -176,7 +175,7 @@ func (d *directory) alike(ctx context.Context, name string) ([]client, error) {
 func (d *directory) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.apps = nil
+	d.read = time.Time{}
 }
 
 // lookalikes warns of a name that another owner's app has, or that is made to be taken for another. An app that an

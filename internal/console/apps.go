@@ -91,7 +91,7 @@ func (c *Console) ownApp(v *visit) (client, error) {
 // app is the app of the path.
 func (c *Console) app(v *visit) (client, error) {
 	a, err := c.api.client(v.r.Context(), v.r.PathValue("id"))
-	if missing(err) || err == nil && a.ID != v.r.PathValue("id") {
+	if missing(err) || refusedField(err) != "" || err == nil && a.ID != v.r.PathValue("id") {
 		err = &fault{status: http.StatusNotFound, name: "noapp", cause: err}
 	}
 	return a, err

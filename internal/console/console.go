@@ -82,6 +82,11 @@ func New(c Config) (*Console, error) {
 	if c.AdminPrefix != "" && (!strings.HasPrefix(c.AdminPrefix, "/") || strings.HasSuffix(c.AdminPrefix, "/")) {
 		return nil, fmt.Errorf("admin prefix %q does not begin with a slash, or ends with one", c.AdminPrefix)
 	}
+	for _, name := range c.Admins {
+		if !userName.MatchString(name) {
+			return nil, fmt.Errorf("administrator %q is no name that a user can have", name)
+		}
+	}
 	pages, err := parseTemplates()
 	if err != nil {
 		return nil, err

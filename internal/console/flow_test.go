@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,16 +18,16 @@ func TestSomeScopes(t *testing.T) {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, generation, nil)
-			a := r.register(t, nil)
+			a := r.register(t, map[string]any{"audience": []string{"https://api.example", "https://pay.example"}})
 			b := r.browser(t)
-			challenge, p := b.toConsent(r, a, "ann", url.Values{"audience": {"https://api.example"}})
+			challenge, p := b.toConsent(r, a, "ann", url.Values{"audience": {"https://api.example https://pay.example"}})
 			for _, want := range []string{"Photo printer", "an app on this device (127.0.0.1:1)", "https://api.example", "Know who you are", "<code><bdi>photos</bdi></code>", "not verified", "This app is new here"} {
 				if !strings.Contains(p.body, want) {
 					t.Errorf("the consent page does not say %q", want)
 				}
 			}
 			p = b.raw("/consent", url.Values{"csrf": {p.csrf(t)}, "consent_challenge": {challenge}, "choice": {"allow"},
-				"scope": {"photos", "a-scope-that-was-not-asked-for"}})
+				"scope": {"photos", "a-scope-that-was-not-asked-for"}, "audience": {"https://api.example", "https://evil.example"}})
 			at, _ := b.follow(p.to)
 			if query(t, at, "state") != "a-state-of-mine" {
 				t.Errorf("the app is answered at %s", at)
@@ -34,6 +35,9 @@ func TestSomeScopes(t *testing.T) {
 			got := r.exchange(t, a, query(t, at, "code"))
 			if got.Scope != "openid photos" || !r.active(t, got.Access) {
 				t.Errorf("the token has the scope %q: %s", got.Scope, got.Error)
+			}
+			if aud := r.audience(t, got.Access); !slices.Equal(aud, []string{"https://api.example"}) {
+				t.Errorf("the token is for %q", aud)
 			}
 		})
 	}

@@ -356,3 +356,30 @@ func (r *rig) active(t *testing.T, token string) bool {
 	}
 	return ok
 }
+
+// write makes a file.
+func write(t *testing.T, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// audience is what a token may be used at.
+func (r *rig) audience(t *testing.T, token string) []string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.Admin+r.AdminPrefix+"/oauth2/introspect", strings.NewReader(url.Values{"token": {token}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	var out struct {
+		Audience []string `json:"aud"`
+	}
+	if err := thirdparty.Do(req, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.Audience
+}

@@ -142,7 +142,11 @@ func (c *Console) password(v *visit, name, given string) (bool, error) {
 		c.tries.giveBack(paceAddress, from)
 		c.tries.giveBack(p, who)
 	} else if err == nil {
-		c.audit(v, "wrong password", "", "tried", name)
+		tried := "nobody's name" // which may be a password, in the wrong field
+		if _, known := c.config.Users.mark(name); known {
+			tried = name
+		}
+		c.audit(v, "wrong password", "", "tried", tried)
 	}
 	return right, err
 }

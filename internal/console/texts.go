@@ -17,7 +17,7 @@ func text(key string, values ...any) string {
 // texts are all texts that people read.
 var texts = map[string]string{
 	"skip": "Skip to the content", "nav": "Main", "nav.access": "Apps with access", "nav.apps": "My apps", "nav.admin": "All apps",
-	"nav.login": "Log in", "nav.logout": "Log out", "nav.user": "Logged in as",
+	"nav.logout": "Log out", "nav.user": "Logged in as",
 
 	"login.title": "Log in", "login.for": "to go on to", "login.name": "Name", "login.password": "Password",
 	"login.remember": "Stay logged in on this device", "login.remember.hint": "Leave this off on a device that others use.",
@@ -66,7 +66,7 @@ var texts = map[string]string{
 
 	"access.title": "Apps with access", "access.intro": "These apps may use your account. Take back what you do not use.",
 	"access.none": "No app has access to your account.", "access.since": "Since", "access.scopes": "May", "access.audience": "At",
-	"access.revoke": "Take access back", "access.all": "Take all access back", "access.of": "of", "access.more": "For all of them",
+	"access.revoke": "Take access back", "access.all": "Take all access back", "access.more": "For all of them",
 	"access.forget": "Log out all browsers", "access.forget.hint": "Browsers that stayed logged in ask for your password again. Apps keep the access that they have.",
 
 	"apps.title": "My apps", "apps.new": "Register an app", "apps.none": "You have not registered an app.",

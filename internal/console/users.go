@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"regexp"
 	"strings"
@@ -120,6 +121,7 @@ func (u *Users) refresh() {
 	u.stamp = now
 	byName, err := readUsers(u.path)
 	if u.fault = err; err != nil {
+		slog.Error("the users file was not read again: what was in force stays", "cause", err)
 		return
 	}
 	u.byName, u.nobody = byName, usual
