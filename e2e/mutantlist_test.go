@@ -49,7 +49,6 @@ var mutants = []mutant.Mutant{
 	// Sessions lose what binds them.
 	changed("migrations lose session links", flowSQL, "SELECT id FROM oauth_network LIMIT 1), lr.client_id, lr.session_id,", "SELECT id FROM oauth_network LIMIT 1), lr.client_id, NULL,"),
 	changed("a rule loses session links", profile, "  - name: flow-state\n    phase: after\n", "  - name: links\n    phase: after\n    description: x\n    table: oauth_flow\n    where: t.session_id IS NOT NULL\n    fix: [UPDATE oauth_flow SET session_id = NULL WHERE session_id IS NOT NULL]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
-	changed("deltas lose session links", "replay/stage.go", "\t\tset = append(set, name+", "\t\tif c.name == \"session_id\" {\n\t\t\tcontinue\n\t\t}\n\t\tset = append(set, name+"),
 
 	// What a person would look up is gone.
 	changed("migrations lose request URLs", flowSQL, "lr.skip, lr.request_url, lr.requested_scope,", "lr.skip, '', lr.requested_scope,"),
@@ -105,7 +104,6 @@ var mutants = []mutant.Mutant{
 	changed("answers may be kept by caches", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Del(\"Cache-Control\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
 	changed("answers say nothing of their kind", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Set(\"Content-Type\", \"text/plain\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
 	changed("scripts can read cookies", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if cookies := resp.Header.Values(\"Set-Cookie\"); x.outcome.side == plan.Green {\n		for i := range cookies {\n			cookies[i] = strings.ReplaceAll(cookies[i], \"; HttpOnly\", \"\")\n		}\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
-	changed("browsers are sent past the router", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if to := resp.Header.Get(\"Location\"); x.outcome.side == plan.Green && strings.Contains(to, \"/oauth2/\") {\n		resp.Header.Set(\"Location\", strings.Replace(to, \"127.0.0.1\", \"localhost\", 1))\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
 
 	// The switch.
 	changed("green is not woken", "steps/cutover.go", "		Wake:    func(ctx context.Context) error { return replay.Wake(ctx, s.env.Green, s.env.budget()) },\n", ""),

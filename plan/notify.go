@@ -52,7 +52,7 @@ func (d *decoder) checkNotify(rb *Runbook) {
 		}
 		if n.URL != "" && !strings.Contains(n.URL, unresolved) {
 			if u, err := url.Parse(n.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				d.add(join(at, "url"), "such as https://hooks.example.org/tideover", "is not an address")
+				d.add(join(at, "url"), "such as https://alerts.example.org/tideover", "is not an address")
 			}
 		}
 		if n.Secret != "" && n.URL == "" {

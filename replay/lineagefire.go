@@ -54,14 +54,21 @@ var (
 )
 
 // alone says whether what a trigger does hangs on its row alone, and is of that row alone. defined are functions that may look at
-// rows.
-func (f firing) alone(defined map[string]bool) bool {
+// rows, brought the tables whose rows are merged: an outbox or a log of the server's is none.
+func (f firing) alone(defined map[string]bool, brought []string) bool {
 	if f.Language != "plpgsql" {
 		return slices.Contains(rowLocal, f.Source)
 	}
 	body := quotedText.ReplaceAllString(f.Source, " ")
-	if !f.Row || writesRows.MatchString(body) || f.Before && readsRows.MatchString(body) {
-		return false // one that fires afterwards, and reads, can only refuse
+	if f.Before {
+		if !f.Row || writesRows.MatchString(body) || readsRows.MatchString(body) {
+			return false
+		}
+	} else { // one that fires afterwards, and reads, can only refuse
+		names := func(table string) bool {
+			return regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(table) + `\b`).MatchString(body)
+		}
+		return !writesRows.MatchString(body) || !slices.ContainsFunc(brought, names)
 	}
 	for name := range defined {
 		if regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(name) + `\s*\(`).MatchString(body) {
@@ -74,9 +81,13 @@ func (f firing) alone(defined map[string]bool) bool {
 // fires: what triggers and foreign keys of blue do when a migration writes rows becomes of more than those rows.
 func (l *lineal) fires(w sqlrewrite.Write, triggers []firing, defined map[string]bool) {
 	asleep := func(name string) bool { return slices.Contains(w.Asleep, "*") || slices.Contains(w.Asleep, name) }
+	var brought []string
+	for _, t := range l.Profile.Tables {
+		brought = append(brought, t.Name)
+	}
 	for _, f := range triggers {
 		of := len(f.Columns) == 0 || w.Event != "UPDATE" || slices.ContainsFunc(w.Columns, func(c string) bool { return slices.Contains(f.Columns, c) })
-		if f.Table != w.Table || !slices.Contains(f.Events, w.Event) || !of || asleep(f.Name) || f.alone(defined) {
+		if f.Table != w.Table || !slices.Contains(f.Events, w.Event) || !of || asleep(f.Name) || f.alone(defined, brought) {
 			continue
 		}
 		l.object(w.Place, w.Table, "", fmt.Sprintf("trigger %q of table %q fires, and may look at other rows or write them", f.Name, w.Table),

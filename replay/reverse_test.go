@@ -49,7 +49,7 @@ INSERT INTO oauth_refresh (signature, request_id, client_id, subject, consent_ch
 	}
 	v := NewReverse(p.blue, p.green, p.profile)
 	found, err := v.Verify(t.Context())
-	if err != nil || found.Captured != 4 || found.Replayed != 0 || len(found.Differences) == 0 {
+	if err != nil || found.Captured != 5 || found.Replayed != 0 || len(found.Differences) == 0 {
 		t.Errorf("before: %+v, %v", found, err)
 	}
 	if _, err := v.Drain(at(t.Context(), func(string) error { return errCrash })); !errors.Is(err, errCrash) {
@@ -59,7 +59,7 @@ INSERT INTO oauth_refresh (signature, request_id, client_id, subject, consent_ch
 		t.Fatal(err)
 	}
 	found, err = v.Verify(t.Context())
-	if err != nil || found.Captured != 4 || found.Verified != 4 || len(found.Differences) > 0 {
+	if err != nil || found.Captured != 5 || found.Verified != 5 || len(found.Differences) > 0 {
 		t.Errorf("after: %+v, %v", found, err)
 	}
 	var living []string

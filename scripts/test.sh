@@ -27,7 +27,7 @@ echo "slice $TIDEOVER_SLICE of commit ${hash:0:12}, seed $TIDEOVER_SEED; once mo
 
 # Packages with goroutines run under the race detector, and not once more without it.
 race=$(printf './%s ' cutover cutover/router steps internal/journal internal/tui internal/report internal/postgres \
-	internal/authserver internal/migrate internal/lab/traffic internal/lab/telemetry)
+	internal/authserver internal/console internal/look internal/migrate internal/lab/traffic internal/lab/telemetry)
 
 times=$work/times
 now=

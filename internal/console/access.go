@@ -77,7 +77,7 @@ type appForm struct {
 	Name, Redirects string
 	Public          bool
 	Scopes          []scopeView
-	Faults          map[string]string
+	Wrong           map[string]string
 }
 
 const (
@@ -87,7 +87,7 @@ const (
 )
 
 func (c *Console) blankApp() appForm {
-	f := appForm{Faults: map[string]string{}}
+	f := appForm{Wrong: map[string]string{}}
 	for _, name := range c.config.Catalogue.names() {
 		if s := c.config.Catalogue.scope(name); !s.Restricted {
 			f.Scopes = append(f.Scopes, scopeView{s, s.Required})
@@ -101,19 +101,19 @@ func (c *Console) readApp(v *visit) (f appForm, uris, scopes []string, err error
 	f = c.blankApp()
 	f.Name, f.Redirects = strings.TrimSpace(v.form.Get("name")), strings.TrimSpace(v.form.Get("redirects"))
 	f.Public = v.form.Get("kind") == "public"
-	if f.Faults["name"], err = c.nameFault(v, f.Name); err != nil {
+	if f.Wrong["name"], err = c.nameFault(v, f.Name); err != nil {
 		return f, nil, nil, err
 	}
 	uris = distinct(strings.Fields(f.Redirects))
 	switch {
 	case len(uris) == 0:
-		f.Faults["redirects"] = text("new.redirects.none")
+		f.Wrong["redirects"] = text("new.redirects.none")
 	case len(uris) > mostRedirects:
-		f.Faults["redirects"] = text("new.redirects.many", mostRedirects)
+		f.Wrong["redirects"] = text("new.redirects.many", mostRedirects)
 	}
 	for _, uri := range uris {
-		if key := redirectFault(uri, f.Public); key != "" && f.Faults["redirects"] == "" {
-			f.Faults["redirects"] = text("new.redirects.wrong", visible(uri), text(key))
+		if key := redirectFault(uri, f.Public); key != "" && f.Wrong["redirects"] == "" {
+			f.Wrong["redirects"] = text("new.redirects.wrong", visible(uri), text(key))
 		}
 	}
 	offered := 0
@@ -126,13 +126,13 @@ func (c *Console) readApp(v *visit) (f appForm, uris, scopes []string, err error
 	}
 	switch {
 	case offered < len(wanted):
-		f.Faults["scopes"] = text("new.scopes.other")
+		f.Wrong["scopes"] = text("new.scopes.other")
 	case offered == 0:
-		f.Faults["scopes"] = text("new.scopes.none")
+		f.Wrong["scopes"] = text("new.scopes.none")
 	}
-	for field, problem := range f.Faults {
+	for field, problem := range f.Wrong {
 		if problem == "" {
-			delete(f.Faults, field)
+			delete(f.Wrong, field)
 		}
 	}
 	return f, uris, scopes, nil

@@ -48,9 +48,9 @@ func (c *Console) createApp(v *visit) error {
 		return err
 	}
 	if len(own) >= mostApps {
-		f.Faults["name"] = text("new.many", mostApps)
+		f.Wrong["name"] = text("new.many", mostApps)
 	}
-	if len(f.Faults) > 0 {
+	if len(f.Wrong) > 0 {
 		return c.show(v, http.StatusBadRequest, "new", f)
 	}
 	method, secret := "client_secret_basic", newID()
@@ -65,7 +65,7 @@ func (c *Console) createApp(v *visit) error {
 	var made client
 	if _, err := c.api.call(v.r.Context(), http.MethodPost, "/clients", nil, body, &made); err != nil {
 		if problem := refusedField(err); problem != "" {
-			f.Faults["server"] = text("new.refused", problem)
+			f.Wrong["server"] = text("new.refused", problem)
 			return c.show(v, http.StatusBadRequest, "new", f)
 		}
 		return err

@@ -119,7 +119,7 @@ func (h realHydra) metrics(at Endpoint, name string) string {
 // transactions: a refresh in between leaves half a session behind, which looks like a loss and is none of ours.
 func (h realHydra) clients(c *traffic.Config) {
 	c.Refusal = traffic.Refusal{Status: http.StatusInternalServerError, Errors: []string{"error", "server_error"}}
-	c.RevokesInVain, c.TornLists = true, true
+	c.RevokesInVain, c.TornLists, c.ForgetsLogins = true, true, true
 	c.Mix = traffic.DefaultMix()
 	c.Mix.Races = 0
 }

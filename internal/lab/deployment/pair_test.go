@@ -37,8 +37,8 @@ func TestPair(t *testing.T) {
 		t.Errorf("green is %q, in place %q with role %q", one.GreenDSN, two.GreenDSN, two.ServerRole)
 	}
 	pgtest.Exec(t, one.BlueDSN, `DELETE FROM public.oauth_session`)
-	if n := pgtest.Query[int](t, two.BlueDSN, sessions); n != 5 || one.Seeded.Sample[0].Access != two.Seeded.Sample[0].Access {
-		t.Errorf("%d sessions, want 5, and those of the other deployment", n)
+	if n := pgtest.Query[int](t, two.BlueDSN, sessions); n != 6 || one.Seeded.Sample[0].Access != two.Seeded.Sample[0].Access {
+		t.Errorf("%d sessions, want 5 and that of a person who refused, as the other deployment has", n)
 	}
 	for _, s := range []*Deployment{one, two} {
 		if err := s.Close(); err != nil {

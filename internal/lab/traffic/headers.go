@@ -121,6 +121,12 @@ func keeps(name, was, is string) bool {
 		words := strings.FieldsFunc(is, func(r rune) bool { return r == ',' || r == ' ' })
 		return !slices.ContainsFunc(strings.FieldsFunc(was, func(r rune) bool { return r == ',' || r == ' ' }), func(word string) bool { return !slices.Contains(words, word) })
 	}
+	var before, now int64
+	if name == "expires_in" { // whole seconds, rounded
+		if _, err := fmt.Sscan(was+" "+is, &before, &now); err == nil {
+			return max(before-now, now-before) <= 1
+		}
+	}
 	return was == "" || was == is
 }
 

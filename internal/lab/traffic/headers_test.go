@@ -47,6 +47,7 @@ func TestPromises(t *testing.T) {
 		{"sent elsewhere", "Location", []string{"http://router"}, "http://green", "Location"},
 		{"another kind of answer", "Content-Type", []string{"application/json"}, "text/html", "Content-Type"},
 		{"nobody says how to authenticate", "WWW-Authenticate", []string{"Bearer"}, "", "WWW-Authenticate"},
+		{"a second less", "expires_in", []string{"3600"}, "3599", ""},
 		{"tokens live longer", "expires_in", []string{"3600"}, "1800", "expires_in"},
 	}
 	for _, tt := range tests {
@@ -57,7 +58,7 @@ func TestPromises(t *testing.T) {
 				n++
 				a := &Answer{Status: 200, Issued: &Issued{Access: "x", ExpiresIn: 3600}, Headers: map[string]string{tt.header: value}}
 				if tt.header == "expires_in" {
-					a.Headers, a.Issued.ExpiresIn = nil, map[string]int64{"3600": 3600, "1800": 1800}[value]
+					a.Headers, a.Issued.ExpiresIn = nil, map[string]int64{"3600": 3600, "3599": 3599, "1800": 1800}[value]
 				}
 				h.Records = append(h.Records, Record{At: at(second), Op: n, Request: &Request{Target: Router, Kind: ClientCredentials}},
 					Record{At: at(second), Op: n, Answer: a})

@@ -69,6 +69,8 @@ type Expect struct {
 	Refusal Refusal `json:"refusal"`
 	// TornLists: the server's list of consents is empty, or fails, when one of them goes while it is read.
 	TornLists bool `json:"torn_lists,omitempty"`
+	// ForgetsLogins: the new server does not know a browser by the cookie that the old one gave it.
+	ForgetsLogins bool `json:"forgets_logins,omitempty"`
 	// Margin is by how much a server's clock and whole-second lifetimes may differ from ours; 0: two seconds.
 	Margin time.Duration `json:"margin,omitempty"`
 	// NoSwitch: this history has no cutover in it, so that none is asked for.

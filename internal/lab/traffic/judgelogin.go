@@ -39,6 +39,9 @@ func (j *judge) browser(ops []*op, turns []turn) {
 				state = unclear
 			}
 		}
+		if hold := j.when(MarkHold); j.expect.ForgetsLogins && state == in && by.start < hold && o.end >= hold {
+			state = unclear
+		}
 		switch done := j.effect(o) == done; {
 		case o.Kind == Login && o.Step == Read && done && o.answer.Skipped != nil:
 			skipped[o.Session] = *o.answer.Skipped

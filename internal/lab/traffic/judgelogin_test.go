@@ -11,6 +11,8 @@ import (
 func TestLoggedIn(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, script, finding string }{
+		{"FORGETFUL: forgotten by the new side", "read remember code hold released read remember code skip", ""},
+		{"FORGETFUL: forgotten twice", "read remember code hold released read remember code read", "whom"},
 		{"a new person", "read remember code", ""},
 		{"a remembered one", "read remember code skip accept code skip accept code", ""},
 		{"a remembered one is asked again", "read remember code read", "whom"},
@@ -58,7 +60,7 @@ func TestLoggedIn(t *testing.T) {
 			}
 			h.Closed = len(h.Records)
 			ops, tl, _ := fold(h)
-			j := &judge{ledger: &ledger{ops: ops, timeline: tl}}
+			j := &judge{ledger: &ledger{ops: ops, timeline: tl, expect: Expect{ForgetsLogins: strings.HasPrefix(tt.name, "FORGETFUL")}}}
 			j.loggedIn()
 			switch {
 			case tt.finding == "" && len(j.findings) > 0:
