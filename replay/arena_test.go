@@ -182,7 +182,7 @@ func (a *arena) judge(ctx context.Context, m Migrator) oracle.Comparison {
 	have, err := a.green.Pool().Acquire(ctx)
 	must(err)
 	defer have.Release()
-	c, err := oracle.Compare(ctx, want.Conn(), have.Conn(), a.profile)
+	c, err := oracle.Compare(ctx, want.Conn(), have.Conn(), a.profile, oracle.Clock{})
 	must(err)
 	for _, conn := range []*pgxpool.Conn{want, have} {
 		_, err := conn.Exec(ctx, `RESET search_path; RESET DateStyle; RESET IntervalStyle; RESET extra_float_digits; RESET TimeZone; RESET bytea_output;

@@ -85,7 +85,7 @@ BEGIN; INSERT INTO husband VALUES (1, NULL); INSERT INTO wife VALUES (1, 1); UPD
 	if _, err := snapshot.AdvanceSequences(t.Context(), w.blue, w.green); err != nil {
 		t.Fatal(err)
 	}
-	c, err := oracle.Compare(t.Context(), stranger(t, w.blue), stranger(t, w.green), w.profile)
+	c, err := oracle.Compare(t.Context(), stranger(t, w.blue), stranger(t, w.green), w.profile, oracle.Clock{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -24,6 +25,11 @@ func (a *Audit) compare(ctx context.Context, tx pgx.Tx, seeds, late []*seed) (l 
 		l.rows += len(set.keys)
 	}
 	var from *pgx.Conn
+	began := time.Now()
+	taken, err := r.readClock(ctx)
+	if err != nil {
+		return l, err
+	}
 	if l.rows > 0 {
 		var dsn string
 		if dsn, from, err = r.openScratch(ctx); err != nil {
@@ -34,8 +40,9 @@ func (a *Audit) compare(ctx context.Context, tx pgx.Tx, seeds, late []*seed) (l 
 			return l, fmt.Errorf("audit: %w", err)
 		}
 	}
+	taken.ended = taken.began.Add(time.Since(began))
 	err = r.onGreen(ctx, func(green pgx.Tx) error {
-		if l.differences, err = a.judge(ctx, from, green, d); err != nil {
+		if l.differences, err = a.judge(ctx, from, green, d, taken); err != nil {
 			return err
 		}
 		return errDry
@@ -67,7 +74,7 @@ func (r *Replayer) racing(ctx context.Context, tx pgx.Tx, d *delta, late []*seed
 }
 
 // judge holds what became of a delta against green.
-func (a *Audit) judge(ctx context.Context, from *pgx.Conn, green pgx.Tx, d *delta) (found []Difference, err error) {
+func (a *Audit) judge(ctx context.Context, from *pgx.Conn, green pgx.Tx, d *delta, taken clock) (found []Difference, err error) {
 	r := a.replayer
 	var stages []*stage
 	if from != nil {
@@ -81,7 +88,7 @@ func (a *Audit) judge(ctx context.Context, from *pgx.Conn, green pgx.Tx, d *delt
 	staged := make(map[string]*stage)
 	for _, s := range stages {
 		staged[s.name] = s
-		differences, err := s.unlike(ctx, green)
+		differences, err := s.unlike(ctx, green, taken)
 		if err != nil {
 			return nil, fmt.Errorf("audit: table %q of green: %w", s.name, err)
 		}
@@ -113,25 +120,32 @@ func (a *Audit) judge(ctx context.Context, from *pgx.Conn, green pgx.Tx, d *delt
 }
 
 // unlike lists the staged rows that green has otherwise, or not at all.
-func (s *stage) unlike(ctx context.Context, tx pgx.Tx) ([]Difference, error) {
-	var columns []string
+func (s *stage) unlike(ctx context.Context, tx pgx.Tx, taken clock) ([]Difference, error) {
+	var columns, others []string
+	var parts, differing []string
 	for _, c := range s.columns {
-		if !s.random(c.name) {
-			columns = append(columns, c.name)
+		if s.random(c.name) {
+			continue
 		}
+		columns = append(columns, c.name)
+		misread := misread("t", "n", names{c.name})
+		if made := taken.taken(c); made != "" && !slices.Contains(s.match, c.name) {
+			misread = "(" + misread + " AND " + made + " IS NOT TRUE)"
+			differing = append(differing, misread)
+		} else {
+			others = append(others, c.name)
+		}
+		parts = append(parts, "CASE WHEN "+misread+" THEN "+literal(c.name)+" END")
 	}
 	if s.groups {
 		return s.unlikeGroups(ctx, tx, columns)
 	}
-	parts := make([]string, len(columns))
-	for i, c := range columns {
-		parts[i] = "CASE WHEN " + misread("t", "n", names{c}) + " THEN " + literal(c) + " END"
-	}
+	differing = append(differing, "t.ctid IS NULL", misread("t", "n", others))
 	sql := fmt.Sprintf(`
 SELECT ARRAY[%s]::pg_catalog.text[], t.ctid IS NULL, pg_catalog.array_remove(ARRAY[%s]::pg_catalog.text[], NULL)
-FROM %s n LEFT JOIN %s t ON %s WHERE t.ctid IS NULL OR %s LIMIT %d`,
+FROM %s n LEFT JOIN %s t ON %s WHERE %s LIMIT %d`,
 		keyTexts(s.relation, s.match, "n"), strings.Join(parts, ", "), s.temp, s.rows(), s.equal("t", s.match, "n", s.match),
-		misread("t", "n", columns), mostFound)
+		strings.Join(differing, " OR "), mostFound)
 	rows, err := tx.Query(ctx, sql)
 	if err != nil {
 		return nil, err

@@ -53,6 +53,7 @@ type Config struct {
 	Poll        time.Duration // how long Run waits when there is nothing to do; 0: 100ms
 	Source      Source        // what brings blue's changes into the queue; nil: triggers do
 	KeptOnly    bool          // changes are recorded with what the profile keeps alone; so they are by the log and an outbox
+	Began       time.Time     // of the run, by this machine's clock: what migrations take from the clock is of since then; zero: the audit wants it to be the same
 	Sample      int           // revocations that Verify asks green about at most, the newest and some of the others; 0: 5000
 	// Schema gives the empty database at intoDSN blue's schema and the rows of its bookkeeping tables; nil:
 	// snapshot.Schema.

@@ -94,7 +94,7 @@ func (e *Env) Replayer() (*replay.Replayer, error) {
 			}
 		}
 		e.replayer, e.replayErr = replay.NewReplayer(replay.Config{
-			Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: m, Rules: e.rules(true), Batch: own.Batch, Source: e.source(),
+			Blue: e.Blue, Green: e.Green, Profile: e.Profile, Migrator: m, Rules: e.rules(true), Batch: own.Batch, Source: e.source(), Began: e.State().Started,
 		})
 		if e.replayErr == nil && own.Audit > 0 {
 			e.audit = replay.NewAudit(e.replayer, float64(own.Audit)/100)

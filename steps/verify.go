@@ -193,12 +193,12 @@ func (e *Env) verifyFull(ctx context.Context, v *Verdict) error {
 
 // compareOnce migrates blue as it is now and compares green with it.
 func (e *Env) compareOnce(ctx context.Context, m oracle.Migrator, rules *cleanup.Runner) (c oracle.Comparison, later int64, err error) {
-	dsn, drop, err := oracle.Expected(ctx, e.Blue, e.Green, e.Profile, m, rules, "")
+	reference, err := oracle.Expected(ctx, e.Blue, e.Green, e.Profile, m, rules, "")
 	if err != nil {
 		return c, 0, err
 	}
-	defer drop()
-	expected, err := postgres.Connect(ctx, "oracle", dsn)
+	defer reference.Drop()
+	expected, err := postgres.Connect(ctx, "oracle", reference.DSN)
 	if err != nil {
 		return c, 0, err
 	}
@@ -208,7 +208,11 @@ func (e *Env) compareOnce(ctx context.Context, m oracle.Migrator, rules *cleanup
 		return c, 0, err
 	}
 	defer actual.Close(context.WithoutCancel(ctx))
-	if c, err = oracle.Compare(ctx, expected, actual, e.Profile); err != nil {
+	clock := reference.Clock
+	if clock.Since, err = oracle.Ago(ctx, actual, e.State().Started); err != nil {
+		return c, 0, err
+	}
+	if c, err = oracle.Compare(ctx, expected, actual, e.Profile, clock); err != nil {
 		return c, 0, err
 	}
 	if raw, ok := e.State().Figures[greenMark]; ok && e.pastPointOfNoReturn() {

@@ -361,12 +361,12 @@ func TestHydraRulesAndFiles(t *testing.T) {
 	if _, err := rules.Apply(t.Context(), conn, "after"); err != nil {
 		t.Fatal(err)
 	}
-	expected, drop, err := oracle.Expected(t.Context(), sides[0], sides[1], profile, migrate.NewGoose(fsys, 0, migrate.AsWritten()), rules, bin)
+	reference, err := oracle.Expected(t.Context(), sides[0], sides[1], profile, migrate.NewGoose(fsys, 0, migrate.AsWritten()), rules, bin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer drop()
-	c, err := oracle.Compare(t.Context(), connect(t, expected), conn, profile)
+	defer reference.Drop()
+	c, err := oracle.Compare(t.Context(), connect(t, reference.DSN), conn, profile, oracle.Clock{})
 	if err != nil {
 		t.Fatal(err)
 	}

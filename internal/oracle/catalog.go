@@ -22,17 +22,20 @@ type catalog struct {
 // table is a table's columns that are compared, and a key among them.
 type table struct {
 	name    string
-	whole   bool     // a partitioned table: its rows are its partitions'
-	columns []string // in alphabetical order: a migrated table may have them in another one
-	formed  []string // columns of which only the form is compared, since their values differ rightly
-	key     []string // of a primary key or unique index without excluded or null columns; none: whole rows are compared
+	whole   bool              // a partitioned table: its rows are its partitions'
+	columns []string          // in alphabetical order: a migrated table may have them in another one
+	formed  []string          // columns of which only the form is compared, since their values differ rightly
+	times   map[string]string // columns of times, with their types, that are compared as [Clock] says
+	key     []string          // of a primary key or unique index without excluded or null columns; none: whole rows are compared
 }
 
-// quoted is what of a row is compared.
+// quoted is what of a row is compared by its hash.
 func (t table) quoted() string {
 	parts := []string{}
 	for _, c := range t.columns {
-		parts = append(parts, quote([]string{c}, ""))
+		if _, apart := t.times[c]; !apart {
+			parts = append(parts, quote([]string{c}, ""))
+		}
 	}
 	for _, c := range t.formed {
 		parts = append(parts, form(c))
@@ -81,6 +84,8 @@ func (t table) shared(other table) table {
 	}
 	if slices.Equal(t.key, other.key) {
 		s.key = t.key
+		s.times = maps.Clone(t.times)
+		maps.DeleteFunc(s.times, func(c, typ string) bool { return other.times[c] != typ })
 	}
 	return s
 }
@@ -188,6 +193,9 @@ func load(ctx context.Context, conn *pgx.Conn, schema string, p *plan.Profile) (
 	})
 	if err != nil {
 		return c, fmt.Errorf("list the keys: %w", err)
+	}
+	if err := c.timed(ctx, conn, schema); err != nil {
+		return c, err
 	}
 	if rows, err = conn.Query(ctx, objectsQuery, schema); err != nil {
 		return c, fmt.Errorf("list the schema's objects: %w", err)

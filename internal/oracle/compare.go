@@ -3,8 +3,10 @@ package oracle
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -47,7 +49,7 @@ const Limit = 1000
 // Compare holds actual against expected: two sessions on databases of one server. Each may be in a transaction whose
 // state is to be compared (a [Pin]); in one that is not, a transaction is begun and ended here. They are sessions of package
 // postgres: values read as text alike.
-func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) (Comparison, error) {
+func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile, clock Clock) (Comparison, error) {
 	var c Comparison
 	for _, conn := range []*pgx.Conn{expected, actual} {
 		end, err := steady(ctx, conn)
@@ -74,7 +76,7 @@ func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) (
 		if !ok {
 			continue // compareObjects has said so
 		}
-		if err := c.table(ctx, expected, actual, t.shared(other), schema); err != nil {
+		if err := c.table(ctx, expected, actual, t.shared(other), schema, clock); err != nil {
 			return c, fmt.Errorf("compare: table %q: %w", t.name, err)
 		}
 		c.Tables++
@@ -149,23 +151,27 @@ func (c *Comparison) add(listed *int, d Difference) bool {
 	return true
 }
 
-// query reads a table in the order of its key's bytes. Where it has no usable key a row is its hash.
-func (t table) query(schema string) string {
+// query reads a table in the order of its key's bytes, and marks the times between two moments. Where it has no usable key a row is
+// its hash.
+func (t table) query(schema string, from, to time.Time) string {
 	hash := "pg_catalog.md5(ROW(" + t.quoted() + ")::text)"
 	key := "pg_catalog.jsonb_build_array(" + t.keys() + ")::text"
 	if len(t.key) == 0 {
 		key = hash
 	}
-	return fmt.Sprintf(`SELECT %s AS k, %s AS h FROM %s ORDER BY (%s) COLLATE "C"`, key, hash, t.from(schema), key)
+	return fmt.Sprintf(`SELECT %s AS k, %s AS h, %s AS made FROM %s ORDER BY (%s) COLLATE "C"`, key, hash, t.made(from, to), t.from(schema), key)
 }
 
-func (c *Comparison) table(ctx context.Context, expected, actual *pgx.Conn, t table, schema string) error {
-	query := t.query(schema)
-	differing, err := c.merge(ctx, expected, actual, t.name, [2]string{query, query}, len(t.key) > 0)
+func (c *Comparison) table(ctx context.Context, expected, actual *pgx.Conn, t table, schema string, clock Clock) error {
+	if clock == (Clock{}) {
+		t.times = nil
+	}
+	queries := [2]string{t.query(schema, clock.Began, clock.Ended), t.query(schema, clock.Since, clock.end())}
+	differing, err := c.merge(ctx, expected, actual, t.name, queries, len(t.key) > 0)
 	if err != nil || len(differing) == 0 {
 		return err
 	}
-	return c.columns(ctx, expected, actual, t, schema, differing)
+	return c.columns(ctx, expected, actual, t, schema, clock, differing)
 }
 
 // merge reads a table on both sides and returns where in c.Differences the rows stand that differ, by key.
@@ -199,7 +205,7 @@ func (c *Comparison) walk(w, h *stream, name string, keyed bool) (map[string]int
 			c.add(&listed, Difference{Table: name, Key: h.key, Kind: Extra})
 			h.next()
 		default:
-			if w.hash != h.hash && c.add(&listed, Difference{Table: name, Key: w.key, Kind: Differs}) && keyed {
+			if (w.hash != h.hash || !sameTimes(w.made, h.made)) && c.add(&listed, Difference{Table: name, Key: w.key, Kind: Differs}) && keyed {
 				differing[w.key] = len(c.Differences) - 1
 			}
 			w.next()
@@ -215,6 +221,7 @@ func (c *Comparison) walk(w, h *stream, name string, keyed bool) (map[string]int
 type stream struct {
 	rows      pgx.Rows
 	key, hash string
+	made      []string // the times, marked as Clock says
 	ok        bool
 	err       error
 }
@@ -224,48 +231,25 @@ func (s *stream) next() {
 		s.err = s.rows.Err()
 		return
 	}
-	if s.err = s.rows.Scan(&s.key, &s.hash); s.err != nil {
+	if s.err = s.rows.Scan(&s.key, &s.hash, &s.made); s.err != nil {
 		s.ok = false
 	}
 }
 
 // columns finds out which columns of the rows that differ do so.
-func (c *Comparison) columns(ctx context.Context, expected, actual *pgx.Conn, t table, schema string, differing map[string]int) error {
-	var keys, hashes []string
-	for k := range differing {
-		keys = append(keys, k)
-	}
-	all := slices.Concat(t.columns, t.formed)
-	for _, col := range t.columns {
-		hashes = append(hashes, "coalesce(pg_catalog.md5(t."+pgx.Identifier{col}.Sanitize()+"::text), 'null')")
-	}
-	for _, col := range t.formed {
-		hashes = append(hashes, form(col))
-	}
-	query := fmt.Sprintf(`SELECT k, h FROM (SELECT pg_catalog.jsonb_build_array(%s)::text AS k, ARRAY[%s]::text[] AS h FROM %s) q WHERE k = ANY($1)`,
-		t.keys(), strings.Join(hashes, ", "), t.from(schema))
-	read := func(conn *pgx.Conn) (map[string][]string, error) {
-		rows, err := conn.Query(ctx, query, keys)
-		if err != nil {
-			return nil, err
-		}
-		found := map[string][]string{}
-		var key string
-		var values []string
-		_, err = pgx.ForEachRow(rows, []any{&key, &values}, func() error { found[key] = values; values = nil; return nil })
-		return found, err
-	}
-	want, err := read(expected)
+func (c *Comparison) columns(ctx context.Context, expected, actual *pgx.Conn, t table, schema string, clock Clock, differing map[string]int) error {
+	keys := slices.Collect(maps.Keys(differing))
+	want, err := t.values(ctx, expected, schema, keys, clock.Began, clock.Ended)
 	if err != nil {
 		return err
 	}
-	have, err := read(actual)
+	have, err := t.values(ctx, actual, schema, keys, clock.Since, clock.end())
 	if err != nil {
 		return err
 	}
 	for key, at := range differing {
-		for i, col := range all {
-			if i < len(want[key]) && i < len(have[key]) && want[key][i] != have[key][i] {
+		for i, col := range slices.Concat(t.columns, t.formed) {
+			if i < len(want[key]) && i < len(have[key]) && !sameTime(want[key][i], have[key][i]) {
 				c.Differences[at].Columns = append(c.Differences[at].Columns, col)
 			}
 		}
@@ -273,10 +257,36 @@ func (c *Comparison) columns(ctx context.Context, expected, actual *pgx.Conn, t 
 	return nil
 }
 
+// values are, by key, what is compared of each column of some rows: hashes, forms, and times as they are marked.
+func (t table) values(ctx context.Context, conn *pgx.Conn, schema string, keys []string, from, to time.Time) (map[string][]string, error) {
+	var values []string
+	for _, col := range t.columns {
+		if t.times[col] != "" {
+			values = append(values, t.marked(col, from, to))
+		} else {
+			values = append(values, "coalesce(pg_catalog.md5(t."+pgx.Identifier{col}.Sanitize()+"::text), 'null')")
+		}
+	}
+	for _, col := range t.formed {
+		values = append(values, form(col))
+	}
+	query := fmt.Sprintf(`SELECT k, h FROM (SELECT pg_catalog.jsonb_build_array(%s)::text AS k, ARRAY[%s]::text[] AS h FROM %s) q WHERE k = ANY($1)`,
+		t.keys(), strings.Join(values, ", "), t.from(schema))
+	rows, err := conn.Query(ctx, query, keys)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string][]string{}
+	var key string
+	var row []string
+	_, err = pgx.ForEachRow(rows, []any{&key, &row}, func() error { found[key] = row; row = nil; return nil })
+	return found, err
+}
+
 // quarantine compares what was taken out: a row is to be in green or in its quarantine, and in both alike.
 func (c *Comparison) quarantine(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile) error {
 	const exists = `SELECT pg_catalog.to_regclass('tideover.quarantine') IS NOT NULL`
-	const empty = `SELECT ''::text AS k, ''::text AS h WHERE false`
+	const empty = `SELECT ''::text AS k, ''::text AS h, NULL::text[] AS made WHERE false`
 	skip := map[string][]string{}
 	for _, ref := range append(append([]plan.ColumnRef{}, p.Green.Constants...), p.Green.Volatile...) {
 		skip[ref.Table] = append(skip[ref.Table], ref.Column)
@@ -294,7 +304,7 @@ func (c *Comparison) quarantine(ctx context.Context, expected, actual *pgx.Conn,
 		content = "CASE q.table_name" + b.String() + " ELSE q.row END"
 	}
 	const key = `pg_catalog.jsonb_build_array(q.rule, q.table_name, q.key)::text`
-	query := `SELECT ` + key + ` AS k, pg_catalog.md5((` + content + `)::text) AS h FROM tideover.quarantine q ORDER BY (` + key + `) COLLATE "C"`
+	query := `SELECT ` + key + ` AS k, pg_catalog.md5((` + content + `)::text) AS h, NULL::text[] AS made FROM tideover.quarantine q ORDER BY (` + key + `) COLLATE "C"`
 	// The two sides may not both have the table: each gets its own query.
 	queries := [2]string{query, query}
 	for i, conn := range []*pgx.Conn{expected, actual} {

@@ -4,7 +4,7 @@
 // [Expected] copies blue's present state into a fresh database on green's server, by pg_dump and pg_restore and not by the
 // copy that it judges, and brings it through the same rules and migrations at one go. [Compare] holds that against green, or against the state of green that a [Pin] kept: every
 // table, every row, every column that the profile does not call volatile or constant, the quarantine, and the
-// schema itself.
+// schema itself. What migrations take from the clock is looked at as [Clock] says.
 //
 // The server hashes rows; what comes out names tables, columns and keys, never values.
 package oracle
@@ -34,23 +34,29 @@ type Rules interface {
 }
 
 // Expected makes the database that green should be like, on green's server, out of blue's present state. The caller
-// drops it. On an error, a cancelled context included, it is dropped already and drop is nil. binDir is as in
-// snapshot.Options.
-func Expected(ctx context.Context, blue, green *postgres.DB, p *plan.Profile, m Migrator, rules Rules, binDir string) (dsn string, drop func(), err error) {
+// drops it. On an error, a cancelled context included, it is dropped already. binDir is as in snapshot.Options.
+func Expected(ctx context.Context, blue, green *postgres.DB, p *plan.Profile, m Migrator, rules Rules, binDir string) (*Reference, error) {
 	made, err := postgres.NewThrowaway(ctx, green, "tideover_expected")
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	drop = func() { _ = made.Drop(ctx) } // what is left, the next one removes
-	if err := fill(ctx, blue, made.DSN, p, m, rules, binDir); err != nil {
-		drop()
-		return "", nil, fmt.Errorf("migrate blue's state offline: %w", err)
+	r := &Reference{DSN: made.DSN, Drop: func() { _ = made.Drop(ctx) }} // what is left, the next one removes
+	if err := r.fill(ctx, blue, p, m, rules, binDir); err != nil {
+		r.Drop()
+		return nil, fmt.Errorf("migrate blue's state offline: %w", err)
 	}
-	return made.DSN, drop, nil
+	return r, nil
 }
 
-func fill(ctx context.Context, blue *postgres.DB, dsn string, p *plan.Profile, m Migrator, rules Rules, binDir string) error {
-	expected, err := postgres.Open(ctx, "expected", dsn)
+// Reference is a database that green should be like.
+type Reference struct {
+	DSN   string
+	Drop  func()
+	Clock Clock // of its migrations; Since is for the caller to say
+}
+
+func (r *Reference) fill(ctx context.Context, blue *postgres.DB, p *plan.Profile, m Migrator, rules Rules, binDir string) error {
+	expected, err := postgres.Open(ctx, "expected", r.DSN)
 	if err != nil {
 		return err
 	}
@@ -63,13 +69,19 @@ func fill(ctx context.Context, blue *postgres.DB, dsn string, p *plan.Profile, m
 		return err
 	}
 	defer postgres.HangUp(ctx, conn)
+	if r.Clock.Began, err = Now(ctx, conn); err != nil {
+		return err
+	}
 	if _, err := rules.Apply(ctx, conn, "before"); err != nil {
 		return err
 	}
-	if err := m.Migrate(ctx, dsn); err != nil {
+	if err := m.Migrate(ctx, r.DSN); err != nil {
 		return err
 	}
-	_, err = rules.Apply(ctx, conn, "after")
+	if _, err := rules.Apply(ctx, conn, "after"); err != nil {
+		return err
+	}
+	r.Clock.Ended, err = Now(ctx, conn)
 	return err
 }
 

@@ -101,15 +101,15 @@ func TestOracleSaysYesAndNo(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
 	w := setup(t)
-	dsn, drop, err := oracle.Expected(t.Context(), w.blue, w.green, profile, w.migrator, w.rules, "")
+	reference, err := oracle.Expected(t.Context(), w.blue, w.green, profile, w.migrator, w.rules, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer drop()
-	expected := connect(t, dsn)
+	defer reference.Drop()
+	expected := connect(t, reference.DSN)
 	compare := func(actual *pgx.Conn) oracle.Comparison {
 		t.Helper()
-		c, err := oracle.Compare(t.Context(), expected, actual, profile)
+		c, err := oracle.Compare(t.Context(), expected, actual, profile, oracle.Clock{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +236,7 @@ CREATE SEQUENCE public.tickets; SELECT nextval('public.tickets'); SELECT nextval
 			if _, err := right.PgConn().Exec(t.Context(), tc.sql).ReadAll(); err != nil {
 				t.Fatal(err)
 			}
-			c, err := oracle.Compare(t.Context(), left, right, p)
+			c, err := oracle.Compare(t.Context(), left, right, p, oracle.Clock{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -258,7 +258,7 @@ func TestRowsWithoutKeyAreCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c, err := oracle.Compare(t.Context(), left, right, p)
+	c, err := oracle.Compare(t.Context(), left, right, p, oracle.Clock{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestExpectedLeavesNoDatabaseBehind(t *testing.T) {
 	blue, green := open(t, "blue", blueDSN), open(t, "green", greenDSN)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if _, _, err := oracle.Expected(ctx, blue, green, profile, failing{cancel}, cleanup.New(nil, cleanup.Options{}), ""); err == nil {
+	if _, err := oracle.Expected(ctx, blue, green, profile, failing{cancel}, cleanup.New(nil, cleanup.Options{}), ""); err == nil {
 		t.Fatal("no error")
 	}
 	rows, err := green.Pool().Query(t.Context(), `SELECT datname FROM pg_database`)

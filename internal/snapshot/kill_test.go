@@ -275,12 +275,12 @@ func judge(t *testing.T, o snapshot.Options) {
 	if err := replayer.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	dsn, drop, err := oracle.Expected(t.Context(), o.Blue, o.Green, o.Profile, m, rules, "")
+	reference, err := oracle.Expected(t.Context(), o.Blue, o.Green, o.Profile, m, rules, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer drop()
-	c, err := oracle.Compare(t.Context(), connect(t, dsn), conn, o.Profile)
+	defer reference.Drop()
+	c, err := oracle.Compare(t.Context(), connect(t, reference.DSN), conn, o.Profile, oracle.Clock{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -90,6 +91,7 @@ type proof struct {
 	made     []*postgres.Throwaway
 	old, new *postgres.DB // blue and green in miniature
 	replayer *replay.Replayer
+	began    time.Time      // by the clock of green's server
 	rows     map[string]int // sampled of each captured table
 	tables   []table        // of old that are captured, parents first
 	bound    []plan.Follow  // foreign keys that only the migrations make
@@ -119,6 +121,9 @@ func (p *proof) open(ctx context.Context) error {
 		return fmt.Errorf("hold rows of the sample back: %w", err)
 	}
 	if p.new, err = p.database(ctx, "new"); err != nil {
+		return err
+	}
+	if p.began, err = p.now(ctx); err != nil {
 		return err
 	}
 	if err := p.migrated(ctx, p.new); err != nil {
@@ -256,6 +261,12 @@ func (p *proof) drain(ctx context.Context, deed, about string) error {
 	return nil
 }
 
+// now is the clock of green's server.
+func (p *proof) now(ctx context.Context) (now time.Time, err error) {
+	err = p.Green.Pool().QueryRow(ctx, `SELECT pg_catalog.clock_timestamp()`).Scan(&now)
+	return now, err
+}
+
 // compare holds new against what old is now, migrated at one go. No deed undoes another one, so that once is enough.
 func (p *proof) compare(ctx context.Context) error {
 	want, err := p.database(ctx, "expected")
@@ -263,7 +274,14 @@ func (p *proof) compare(ctx context.Context) error {
 		return err
 	}
 	defer want.Close()
+	clock := oracle.Clock{Since: p.began}
+	if clock.Began, err = p.now(ctx); err != nil {
+		return err
+	}
 	if err := p.migrated(ctx, want); err != nil {
+		return err
+	}
+	if clock.Ended, err = p.now(ctx); err != nil {
 		return err
 	}
 	expected, err := want.Connect(ctx)
@@ -276,7 +294,7 @@ func (p *proof) compare(ctx context.Context) error {
 		return err
 	}
 	defer hang(ctx, actual)
-	found, err := oracle.Compare(ctx, expected, actual, p.Profile)
+	found, err := oracle.Compare(ctx, expected, actual, p.Profile, clock)
 	if err != nil {
 		return err
 	}

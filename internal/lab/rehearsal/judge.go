@@ -140,17 +140,21 @@ func (p *performance) consult(ctx context.Context) (oracle.Comparison, error) {
 		approved[rule.Name] = math.MaxInt64 // what a person has to approve is the run's business
 	}
 	rules := cleanup.New(p.profile.Rules, cleanup.Options{Schema: p.profile.Schema, Approved: approved})
-	dsn, drop, err := oracle.Expected(ctx, blue, green, p.profile, migrator, rules, p.deployment.Green.BinDir())
+	reference, err := oracle.Expected(ctx, blue, green, p.profile, migrator, rules, p.deployment.Green.BinDir())
 	if err != nil {
 		return oracle.Comparison{}, err
 	}
-	defer drop()
-	expected, err := postgres.Connect(ctx, "oracle", dsn)
+	defer reference.Drop()
+	expected, err := postgres.Connect(ctx, "oracle", reference.DSN)
 	if err != nil {
 		return oracle.Comparison{}, err
 	}
 	defer expected.Close(context.WithoutCancel(ctx))
-	return oracle.Compare(ctx, expected, p.pin.Conn(), p.profile)
+	clock := reference.Clock
+	if clock.Since, err = oracle.Ago(ctx, expected, p.state.Started); err != nil {
+		return oracle.Comparison{}, err
+	}
+	return oracle.Compare(ctx, expected, p.pin.Conn(), p.profile, clock)
 }
 
 // held is the error that says what the judges hold against the run, or nil.

@@ -111,6 +111,7 @@ func (b *builder) triggersOf(t *randomTable) {
 			"CREATE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.touched := clock_timestamp(); IF TG_OP = 'UPDATE' THEN NEW.ver := OLD.ver + 1; END IF; RETURN NEW; END$$;\n"+
 			"CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON %[1]s FOR EACH ROW EXECUTE FUNCTION %[2]s();", t.ref(), f("touch"))
 		always("touch")
+		b.world.Clock = []string{"touched"}
 	}
 	if t.has("audit", 0.15) {
 		audit := "audit_" + t.path

@@ -24,6 +24,10 @@ func (s *scene) judge(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	times, err := s.times(ctx, expected)
+	if err != nil {
+		return nil, err
+	}
 	before, err := ask[string](ctx, expected, sequencesQuery)
 	if err != nil {
 		return nil, err
@@ -31,7 +35,7 @@ func (s *scene) judge(ctx context.Context) ([]string, error) {
 	if err := s.migrate(ctx, expected); err != nil {
 		return nil, &migrationError{err}
 	}
-	found, err := s.compareRows(ctx, expected, fresh)
+	found, err := s.compareRows(ctx, expected, fresh, times)
 	if err != nil {
 		return nil, err
 	}
@@ -119,12 +123,13 @@ type table struct {
 
 // compareRows compares all tables that both sides have; that one is missing is for compareSchema to find. A materialized
 // view may be as fresh as blue's own was.
-func (s *scene) compareRows(ctx context.Context, expected string, caches map[string][]string) ([]string, error) {
-	want, err := contents(ctx, expected, s.world.leaves)
+func (s *scene) compareRows(ctx context.Context, expected string, caches map[string][]string, times []string) ([]string, error) {
+	print := func(t table, column string) string { return s.world.print(t, column, times) }
+	want, err := contents(ctx, expected, print)
 	if err != nil {
 		return nil, err
 	}
-	got, err := contents(ctx, s.green, s.world.leaves)
+	got, err := contents(ctx, s.green, print)
 	if err != nil {
 		return nil, err
 	}
@@ -146,16 +151,49 @@ func (s *scene) compareRows(ctx context.Context, expected string, caches map[str
 
 // caches is what blue's materialized views hold.
 func caches(ctx context.Context, dsn string) (map[string][]string, error) {
-	return contents(ctx, dsn, func(table, string) bool { return false }, "m")
+	return contents(ctx, dsn, func(_ table, column string) string { return ident(column) }, "m")
 }
 
-// leaves reports whether a column is not compared.
-func (w *World) leaves(t table, column string) bool {
-	return slices.Contains(w.Leave, Column{t.Schema, t.Bare, column})
+// print is a column as it is compared: "" not at all; of a clock's column what blue had brought (times), or that there is another
+// value, which a migration's trigger has made.
+func (w *World) print(t table, column string, times []string) string {
+	if slices.Contains(w.Leave, Column{t.Schema, t.Bare, column}) {
+		return ""
+	}
+	if !slices.Contains(w.Clock, column) {
+		return ident(column)
+	}
+	brought := make([]string, len(times))
+	for i, when := range times {
+		brought[i] = "'" + when + "'"
+	}
+	return fmt.Sprintf("CASE WHEN %[1]s::text = ANY (ARRAY[%[2]s]::text[]) THEN %[1]s::text WHEN %[1]s IS NOT NULL THEN 'made' END", ident(column), strings.Join(brought, ", "))
 }
 
-// contents is every table's rows as sorted text, without the columns that leave names; with kinds, those kinds only.
-func contents(ctx context.Context, dsn string, leave func(table, string) bool, kinds ...string) (map[string][]string, error) {
+// times are the values of the clock's columns that blue had.
+func (s *scene) times(ctx context.Context, expected string) ([]string, error) {
+	if len(s.world.Clock) == 0 {
+		return nil, nil
+	}
+	rows, err := contents(ctx, expected, func(_ table, column string) string {
+		if slices.Contains(s.world.Clock, column) {
+			return ident(column)
+		}
+		return ""
+	})
+	var times []string
+	for _, lines := range rows {
+		for _, line := range lines {
+			if when := strings.Trim(line, `()"`); when != "" {
+				times = append(times, when)
+			}
+		}
+	}
+	return times, err
+}
+
+// contents is every table's rows as sorted text, each column as print has it; with kinds, those kinds only.
+func contents(ctx context.Context, dsn string, print func(table, string) string, kinds ...string) (map[string][]string, error) {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return nil, err
@@ -179,8 +217,8 @@ func contents(ctx context.Context, dsn string, leave func(table, string) bool, k
 		}
 		var columns []string
 		for _, c := range t.Columns {
-			if !leave(t, c) {
-				columns = append(columns, pgx.Identifier{c}.Sanitize())
+			if shown := print(t, c); shown != "" {
+				columns = append(columns, shown)
 			}
 		}
 		if all[t.Name], err = lines(ctx, conn, t, columns); err != nil {
