@@ -6,6 +6,7 @@ const Validate StepKind = "validate"
 // ValidateSpec are the fields of a validate step.
 type ValidateSpec struct {
 	Repair bool `yaml:"repair"` // repair differences from blue, then ask again
+	Full   bool `yaml:"full"`   // hold all of green against a migration of blue's state
 }
 
 var validate = kind{
@@ -13,7 +14,14 @@ var validate = kind{
 	standard: ValidateSpec{},
 	fields: fields{
 		"repair": {Doc: "Repair differences from blue, then ask again."},
+		"full": {Doc: "Compare everything: blue as it is now is copied to green's server once more, migrated at one go, and every row of green held against it. " +
+			"It takes as long as copy and migrations, up to three times on a blue that is written meanwhile, and as much disk."},
 	},
+	arrange: checked(func(d *decoder, rb *Runbook, path string, c *ValidateSpec) {
+		if c.Full && rb.InPlace() {
+			d.add(join(path, "full"), "leave it out, or migrate a copy (target: offline)", "blue is migrated in place: there is no second database to compare it with")
+		}
+	}),
 	hazards: validateHazards,
 	order: order{
 		after: []precedence{

@@ -156,10 +156,17 @@ func (e *Env) verifyRevocations(ctx context.Context, v *Verdict) error {
 	return nil
 }
 
-func (e *Env) verifyFull(ctx context.Context, v *Verdict) error {
+func (e *Env) verifyFull(ctx context.Context, v *Verdict) (err error) {
+	v.Full, err = e.compareAll(ctx, v.Serving == "blue", func() error { return nil })
+	return err
+}
+
+// compareAll compares every row of green with a migration of blue's present state. On a blue that is written (live) a difference
+// counts that stays for several rounds; settle comes before each of them.
+func (e *Env) compareAll(ctx context.Context, live bool, settle func() error) (*VerdictCompared, error) {
 	migrator, err := e.judge()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	approved := map[string]int64{}
 	for _, rule := range e.Profile.Rules {
@@ -169,7 +176,10 @@ func (e *Env) verifyFull(ctx context.Context, v *Verdict) error {
 	var last oracle.Comparison
 	var later int64
 	byName := map[string]oracle.Difference{}
-	kept, err := rounds(ctx, v.Serving == "blue", func() ([]string, error) {
+	kept, err := rounds(ctx, live, func() ([]string, error) {
+		if err := settle(); err != nil {
+			return nil, err
+		}
 		if last, later, err = e.compareOnce(ctx, migrator, rules); err != nil {
 			return nil, err
 		}
@@ -181,14 +191,13 @@ func (e *Env) verifyFull(ctx context.Context, v *Verdict) error {
 		return names, nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	full := &VerdictCompared{Tables: last.Tables, Rows: last.Rows, Count: last.Count - int64(len(last.Differences)-len(kept)), Later: later}
 	for _, name := range kept {
 		full.Differences = append(full.Differences, byName[name])
 	}
-	v.Full = full
-	return nil
+	return full, nil
 }
 
 // compareOnce migrates blue as it is now and compares green with it.

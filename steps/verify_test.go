@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/internal/authserver/schema"
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/journal/journaltest"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/lab/seed"
@@ -242,5 +244,33 @@ func TestParkedChangesStopTheCutover(t *testing.T) {
 	}
 	if v, err := Verify(t.Context(), e.Upgrade, e.State(), true); err != nil || v.Differ() != 0 {
 		t.Errorf("mended: %+v, %v", v, err)
+	}
+}
+
+// With full: true the step validate compares every row, and a wrong one stops the run.
+func TestValidateFull(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	e := upgraded(t)
+	serverWrites(t, e.Blue, `UPDATE oauth_session SET subject = 'a' WHERE id = (SELECT max(id) FROM oauth_session)`)
+	e.drained(t)
+	validate := func() (process, error) {
+		p := begin(t, journaltest.NewMemory(), "", []Step{&validateStep{base: base{"validate"}, env: e, spec: &plan.ValidateSpec{Full: true}}}, nil)
+		return p, p.Run(t.Context())
+	}
+	p, err := validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compared struct{ Tables, Rows, Differences int64 }
+	if err := json.Unmarshal(p.State().Figures["compared.validate"], &compared); err != nil || compared.Tables != 8 || compared.Rows < 100 || compared.Differences != 0 {
+		t.Errorf("compared: %+v, %v", compared, err)
+	}
+	if _, err := pgtest.Pool(t, e.Green.DSN()).Exec(t.Context(), `UPDATE oauth_session SET authenticated_at = authenticated_at + interval '1 s' WHERE id = (SELECT min(id) FROM oauth_session WHERE authenticated_at IS NOT NULL)`); err != nil {
+		t.Fatal(err)
+	}
+	var unlike *UnlikeError
+	if _, err := validate(); !errors.As(err, &unlike) || unlike.Count != 1 || unlike.Differences[0].Table != "oauth_session" || !slices.Equal(unlike.Differences[0].Columns, []string{"authenticated_at"}) {
+		t.Errorf("one wrong column: %v", err)
 	}
 }
