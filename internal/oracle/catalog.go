@@ -155,10 +155,10 @@ FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespa
 WHERE n.nspname = $1 AND t.typtype IN ('e', 'd') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 	WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid AND d.deptype = 'e')`
 
-// load reads the catalog, without the profile's bookkeeping and ignored tables.
-func load(ctx context.Context, conn *pgx.Conn, schema string, p *plan.Profile) (catalog, error) {
+// load reads a schema's catalog, without tables that are not compared.
+func load(ctx context.Context, conn *pgx.Conn, s scope) (catalog, error) {
 	c := catalog{byName: map[string]table{}, objects: map[[2]string]string{}}
-	left := slices.Concat(p.Bookkeeping, p.Green.Ignore)
+	p, schema, left := s.profile, s.schema, s.left()
 	var name string
 	var columns []string
 	excluded := func(column string) bool {

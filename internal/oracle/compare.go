@@ -58,34 +58,15 @@ func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile, c
 		}
 		defer end()
 	}
-	schema := p.Schema
-	if schema == "" {
-		schema = "public"
-	}
-	want, err := load(ctx, expected, schema, p)
+	scopes, err := scopesOf(ctx, p, expected, actual)
 	if err != nil {
-		return c, fmt.Errorf("compare: expected: %w", err)
+		return c, err
 	}
-	have, err := load(ctx, actual, schema, p)
-	if err != nil {
-		return c, fmt.Errorf("compare: actual: %w", err)
-	}
-	c.compareObjects(want, have)
-	for _, t := range want.tables {
-		other, ok := have.byName[t.name]
-		if !ok {
-			continue // compareObjects has said so
+	c.Unseen = map[string]int64{}
+	for _, s := range scopes {
+		if err := c.within(ctx, expected, actual, s, clock); err != nil {
+			return c, fmt.Errorf("compare: schema %q: %w", s.schema, err)
 		}
-		if err := c.table(ctx, expected, actual, t.shared(other), schema, clock); err != nil {
-			return c, fmt.Errorf("compare: table %q: %w", t.name, err)
-		}
-		c.Tables++
-	}
-	if err := c.unseen(ctx, actual, have, schema, p); err != nil {
-		return c, fmt.Errorf("compare: count what is not compared: %w", err)
-	}
-	if err := c.sequences(ctx, expected, actual, schema, slices.Concat(p.Bookkeeping, p.Green.Ignore)); err != nil {
-		return c, fmt.Errorf("compare: the sequences: %w", err)
 	}
 	if err := c.quarantine(ctx, expected, actual, p); err != nil {
 		return c, fmt.Errorf("compare: the quarantine: %w", err)
@@ -93,11 +74,44 @@ func Compare(ctx context.Context, expected, actual *pgx.Conn, p *plan.Profile, c
 	return c, nil
 }
 
+// within compares one schema.
+func (c *Comparison) within(ctx context.Context, expected, actual *pgx.Conn, s scope, clock Clock) error {
+	before := len(c.Differences)
+	want, err := load(ctx, expected, s)
+	if err != nil {
+		return fmt.Errorf("expected: %w", err)
+	}
+	have, err := load(ctx, actual, s)
+	if err != nil {
+		return fmt.Errorf("actual: %w", err)
+	}
+	c.compareObjects(want, have)
+	for _, t := range want.tables {
+		other, ok := have.byName[t.name]
+		if !ok {
+			continue // compareObjects has said so
+		}
+		if err := c.table(ctx, expected, actual, t.shared(other), s.schema, clock); err != nil {
+			return fmt.Errorf("table %q: %w", t.name, err)
+		}
+		c.Tables++
+	}
+	if err := c.unseen(ctx, actual, have, s); err != nil {
+		return fmt.Errorf("count what is not compared: %w", err)
+	}
+	if err := c.sequences(ctx, expected, actual, s); err != nil {
+		return fmt.Errorf("the sequences: %w", err)
+	}
+	for i := before; i < len(c.Differences); i++ {
+		c.Differences[i].Table = s.prefix + c.Differences[i].Table
+	}
+	return nil
+}
+
 // unseen counts what is not compared.
-func (c *Comparison) unseen(ctx context.Context, actual *pgx.Conn, have catalog, schema string, p *plan.Profile) error {
-	c.Unseen = map[string]int64{}
+func (c *Comparison) unseen(ctx context.Context, actual *pgx.Conn, have catalog, s scope) error {
 	count := func(table string) (n int64, err error) {
-		return n, actual.QueryRow(ctx, "SELECT count(*) FROM "+pgx.Identifier{schema, table}.Sanitize()).Scan(&n)
+		return n, actual.QueryRow(ctx, "SELECT count(*) FROM "+pgx.Identifier{s.schema, table}.Sanitize()).Scan(&n)
 	}
 	for _, t := range have.tables {
 		for _, column := range t.formed {
@@ -105,19 +119,22 @@ func (c *Comparison) unseen(ctx context.Context, actual *pgx.Conn, have catalog,
 			if err != nil {
 				return err
 			}
-			c.Unseen[t.name+"."+column] = n
+			c.Unseen[s.prefix+t.name+"."+column] = n
 		}
 	}
-	for _, table := range p.Green.Ignore {
+	for _, table := range slices.Concat(s.profile.Green.Ignore, s.others) {
 		var there bool
-		if err := actual.QueryRow(ctx, `SELECT pg_catalog.to_regclass($1) IS NOT NULL`, pgx.Identifier{schema, table}.Sanitize()).Scan(&there); err != nil || !there {
+		if err := actual.QueryRow(ctx, `SELECT pg_catalog.to_regclass($1) IS NOT NULL`, pgx.Identifier{s.schema, table}.Sanitize()).Scan(&there); err != nil {
 			return err
+		}
+		if !there {
+			continue
 		}
 		n, err := count(table)
 		if err != nil {
 			return err
 		}
-		c.Unseen[table] = n
+		c.Unseen[s.prefix+table] = n
 	}
 	return nil
 }

@@ -27,32 +27,34 @@ func Mark(ctx context.Context, green *postgres.DB) (mark uint64, err error) {
 // Written rows say so themselves (xmin). Deleted ones are known where green's capture has recorded them. Count goes
 // down by what is set aside, which is returned. Only listed differences are looked at.
 func (c *Comparison) SetAside(ctx context.Context, actual *pgx.Conn, p *plan.Profile, mark uint64) (int64, error) {
-	schema := p.Schema
-	if schema == "" {
-		schema = "public"
-	}
-	have, err := load(ctx, actual, schema, p)
-	if err != nil {
-		return 0, fmt.Errorf("compare: actual: %w", err)
-	}
 	byTable := map[string][]string{}
 	for _, d := range c.Differences {
 		if d.Kind != Schema {
 			byTable[d.Table] = append(byTable[d.Table], d.Key)
 		}
 	}
+	scopes, err := scopesOf(ctx, p, actual)
+	if err != nil {
+		return 0, err
+	}
 	later := map[[2]string]bool{}
-	for name, keys := range byTable {
-		t := have.byName[name]
-		if len(t.key) == 0 {
-			continue // the quarantine, and tables whose rows have no name
-		}
-		found, err := t.later(ctx, actual, schema, keys, mark)
+	for _, s := range scopes {
+		have, err := load(ctx, actual, s)
 		if err != nil {
-			return 0, fmt.Errorf("compare: table %q: %w", name, err)
+			return 0, fmt.Errorf("compare: actual: %w", err)
 		}
-		for _, key := range found {
-			later[[2]string{name, key}] = true
+		for _, t := range have.tables {
+			keys := byTable[s.prefix+t.name]
+			if len(keys) == 0 || len(t.key) == 0 { // a table whose rows have no name
+				continue
+			}
+			found, err := t.later(ctx, actual, s, keys, mark)
+			if err != nil {
+				return 0, fmt.Errorf("compare: table %q: %w", s.prefix+t.name, err)
+			}
+			for _, key := range found {
+				later[[2]string{s.prefix + t.name, key}] = true
+			}
 		}
 	}
 	before := len(c.Differences)
@@ -63,10 +65,10 @@ func (c *Comparison) SetAside(ctx context.Context, actual *pgx.Conn, p *plan.Pro
 }
 
 // later are those of the keys whose rows green has written or deleted since mark.
-func (t table) later(ctx context.Context, conn *pgx.Conn, schema string, keys []string, mark uint64) ([]string, error) {
+func (t table) later(ctx context.Context, conn *pgx.Conn, s scope, keys []string, mark uint64) ([]string, error) {
 	// A row's xmin is the low half of a transaction's number; age() compares it rightly across a wrap-around.
 	sql := fmt.Sprintf(`SELECT k FROM (SELECT pg_catalog.jsonb_build_array(%s)::text AS k, pg_catalog.age(t.xmin) AS age FROM %s) q
-WHERE k = ANY($1) AND age <= pg_catalog.age($2::text::xid8::xid)`, t.keys(), t.from(schema))
+WHERE k = ANY($1) AND age <= pg_catalog.age($2::text::xid8::xid)`, t.keys(), t.from(s.schema))
 	found, err := strings1(ctx, conn, sql, keys, fmt.Sprint(mark))
 	if err != nil {
 		return nil, err
@@ -77,7 +79,7 @@ WHERE k = ANY($1) AND age <= pg_catalog.age($2::text::xid8::xid)`, t.keys(), t.f
 		return found, err
 	}
 	const deleted = `SELECT key::text FROM tideover.recorded WHERE table_name = $1 AND op = 'D' AND txid >= $2::text::xid8`
-	gone, err := strings1(ctx, conn, deleted, t.name, fmt.Sprint(mark))
+	gone, err := strings1(ctx, conn, deleted, s.prefix+t.name, fmt.Sprint(mark))
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,8 @@ type numbering struct{ sequence, table, column string }
 
 // sequences finds those that would give a number twice: one behind its own column's highest value, or behind where the
 // expected side's stands. One that is ahead is right: numbers are drawn and not used.
-func (c *Comparison) sequences(ctx context.Context, expected, actual *pgx.Conn, schema string, left []string) error {
+func (c *Comparison) sequences(ctx context.Context, expected, actual *pgx.Conn, s scope) error {
+	schema, left := s.schema, s.left()
 	rows, err := actual.Query(ctx, sequencesQuery, schema)
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ CREATE TABLE derived (extra int, PRIMARY KEY (id)) INHERITS (base);
 INSERT INTO base VALUES (1, 'a'), (2, 'b'), (3, 'c');
 INSERT INTO derived VALUES (10, 'd', 1), (11, 'e', 2), (12, 'f', 3);`)
 	b.named("base")
-	if d.has("child", 0.9) {
+	if d.has("child", 0.95) {
 		b.named("derived")
 	}
 	b.client(d, "all", "UPDATE base SET v = v || '!';")
@@ -155,7 +155,7 @@ func secondSchema(b *builder, d dice) {
 CREATE TABLE "Second One".invoice (id int PRIMARY KEY, amount numeric);
 INSERT INTO "Second One".invoice VALUES (1, 1.00), (2, 'NaN');
 CREATE VIEW "Second One".sums AS SELECT sum(amount) FROM "Second One".invoice;`)
-	if d.has("written", 0.1) {
+	if d.has("written", 0.05) {
 		b.client(d, "invoice", `INSERT INTO "Second One".invoice VALUES (3, 7);`)
 	}
 }
@@ -163,7 +163,7 @@ CREATE VIEW "Second One".sums AS SELECT sum(amount) FROM "Second One".invoice;`)
 func unnamed(b *builder, d dice) {
 	b.blue(`CREATE TABLE unnamed (id int PRIMARY KEY, v text);
 INSERT INTO unnamed VALUES (1, 'a'), (2, 'b');`)
-	if d.has("written", 0.1) {
+	if d.has("written", 0.05) {
 		b.client(d, "row", `UPDATE unnamed SET v = 'late' WHERE id = 1;`)
 	}
 	if d.has("migrated", 0.5) {
@@ -174,7 +174,7 @@ INSERT INTO unnamed VALUES (1, 'a'), (2, 'b');`)
 func noKey(b *builder, d dice) {
 	b.blue(`CREATE TABLE keyless (at timestamptz, what text);
 INSERT INTO keyless VALUES ('2024-01-01 00:00+00', 'a'), ('2024-01-01 00:00+00', 'a');`)
-	if d.has("written", 0.1) {
+	if d.has("written", 0.05) {
 		b.client(d, "row", `INSERT INTO keyless VALUES (now(), 'late');`)
 	}
 }
