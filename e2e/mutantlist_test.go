@@ -107,7 +107,7 @@ var mutants = []mutant.Mutant{
 
 	// The switch.
 	changed("green is not woken", "steps/cutover.go", "		Wake:    func(ctx context.Context) error { return replay.Wake(ctx, s.env.Green, s.env.budget()) },\n", ""),
-	changed("sequences stay where they were copied", "steps/cutover.go", "snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green)", "snapshot.AdvanceSequences(ctx, s.env.Green, s.env.Green)"),
+	changed("sequences stay where they were copied", "steps/cutover.go", "snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green, ", "snapshot.AdvanceSequences(ctx, s.env.Green, s.env.Green, "),
 
 	// Green's server.
 	changed("green takes spent codes", "internal/authserver/store/token.go", "`UPDATE oauth_code SET active = false WHERE signature = $1`", "`UPDATE oauth_code SET active = true WHERE signature = $1`"),

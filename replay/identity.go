@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
@@ -95,6 +96,10 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	numbered, err := traceSequences(ctx, conn)
+	if err != nil {
+		return err
+	}
 	defined := make(map[string]bool)
 	if err := functionsOfRows(ctx, conn, defined); err != nil {
 		return err
@@ -114,6 +119,9 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	}
 	after, err := trace(ctx, conn, schemaOf(r.Profile))
 	if err != nil {
+		return err
+	}
+	if r.sequences, err = renamedSince(ctx, conn, numbered); err != nil {
 		return err
 	}
 	if err := functionsOfRows(ctx, conn, defined); err != nil {
@@ -188,4 +196,43 @@ func (r *Replayer) homeless() error {
 			"say where its rows live (green: {table: …, key: [...]}), or what removes what became of one (on_delete)")
 	}
 	return nil
+}
+
+// traceSequences are all sequences by their object number, which a rename keeps.
+func traceSequences(ctx context.Context, q queryer) (map[uint32]snapshot.SequenceName, error) {
+	const sql = `SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S'`
+	rows, err := q.Query(ctx, sql)
+	if err != nil {
+		return nil, fmt.Errorf("trace the sequences: %w", err)
+	}
+	found := make(map[uint32]snapshot.SequenceName)
+	var number uint32
+	var s snapshot.SequenceName
+	_, err = pgx.ForEachRow(rows, []any{&number, &s.Schema, &s.Name}, func() error { found[number] = s; return nil })
+	if err != nil {
+		return nil, fmt.Errorf("trace the sequences: %w", err)
+	}
+	return found, nil
+}
+
+// renamedSince are the sequences that are called otherwise than before, and what they are called now.
+func renamedSince(ctx context.Context, q queryer, before map[uint32]snapshot.SequenceName) (map[snapshot.SequenceName]snapshot.SequenceName, error) {
+	after, err := traceSequences(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	renamed := make(map[snapshot.SequenceName]snapshot.SequenceName)
+	for number, old := range before {
+		if now, there := after[number]; there && now != old {
+			renamed[old] = now
+		}
+	}
+	return renamed, nil
+}
+
+// RenamedSequences are blue's sequences that the migrations give another name or schema. It is known once the replayer is prepared.
+func (r *Replayer) RenamedSequences() map[snapshot.SequenceName]snapshot.SequenceName {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sequences
 }

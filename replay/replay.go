@@ -102,6 +102,8 @@ type Replayer struct {
 	strict     []habit       // foreign keys of green that must be deferrable while we write
 	patience   time.Duration // for the lock
 	audit      *Audit        // is told what was changed; nil without one
+
+	sequences map[snapshot.SequenceName]snapshot.SequenceName // of blue that the migrations give another name, and that
 }
 
 // NewReplayer makes a Replayer and opens nothing.

@@ -234,7 +234,7 @@ func (s *cutoverStep) lastReplay(ctx context.Context, p *Progress) error {
 		return &parkedError{applied.Parked}
 	}
 	// Replayed rows move no sequence.
-	_, err = snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green)
+	_, err = snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green, r.RenamedSequences())
 	return err
 }
 

@@ -16,6 +16,8 @@ type Mark struct {
 	Last      int64 `json:"last"`
 	Called    bool  `json:"called"`
 	Ascending bool  `json:"ascending"`
+	// Number is the sequence's object number on green, which a rename keeps.
+	Number uint32 `json:"number,omitempty"`
 }
 
 // Marks are how far green's sequences are, by "schema.name", each quoted as SQL.
@@ -31,7 +33,7 @@ func Marks(ctx context.Context, green *postgres.DB) (map[string]Mark, error) {
 	}
 	marks := make(map[string]Mark)
 	for _, s := range list {
-		marks[pgx.Identifier{s.schema, s.name}.Sanitize()] = Mark{s.last, s.called, s.ascending}
+		marks[pgx.Identifier{s.schema, s.name}.Sanitize()] = Mark{s.last, s.called, s.ascending, s.number}
 	}
 	return marks, nil
 }
@@ -80,10 +82,16 @@ func TakenNumbers(ctx context.Context, blue, green *postgres.DB, p *plan.Profile
 	}
 	for _, f := range ours {
 		name := pgx.Identifier{f.SequenceSchema, f.Sequence}.Sanitize()
-		was, there := before[name]
 		is := now[name]
+		old := name // on blue
+		for n, was := range before {
+			if was.Number != 0 && was.Number == is.Number {
+				old = n
+			}
+		}
+		was, there := before[old]
 		volatile := f.Schema == schema && slices.ContainsFunc(p.Green.Volatile, func(c plan.ColumnRef) bool { return c.Table == f.Table && c.Column == f.Column })
-		if !there || !clients[name] || volatile || !ahead(sequence{last: is.Last, called: is.Called, ascending: is.Ascending}, sequence{last: was.Last, called: was.Called, ascending: was.Ascending}) {
+		if !there || !clients[old] || volatile || !ahead(sequence{last: is.Last, called: is.Called, ascending: is.Ascending}, sequence{last: was.Last, called: was.Called, ascending: was.Ascending}) {
 			continue
 		}
 		beyond := ">"

@@ -11,7 +11,7 @@ import (
 
 // sequencesQuery lists sequences, identity columns' among them.
 const sequencesQuery = `
-SELECT n.nspname, c.relname, s.seqincrement > 0 FROM pg_catalog.pg_sequence s
+SELECT n.nspname, c.relname, s.seqincrement > 0, c.oid FROM pg_catalog.pg_sequence s
 JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname <> $1 AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't'
 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
@@ -20,6 +20,7 @@ AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog
 type sequence struct {
 	schema, name string
 	ascending    bool
+	number       uint32 // of the object
 	last         int64
 	called       bool
 }
@@ -30,7 +31,7 @@ func sequences(ctx context.Context, conn *pgx.Conn) ([]sequence, error) {
 		return nil, fmt.Errorf("list the sequences: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s sequence, err error) {
-		return s, row.Scan(&s.schema, &s.name, &s.ascending)
+		return s, row.Scan(&s.schema, &s.name, &s.ascending, &s.number)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the sequences: %w", err)
@@ -61,10 +62,14 @@ func setSequences(ctx context.Context, blue, into *pgx.Conn) error {
 	return nil
 }
 
-// AdvanceSequences brings green's sequences at least as far as blue's of the same name, and never back. It is for the
-// hold before the switch: rows that replay brought over carry their numbers with them and advance no sequence. A sequence that
-// the migrations took away is left out; one that they renamed or made goes past the numbers of its columns. It returns how many it moved.
-func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int, err error) {
+// SequenceName is a schema and a name.
+type SequenceName struct{ Schema, Name string }
+
+// AdvanceSequences brings green's sequences at least as far as blue's, and never back. It is for the hold before the switch:
+// rows that replay brought over carry their numbers with them and advance no sequence. renamed says what green calls those of
+// blue that have another name there. A sequence that the migrations took away is left out; one that they made goes past the
+// numbers of its columns. It returns how many it moved.
+func AdvanceSequences(ctx context.Context, blue, green *postgres.DB, renamed map[SequenceName]SequenceName) (moved int, err error) {
 	from, err := connect(ctx, "blue", blue.DSN())
 	if err != nil {
 		return 0, err
@@ -83,21 +88,23 @@ func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int,
 	if err != nil {
 		return 0, err
 	}
-	known := map[[2]string]bool{}
-	for _, s := range theirs {
-		known[[2]string{s.schema, s.name}] = true
-	}
-	ours := map[[2]string]sequence{}
+	ours := map[SequenceName]sequence{}
 	for _, s := range list {
-		ours[[2]string{s.schema, s.name}] = s
+		ours[SequenceName{s.schema, s.name}] = s
 	}
+	known := map[SequenceName]bool{}
 	for _, s := range theirs {
-		o, ok := ours[[2]string{s.schema, s.name}]
+		name := SequenceName{s.schema, s.name}
+		if now, is := renamed[name]; is {
+			name = now
+		}
+		known[name] = true
+		o, ok := ours[name]
 		if !ok || !ahead(s, o) {
 			continue
 		}
-		if _, err := to.Exec(ctx, setSequence, pgx.Identifier{s.schema, s.name}.Sanitize(), s.last, s.called); err != nil {
-			return moved, fmt.Errorf("set sequence %s.%s: %w", s.schema, s.name, err)
+		if _, err := to.Exec(ctx, setSequence, pgx.Identifier{name.Schema, name.Name}.Sanitize(), s.last, s.called); err != nil {
+			return moved, fmt.Errorf("set sequence %s.%s: %w", name.Schema, name.Name, err)
 		}
 		moved++
 	}
@@ -106,8 +113,8 @@ func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int,
 		return moved, err
 	}
 	for _, f := range fed {
-		s, ok := ours[[2]string{f.SequenceSchema, f.Sequence}]
-		if !ok || known[[2]string{f.SequenceSchema, f.Sequence}] {
+		s, ok := ours[SequenceName{f.SequenceSchema, f.Sequence}]
+		if !ok || known[SequenceName{f.SequenceSchema, f.Sequence}] {
 			continue
 		}
 		n, err := pass(ctx, to.Conn, s, f)
@@ -119,7 +126,7 @@ func AdvanceSequences(ctx context.Context, blue, green *postgres.DB) (moved int,
 	return moved, nil
 }
 
-// pass brings a sequence that blue doesn't have by its name, such as one that the migrations have renamed or made, past the numbers
+// pass brings a sequence that blue doesn't have by its name, such as one that the migrations have made, past the numbers
 // of a column that it feeds.
 func pass(ctx context.Context, green *pgx.Conn, s sequence, f fed) (moved int, err error) {
 	furthest := "max"
