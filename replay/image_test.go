@@ -26,19 +26,22 @@ type twin struct{ *pair }
 
 func newTwin(t testing.TB, p *plan.Profile, schema string) *twin {
 	t.Helper()
-	w := &twin{&pair{blue: open(t, "blue", newDatabase(t)), profile: p}}
+	return newTwinOf(t, p, schema, newDatabase(t), triggers)
+}
+
+// newTwinOf has blue's database at dsn, and a source.
+func newTwinOf(t testing.TB, p *plan.Profile, schema, dsn, source string) *twin {
+	t.Helper()
+	w := &twin{&pair{blue: open(t, "blue", dsn), profile: p}}
 	w.as(t, schema)
 	// What the schema's SQL sets for the database is in force for new sessions.
 	w.blue = open(t, "blue", w.blue.DSN())
 	w.green = open(t, "green", newDatabase(t))
-	capture := NewCapture(w.blue, p, plan.Blue)
-	if err := capture.Install(t.Context(), postgres.DefaultBudget()); err != nil {
-		t.Fatal(err)
-	}
+	installSource(t, w.blue, p, source)
 	if _, err := snapshot.Copy(t.Context(), snapshot.Options{Blue: w.blue, Green: w.green, Profile: p, Jobs: 1, Triggers: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.config = Config{Blue: w.blue, Green: w.green, Profile: p, Migrator: noMigrations{}, Rules: cleanup.New(nil, cleanup.Options{})}
+	w.config = Config{Blue: w.blue, Green: w.green, Profile: p, Migrator: noMigrations{}, Rules: cleanup.New(nil, cleanup.Options{}), Source: sourceOf(w.blue, p, source)}
 	return w
 }
 

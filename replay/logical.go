@@ -155,7 +155,7 @@ func (l *Logical) publish(ctx context.Context, budget postgres.Budget, all map[s
 	}
 	return l.db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `DROP PUBLICATION IF EXISTS `+publication+`;
-CREATE PUBLICATION `+publication+` FOR TABLE `+strings.Join(names, ", ")+` WITH (publish_via_partition_root = true)`, pgx.QueryExecModeSimpleProtocol)
+CREATE PUBLICATION `+publication+` FOR TABLE `+strings.Join(names, ", "), pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
 }

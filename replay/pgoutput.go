@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 )
 
 // change takes one message of pgoutput.
@@ -18,9 +19,10 @@ func (r *reader) change(ctx context.Context, message pglogrepl.Message) error {
 		r.inside, r.at = true, m.CommitTime
 		return r.number(ctx, m.Xid)
 	case *pglogrepl.RelationMessage:
-		if m.Namespace == schemaOf(r.l.profile) {
-			r.tables[m.RelationID] = m
+		if err := r.root(ctx, m); err != nil {
+			return err
 		}
+		r.tables[m.RelationID] = m
 	case *pglogrepl.InsertMessage:
 		return r.record(ctx, m.RelationID, nil, m.Tuple, true)
 	case *pglogrepl.UpdateMessage:
@@ -47,6 +49,38 @@ func (r *reader) change(ctx context.Context, message pglogrepl.Message) error {
 		}
 	}
 	return nil
+}
+
+// root gives a partition the name of the table whose rows it has. Changes are published as those of partitions: of a partition that is
+// emptied Postgres would say nothing to those who know the root alone.
+func (r *reader) root(ctx context.Context, m *pglogrepl.RelationMessage) error {
+	if _, ours := r.sources[m.RelationName]; ours && m.Namespace == schemaOf(r.l.profile) {
+		return nil
+	}
+	const sql = `SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = pg_catalog.pg_partition_root($1::pg_catalog.oid) AND n.nspname = $2`
+	var name string
+	err := r.l.db.Pool().QueryRow(ctx, sql, m.RelationID, schemaOf(r.l.profile)).Scan(&name)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if _, ours := r.sources[name]; !ours {
+		return &strayError{m.Namespace + "." + m.RelationName}
+	}
+	m.RelationName = name
+	return nil
+}
+
+// strayError ends the capture.
+type strayError struct{ table string }
+
+func (e *strayError) Error() string {
+	return fmt.Sprintf("changes of table %s are in the log, and it is part of no captured table any more", e.table)
+}
+
+// Hint says what a person can do.
+func (e *strayError) Hint() string {
+	return "it was detached, dropped or renamed meanwhile: roll the run back and begin again, and keep migrations off blue until the upgrade is over"
 }
 
 // truncateError ends the capture.

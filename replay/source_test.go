@@ -167,6 +167,32 @@ func TestOthersPublishAllTables(t *testing.T) {
 	}
 }
 
+// Partitions log their rows by themselves: what is done to any of them comes over under the table that they are parts of, and a
+// partition that is emptied, whose rows the log does not have, is no silence.
+func TestLogOfPartitions(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	const schema = `
+CREATE TABLE part (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.one (v text, k int NOT NULL, id int NOT NULL); ALTER TABLE part ATTACH PARTITION elsewhere.one FOR VALUES IN (1);
+CREATE TABLE two PARTITION OF part FOR VALUES IN (2, 3) PARTITION BY RANGE (id); CREATE TABLE two_low PARTITION OF two FOR VALUES FROM (0) TO (50);
+CREATE TABLE "two rest" PARTITION OF two DEFAULT; CREATE TABLE rest PARTITION OF part DEFAULT;
+INSERT INTO part SELECT n, n % 5, 'v' FROM generate_series(1, 100) n;
+CREATE TABLE one (id int PRIMARY KEY, v text); INSERT INTO one VALUES (1, 'a')`
+	w := newTwinOf(t, &plan.Profile{Tables: tables("part id,k", "one id")}, schema, pgtest.NewServer(t, pgserver.Options{Name: "logical"}).DSN(), logical)
+	r := w.replayer(t)
+	w.as(t, `UPDATE part SET v = 'w' WHERE id < 20`, `UPDATE part SET k = 3 WHERE id = 41`, `DELETE FROM elsewhere.one WHERE id = 6`, `DELETE FROM part WHERE id IN (2, 92)`,
+		`INSERT INTO "two rest" VALUES (200, 2, 'direct')`, `INSERT INTO part VALUES (300, 77, 'n')`, `UPDATE two_low SET id = 49 WHERE id = 42`, `UPDATE one SET v = 'b'`)
+	drain(t, r)
+	if d := w.differences(t); len(d) > 0 {
+		t.Errorf("differ: %v", d)
+	}
+	w.as(t, `TRUNCATE two_low`)
+	if _, err := r.Drain(t.Context()); !errors.As(err, new(*LostError)) || !strings.Contains(err.Error(), `table "part" was truncated`) {
+		t.Errorf("of a partition that was emptied the replayer says %v", err)
+	}
+}
+
 func TestSourceThereAndBack(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
