@@ -8,6 +8,7 @@ import (
 
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/migrate"
+	"github.com/tideover/tideover/internal/roles"
 	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 )
@@ -78,6 +79,10 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	if err != nil {
 		return err
 	}
+	names, err := s.names(ctx, p)
+	if err != nil {
+		return err
+	}
 	longest := &longest{step: s.id}
 	if len(s.spec.Command) == 0 {
 		m = s.env.gooseOf(s.spec, s.tell(ctx, p), migrate.Timed(func(t migrate.Timing) {
@@ -102,7 +107,7 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	if err := snapshot.TakenNumbers(ctx, s.env.Blue, s.env.Green, s.env.Profile, before); err != nil {
 		return err
 	}
-	if err := s.env.giveGreen(ctx, p); err != nil {
+	if err := s.env.giveGreen(ctx, p, names); err != nil {
 		return err
 	}
 	// Green must not be written by anyone but us until it serves (G5).
@@ -126,6 +131,20 @@ func (s *migrateStep) marks(ctx context.Context, p *Progress) (before map[string
 		return nil, err
 	}
 	return before, p.Checkpoint(ctx, key, before)
+}
+
+// names are what everything on green was called before the first of the migrations.
+func (s *migrateStep) names(ctx context.Context, p *Progress) (before roles.Names, err error) {
+	if s.spec.Target == "live" {
+		return nil, nil
+	}
+	if there, err := p.Load(namesKey, &before); err != nil || there {
+		return before, err
+	}
+	if before, err = roles.NamesOf(ctx, s.env.Green); err != nil {
+		return nil, err
+	}
+	return before, p.Checkpoint(ctx, namesKey, before)
 }
 
 // tell shows how far a live migration is, and stores what it waits for. A note that can't be stored says that the run is

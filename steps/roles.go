@@ -2,6 +2,8 @@ package steps
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 
 	"github.com/tideover/tideover/internal/roles"
 )
@@ -12,7 +14,7 @@ func (e *Env) server(ctx context.Context) (roles.Server, error) {
 
 // giveGreen gives the role that the runbook names for green's server what it needs, after the migrations have made all there is,
 // and looks whether it, or the one that it is taken to be, can work. A person mends what is missing long before the hold.
-func (e *Env) giveGreen(ctx context.Context, p *Progress) error {
+func (e *Env) giveGreen(ctx context.Context, p *Progress, before roles.Names) error {
 	s, err := e.server(ctx)
 	if err != nil {
 		return err
@@ -21,7 +23,7 @@ func (e *Env) giveGreen(ctx context.Context, p *Progress) error {
 		return p.Note(ctx, "warn", "nobody knows the role that green's server connects as (green.role): whether it can work was not looked at")
 	}
 	if s.Named {
-		missing, err := s.Missing(ctx, e.Blue, e.Green, e.Profile)
+		missing, err := s.Missing(ctx, e.Blue, e.Green, e.Profile, before)
 		if err != nil {
 			return err
 		}
@@ -29,7 +31,7 @@ func (e *Env) giveGreen(ctx context.Context, p *Progress) error {
 			return err
 		}
 	}
-	return s.Check(ctx, e.Blue, e.Green, e.Profile)
+	return s.Check(ctx, e.Blue, e.Green, e.Profile, before)
 }
 
 // greenWorks looks once more, before anybody waits.
@@ -38,5 +40,24 @@ func (e *Env) greenWorks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.Check(ctx, e.Blue, e.Green, e.Profile)
+	before, err := e.namesBefore()
+	if err != nil {
+		return err
+	}
+	return s.Check(ctx, e.Blue, e.Green, e.Profile, before)
+}
+
+// namesKey is the checkpoint of what everything on green was called before the first of the migrations.
+const namesKey = "names"
+
+// namesBefore are those; nil where they were not noted.
+func (e *Env) namesBefore() (names roles.Names, err error) {
+	for _, st := range e.State().Steps {
+		if b, there := st.Checkpoints[namesKey]; there {
+			if err := json.Unmarshal(b, &names); err != nil {
+				return nil, fmt.Errorf("step %q: checkpoint %q: %w", st.ID, namesKey, err)
+			}
+		}
+	}
+	return names, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -79,31 +80,64 @@ func (r Right) String() string { return strings.Join(r.Rights, ", ") + " on " + 
 
 // object is something in a database, with what a role may do to it.
 type object struct {
+	Number             uint32 // in the catalog of its kind: a rename keeps it
 	Kind, Schema, Name string
 	Identity           string // its name as GRANT takes it
 	Rights             []string
+	Places             map[int16]string    // of a table: its columns by their place, which a rename keeps
+	Columns            map[string][]string // by right: the columns of a table to which alone the role has it
 }
 
-// objectsSQL lists what there is beside the system's and ours, and what a role ($1) may do to it. Nobody needs a right to a
+func (o object) called(name Name) bool { return o.Schema == name.Schema && o.Name == name.Name }
+
+// Name is what an object is called, and a table's columns by their place.
+type Name struct {
+	Schema, Name string
+	Columns      map[int16]string `json:",omitempty"`
+}
+
+// Names are what objects are called, by their kind and number.
+type Names map[string]map[uint32]Name
+
+// NamesOf notes what everything in a database is called. Of green before its migrations, that is what blue calls it.
+func NamesOf(ctx context.Context, db *postgres.DB) (Names, error) {
+	all, err := objects(ctx, db, "")
+	if err != nil {
+		return nil, err
+	}
+	names := make(Names)
+	for _, o := range all {
+		if names[o.Kind] == nil {
+			names[o.Kind] = make(map[uint32]Name)
+		}
+		names[o.Kind][o.Number] = Name{Schema: o.Schema, Name: o.Name, Columns: o.Places}
+	}
+	return names, nil
+}
+
+// objectsSQL lists what there is beside the system's and ours, and what a role ($1; NULL: nobody) may do to it. Nobody needs a right to a
 // sequence that a column of identity has.
 const objectsSQL = `
-WITH r AS (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1),
+WITH r AS (SELECT (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1) AS oid),
 n AS (SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname NOT LIKE 'pg\_%' AND nspname NOT IN ('information_schema', 'tideover'))
-SELECT 'schema' AS kind, n.nspname::text AS schema, ''::text AS name, pg_catalog.format('SCHEMA %I', n.nspname) AS identity,
-	ARRAY(SELECT p FROM unnest(ARRAY['USAGE']) p WHERE pg_catalog.has_schema_privilege(r.oid, n.oid, p)) AS rights FROM n, r
-UNION ALL SELECT CASE WHEN c.relkind IN ('v', 'm') THEN 'view' ELSE 'table' END, n.nspname, c.relname, pg_catalog.format('TABLE %I.%I', n.nspname, c.relname),
-	ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE pg_catalog.has_table_privilege(r.oid, c.oid, p)
-		OR p <> 'DELETE' AND pg_catalog.has_any_column_privilege(r.oid, c.oid, CASE p WHEN 'DELETE' THEN 'SELECT' ELSE p END))
+SELECT n.oid AS number, 'schema' AS kind, n.nspname::text AS schema, ''::text AS name, pg_catalog.format('SCHEMA %I', n.nspname) AS identity,
+	ARRAY(SELECT p FROM unnest(ARRAY['USAGE']) p WHERE pg_catalog.has_schema_privilege(r.oid, n.oid, p)) AS rights, NULL::jsonb AS places, NULL::jsonb AS columns FROM n, r
+UNION ALL SELECT c.oid, CASE WHEN c.relkind IN ('v', 'm') THEN 'view' ELSE 'table' END, n.nspname, c.relname, pg_catalog.format('TABLE %I.%I', n.nspname, c.relname),
+	ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE pg_catalog.has_table_privilege(r.oid, c.oid, p)),
+	(SELECT pg_catalog.jsonb_object_agg(a.attnum, a.attname) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+	(SELECT pg_catalog.jsonb_object_agg(p, columns) FROM (SELECT p, pg_catalog.array_agg(a.attname ORDER BY a.attnum) AS columns
+		FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) p, pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+			AND NOT pg_catalog.has_table_privilege(r.oid, c.oid, p) AND pg_catalog.has_column_privilege(r.oid, c.oid, a.attnum, p) GROUP BY p) listed)
 	FROM pg_catalog.pg_class c JOIN n ON n.oid = c.relnamespace, r WHERE c.relkind IN ('r', 'p', 'v', 'm')
-UNION ALL SELECT 'sequence', n.nspname, c.relname, pg_catalog.format('SEQUENCE %I.%I', n.nspname, c.relname),
-	ARRAY(SELECT p FROM unnest(ARRAY['USAGE']) p WHERE pg_catalog.has_sequence_privilege(r.oid, c.oid, p))
+UNION ALL SELECT c.oid, 'sequence', n.nspname, c.relname, pg_catalog.format('SEQUENCE %I.%I', n.nspname, c.relname),
+	ARRAY(SELECT p FROM unnest(ARRAY['USAGE']) p WHERE pg_catalog.has_sequence_privilege(r.oid, c.oid, p)), NULL, NULL
 	FROM pg_catalog.pg_class c JOIN n ON n.oid = c.relnamespace, r WHERE c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 		WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'i')
-UNION ALL SELECT 'function', n.nspname, pg_catalog.format('%s(%s)', f.proname, pg_catalog.oidvectortypes(f.proargtypes)),
+UNION ALL SELECT f.oid, 'function', n.nspname, pg_catalog.format('%s(%s)', f.proname, pg_catalog.oidvectortypes(f.proargtypes)),
 	pg_catalog.format('ROUTINE %I.%I(%s)', n.nspname, f.proname, pg_catalog.pg_get_function_identity_arguments(f.oid)),
-	ARRAY(SELECT p FROM unnest(ARRAY['EXECUTE']) p WHERE pg_catalog.has_function_privilege(r.oid, f.oid, p))
+	ARRAY(SELECT p FROM unnest(ARRAY['EXECUTE']) p WHERE pg_catalog.has_function_privilege(r.oid, f.oid, p)), NULL, NULL
 	FROM pg_catalog.pg_proc f JOIN n ON n.oid = f.pronamespace, r
-ORDER BY 1, 2, 3`
+ORDER BY 2, 3, 4`
 
 func objects(ctx context.Context, db *postgres.DB, role string) ([]object, error) {
 	rows, _ := db.Pool().Query(ctx, objectsSQL, role) // its error comes up in the rows
@@ -114,9 +148,10 @@ func objects(ctx context.Context, db *postgres.DB, role string) ([]object, error
 	return all, nil
 }
 
-// Missing lists what green's role lacks: what blue's has on an object of the same name, and everything on tables and sequences of
-// the server's schema that the migrations have made. Of the migration tool's tables it needs to read those.
-func (s Server) Missing(ctx context.Context, blue, green *postgres.DB, p *plan.Profile) ([]Right, error) {
+// Missing lists what green's role lacks: what blue's has on the same object, whatever it is called by now, and everything on
+// what the migrations have made in the server's schema and in schemas of their own. Of the migration tool's tables it needs to
+// read those. before are green's names from before the migrations; nil: those of now.
+func (s Server) Missing(ctx context.Context, blue, green *postgres.DB, p *plan.Profile, before Names) ([]Right, error) {
 	if s.Green == "" {
 		return nil, nil
 	}
@@ -128,50 +163,127 @@ func (s Server) Missing(ctx context.Context, blue, green *postgres.DB, p *plan.P
 	if err != nil {
 		return nil, err
 	}
-	return lacking(old, now, p, s.Green), nil
-}
-
-func lacking(old, now []object, p *plan.Profile, role string) []Right {
-	schema := p.Schema
-	if schema == "" {
-		schema = "public"
+	l := lack{old: old, before: before, profile: p, role: s.Green, schema: p.Schema, needed: map[string]bool{}}
+	if l.schema == "" {
+		l.schema = "public"
 	}
+	l.needed[l.schema] = true
 	var missing []Right
-	needed := map[string]bool{schema: true}  // schemas with something in them that is needed
 	for _, o := range slices.Backward(now) { // schemas behind what is in them
-		i := slices.IndexFunc(old, func(b object) bool { return b.Kind == o.Kind && b.Schema == o.Schema && b.Name == o.Name })
-		var want []string
-		switch {
-		case o.Kind == "schema":
-			if needed[o.Schema] {
-				want = []string{"USAGE"}
-			}
-		case i >= 0:
-			want = old[i].Rights
-		case o.Schema != schema:
-		case o.Kind == "table" && slices.Contains(p.Bookkeeping, o.Name):
-			want = []string{"SELECT"}
-		case o.Kind == "table":
-			want = []string{"SELECT", "INSERT", "UPDATE", "DELETE"}
-		case o.Kind == "sequence":
-			want = []string{"USAGE"}
-		}
-		if len(want) > 0 {
-			needed[o.Schema] = true
-		}
-		lack := slices.DeleteFunc(slices.Clone(want), func(r string) bool { return slices.Contains(o.Rights, r) })
-		if len(lack) == 0 {
-			continue
-		}
-		name := o.Schema
-		if o.Name != "" {
-			name += "." + o.Name
-		}
-		missing = append(missing, Right{Object: fmt.Sprintf("%s %q", o.Kind, name), Rights: lack,
-			Grant: fmt.Sprintf("GRANT %s ON %s TO %s", strings.Join(lack, ", "), o.Identity, pgx.Identifier{role}.Sanitize())})
+		missing = append(missing, l.of(o)...)
 	}
 	slices.Reverse(missing)
+	return missing, nil
+}
+
+// lack finds what a role of green has not.
+type lack struct {
+	old          []object // of blue, with what its role may do
+	before       Names
+	profile      *plan.Profile
+	role, schema string
+	needed       map[string]bool // schemas with something in them that is needed
+}
+
+// was is what blue has an object as.
+func (l lack) was(o object) (object, bool) {
+	name := Name{Schema: o.Schema, Name: o.Name}
+	if known := l.before[o.Kind]; known != nil {
+		then, there := known[o.Number]
+		if !there {
+			return object{}, false // the migrations have made it, be it under an old name
+		}
+		name = then
+	}
+	i := slices.IndexFunc(l.old, func(b object) bool { return b.Kind == o.Kind && b.called(name) })
+	if i < 0 {
+		return object{}, false
+	}
+	return l.old[i], true
+}
+
+// of lists what is missing on one object.
+func (l lack) of(o object) (missing []Right) {
+	want, columns := l.wanted(o)
+	if len(want) > 0 || len(columns) > 0 {
+		l.needed[o.Schema] = true
+	}
+	name := o.Schema
+	if o.Name != "" {
+		name += "." + o.Name
+	}
+	grant := func(rights []string) {
+		missing = append(missing, Right{Object: fmt.Sprintf("%s %q", o.Kind, name), Rights: rights,
+			Grant: fmt.Sprintf("GRANT %s ON %s TO %s", strings.Join(rights, ", "), o.Identity, pgx.Identifier{l.role}.Sanitize())})
+	}
+	if lack := slices.DeleteFunc(slices.Clone(want), func(r string) bool { return slices.Contains(o.Rights, r) }); len(lack) > 0 {
+		grant(lack)
+	}
+	for _, right := range []string{"SELECT", "INSERT", "UPDATE"} {
+		var lack []string
+		for _, c := range columns[right] {
+			if !slices.Contains(o.Rights, right) && !slices.Contains(o.Columns[right], c) {
+				lack = append(lack, pgx.Identifier{c}.Sanitize())
+			}
+		}
+		if len(lack) > 0 {
+			grant([]string{right + " (" + strings.Join(lack, ", ") + ")"})
+		}
+	}
 	return missing
+}
+
+// wanted is what the role is to have on an object: on the whole of it, and on some of its columns.
+func (l lack) wanted(o object) (rights []string, columns map[string][]string) {
+	old, there := l.was(o)
+	_, ofBlue := l.was(object{Kind: "schema", Schema: o.Schema, Number: l.number(o.Schema)})
+	switch {
+	case o.Kind == "schema":
+		if l.needed[o.Schema] {
+			return []string{"USAGE"}, nil
+		}
+		return nil, nil
+	case there:
+		return old.Rights, l.today(o, old.Columns)
+	case o.Schema != l.schema && ofBlue:
+		return nil, nil
+	case o.Kind == "table" && o.Schema == l.schema && slices.Contains(l.profile.Bookkeeping, o.Name):
+		return []string{"SELECT"}, nil
+	case o.Kind == "table":
+		return []string{"SELECT", "INSERT", "UPDATE", "DELETE"}, nil
+	case o.Kind == "view":
+		return []string{"SELECT"}, nil
+	case o.Kind == "sequence":
+		return []string{"USAGE"}, nil
+	}
+	return []string{"EXECUTE"}, nil
+}
+
+// number is that of a schema before the migrations, as far as it is known.
+func (l lack) number(schema string) uint32 {
+	for number, name := range l.before["schema"] {
+		if name.Schema == schema {
+			return number
+		}
+	}
+	return 0
+}
+
+// today calls the columns of an old table by their names of now; those that are gone are left out.
+func (l lack) today(o object, columns map[string][]string) map[string][]string {
+	then := o.Places
+	if known, there := l.before[o.Kind][o.Number]; there {
+		then = known.Columns
+	}
+	now := make(map[string][]string)
+	for right, names := range columns {
+		for _, place := range slices.Sorted(maps.Keys(then)) {
+			if name, there := o.Places[place]; there && slices.Contains(names, then[place]) {
+				now[right] = append(now[right], name)
+			}
+		}
+	}
+	return now
 }
 
 // Give grants rights, in one transaction.
@@ -212,6 +324,9 @@ func (s Server) Try(ctx context.Context, green *postgres.DB, p *plan.Profile) (t
 		}
 		table := pgx.Identifier{o.Schema, o.Name}.Sanitize()
 		for _, sql := range []string{"SELECT * FROM " + table + " WHERE false", "DELETE FROM " + table + " WHERE false"} {
+			if !slices.Contains(o.Rights, sql[:6]) {
+				continue // it has been seen to have what blue's has
+			}
 			if _, err := tx.Exec(ctx, sql); err != nil {
 				return false, &MissingError{Role: s.Green, Rights: []Right{{Object: fmt.Sprintf("table %q", o.Schema+"."+o.Name), Rights: []string{sql[:6]},
 					Grant: fmt.Sprintf("GRANT %s ON %s TO %s", sql[:6], o.Identity, pgx.Identifier{s.Green}.Sanitize())}}, Err: err}
@@ -268,8 +383,8 @@ func (e *MissingError) Hint() string {
 }
 
 // Check says whether green's role may do what its server needs, and tries it where it can be tried. The error is a [*MissingError].
-func (s Server) Check(ctx context.Context, blue, green *postgres.DB, p *plan.Profile) error {
-	missing, err := s.Missing(ctx, blue, green, p)
+func (s Server) Check(ctx context.Context, blue, green *postgres.DB, p *plan.Profile, before Names) error {
+	missing, err := s.Missing(ctx, blue, green, p, before)
 	if err != nil || s.Green == "" {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
@@ -54,7 +55,7 @@ func TestRightsOfGreensServer(t *testing.T) {
 	if err != nil || s.Blue != app || s.Green != app || s.Named {
 		t.Fatalf("%+v, %v; want the owner of blue's tables", s, err)
 	}
-	err = s.Check(t.Context(), blue, green, p)
+	err = s.Check(t.Context(), blue, green, p, nil)
 	var missing *roles.MissingError
 	if !errors.As(err, &missing) {
 		t.Fatalf("got %v, want what is missing", err)
@@ -82,12 +83,12 @@ func TestRightsOfGreensServer(t *testing.T) {
 	if err := roles.Give(t.Context(), green, postgres.DefaultBudget(), missing.Rights); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Check(t.Context(), blue, green, p); err != nil {
+	if err := s.Check(t.Context(), blue, green, p, nil); err != nil {
 		t.Error(err)
 	}
 	pgtest.Exec(t, green.DSN(), `SET ROLE `+app+`; INSERT INTO flow DEFAULT VALUES; DELETE FROM flow; SELECT twice(1) FROM version`)
 	pgtest.Exec(t, green.DSN(), `REVOKE DELETE ON flow FROM `+app)
-	if err := s.Check(t.Context(), blue, green, p); err == nil || !strings.Contains(err.Error(), `DELETE on table "public.flow"`) {
+	if err := s.Check(t.Context(), blue, green, p, nil); err == nil || !strings.Contains(err.Error(), `DELETE on table "public.flow"`) {
 		t.Errorf("got %v, want the right that was taken away", err)
 	}
 }
@@ -104,5 +105,58 @@ func TestRoleThatTheRunbookNames(t *testing.T) {
 	}
 	if s, err := roles.Find(t.Context(), blue, green, "public", "nobody_there", ""); err != nil || s.Green != "" {
 		t.Errorf("%+v, %v; want that nobody knows", s, err)
+	}
+}
+
+// A role gets what it had, on what an object is called by now, and no more; and all of what the migrations have made, in schemas
+// of their own, too.
+func TestRightsOfALimitedRole(t *testing.T) {
+	t.Parallel()
+	blue, green := open(t, "blue", pgtest.NewDatabase(t)), open(t, "green", pgtest.NewDatabase(t))
+	app := "app_" + strings.ToLower(rand.Text()[:10])
+	const schema = `
+CREATE TABLE secret (id int PRIMARY KEY, password text, public text, gone text); CREATE TABLE log (id int PRIMARY KEY, at timestamptz); CREATE TABLE other (id int); CREATE VIEW names AS SELECT public FROM secret;
+CREATE FUNCTION checked() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE FUNCTION hidden() RETURNS int LANGUAGE sql AS 'SELECT 2'; REVOKE EXECUTE ON FUNCTION checked, hidden FROM PUBLIC;
+CREATE SCHEMA billing; CREATE TABLE billing.invoice (id int)`
+	pgtest.Exec(t, blue.DSN(), schema+`; CREATE ROLE `+app+`; GRANT SELECT (id, public, gone), UPDATE (public) ON secret TO `+app+`; GRANT INSERT ON log TO `+app+`; GRANT SELECT ON names TO `+app+
+		`; GRANT EXECUTE ON FUNCTION checked TO `+app)
+	t.Cleanup(func() {
+		for _, db := range []*postgres.DB{green, blue} {
+			pgtest.Exec(t, db.DSN(), `DROP OWNED BY `+app+` CASCADE`)
+		}
+		pgtest.Exec(t, blue.DSN(), `DROP ROLE `+app)
+	})
+	pgtest.Exec(t, green.DSN(), schema)
+	before, err := roles.NamesOf(t.Context(), green)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, green.DSN(), `ALTER TABLE secret RENAME TO "Vault"; ALTER TABLE "Vault" DROP COLUMN gone; ALTER TABLE "Vault" RENAME COLUMN public TO "shown to all"; ALTER TABLE "Vault" RENAME COLUMN password TO public;
+ALTER TABLE log SET SCHEMA billing; CREATE TABLE secret (id int); ALTER FUNCTION checked RENAME TO verified; CREATE FUNCTION checked() RETURNS int LANGUAGE sql AS 'SELECT 3'; REVOKE EXECUTE ON FUNCTION checked FROM PUBLIC;
+CREATE SCHEMA fresh; CREATE TABLE fresh.made (id serial PRIMARY KEY); CREATE VIEW fresh.seen AS SELECT * FROM fresh.made; CREATE TABLE billing.by_hand (id int)`)
+	s := roles.Server{Blue: app, Green: app, Named: true}
+	missing, err := s.Missing(t.Context(), blue, green, &plan.Profile{Schema: "public"}, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range missing {
+		got = append(got, strings.TrimSuffix(m.Grant, " TO "+pgx.Identifier{app}.Sanitize()))
+	}
+	slices.Sort(got)
+	want := []string{
+		`GRANT EXECUTE ON ROUTINE public.checked()`, `GRANT EXECUTE ON ROUTINE public.verified()`, `GRANT INSERT ON TABLE billing.log`,
+		`GRANT SELECT ("id", "shown to all") ON TABLE public."Vault"`, `GRANT SELECT ON TABLE fresh.seen`, `GRANT SELECT ON TABLE public.names`,
+		`GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE fresh.made`, `GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.secret`,
+		`GRANT UPDATE ("shown to all") ON TABLE public."Vault"`, `GRANT USAGE ON SCHEMA billing`, `GRANT USAGE ON SCHEMA fresh`, `GRANT USAGE ON SEQUENCE fresh.made_id_seq`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := roles.Give(t.Context(), green, postgres.DefaultBudget(), missing); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(t.Context(), blue, green, &plan.Profile{Schema: "public"}, before); err != nil {
+		t.Error(err)
 	}
 }
