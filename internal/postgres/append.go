@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/tideover/tideover/internal/journal"
 )
 
@@ -36,7 +40,13 @@ func (l *Lease) append(ctx context.Context, q queryer, e journal.Event) (journal
 	}
 	var data any
 	if len(e.Data) > 0 {
-		data = string(e.Data)
+		unicode, err := holdsUnicode(ctx, q)
+		if err != nil {
+			return e, l.j.wrap(fmt.Sprintf("store event %q of run %q", e.Kind, l.run), err)
+		}
+		if data = string(e.Data); !unicode {
+			data = escaped(e.Data)
+		}
 	}
 	e.Run = l.run
 	err := q.QueryRow(ctx, appendEvent, l.run, l.term, e.Step, string(e.Kind), ends(e.Kind), data).Scan(&e.Seq, &e.Time)
@@ -47,6 +57,33 @@ func (l *Lease) append(ctx context.Context, q queryer, e journal.Event) (journal
 		return e, l.j.wrap(fmt.Sprintf("store event %q of run %q", e.Kind, l.run), err)
 	}
 	return e, nil
+}
+
+// holdsUnicode says whether a database's encoding has every character.
+func holdsUnicode(ctx context.Context, q queryer) (is bool, err error) {
+	ask := func(conn *pgx.Conn) { is = conn.PgConn().ParameterStatus("server_encoding") == "UTF8" }
+	switch q := q.(type) {
+	case pgx.Tx:
+		ask(q.Conn())
+	case *pgxpool.Pool:
+		err = q.AcquireFunc(ctx, func(c *pgxpool.Conn) error { ask(c.Conn()); return nil })
+	}
+	return is, err
+}
+
+// escaped is JSON in ASCII, which a database of any encoding can hold: outside of texts it has nothing else.
+func escaped(data []byte) string {
+	var b strings.Builder
+	for _, r := range string(data) {
+		if r < utf8.RuneSelf {
+			b.WriteByte(byte(r))
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
 }
 
 // refused tells a takeover from an append behind the end.

@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -331,5 +333,42 @@ func TestForeignSchema(t *testing.T) {
 	var e *postgres.JournalError
 	if !errors.As(err, &e) || !strings.Contains(e.Hint(), "right database") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A journal lives in a database of any encoding: what its events say is stored in ASCII, and read as it was.
+func TestJournalInAnyEncoding(t *testing.T) {
+	t.Parallel()
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII", "EUC_JP"} {
+		t.Run(encoding, func(t *testing.T) {
+			t.Parallel()
+			admin := pgtest.NewDatabase(t)
+			name := "journal_" + strings.ToLower(encoding+rand.Text()[:8])
+			pgtest.Exec(t, admin, `CREATE DATABASE `+name+` TEMPLATE template0 ENCODING '`+encoding+`' LC_COLLATE 'C' LC_CTYPE 'C'`)
+			t.Cleanup(func() { pgtest.Exec(t, admin, `DROP DATABASE `+name+` WITH (FORCE)`) })
+			dsn, err := postgres.WithDatabase(admin, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := postgres.NewJournal(open(t, dsn))
+			l, err := j.Create(t.Context(), journaltest.Started("a"), journaltest.Who(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Release()
+			const text = "„ß“ … 日本 \U0001F600 \u2028"
+			said, err := l.Append(t.Context(), journaltest.Note(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			events, err := j.Load(t.Context(), l.Run(), said.Seq-1)
+			if err != nil || len(events) != 1 {
+				t.Fatalf("%d events, %v", len(events), err)
+			}
+			var note journal.NoteData
+			if err := json.Unmarshal(events[0].Data, &note); err != nil || note.Text != text {
+				t.Errorf("%q, %v", note.Text, err)
+			}
+		})
 	}
 }
