@@ -8,6 +8,7 @@ import (
 
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/preflight"
+	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -133,7 +134,11 @@ func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]prefli
 		unable("capture", e.source().Able(ctx))
 	}
 	if step := e.Runbook.Step(plan.Snapshot); step != nil {
-		unable("snapshot", paceOf(step.Config.(*plan.SnapshotSpec)).Able(ctx, e.Blue))
+		spec := step.Config.(*plan.SnapshotSpec)
+		unable("snapshot", paceOf(spec).Able(ctx, e.Blue))
+		if spec.Privileges {
+			unable("owners", snapshot.OwnersThere(ctx, e.Blue, e.Green))
+		}
 	}
 	if slices.ContainsFunc(findings, func(f preflight.Finding) bool { return f.Level == preflight.Fail }) {
 		return findings, nil // what would stop the run has its name already
