@@ -70,7 +70,7 @@ func (p *proof) holdBack(ctx context.Context, conn *pgx.Conn) error {
 // away.
 func (p *proof) insert(ctx context.Context, conn *pgx.Conn) error {
 	for i, t := range p.tables {
-		missing := fmt.Sprintf("FROM %s s WHERE NOT EXISTS (SELECT 1 FROM %s t WHERE (%s) = (%s))", saved(i), t.ident, list(t.key, "t."), list(t.key, "s."))
+		missing := fmt.Sprintf("FROM %s s WHERE NOT EXISTS (SELECT 1 FROM %s t WHERE ROW(%s)::record OPERATOR(pg_catalog.*=) ROW(%s)::record)", saved(i), t.ident, list(t.key, "t."), list(t.key, "s."))
 		rows, err := conn.Query(ctx, "SELECT s.ctid::pg_catalog.text "+missing)
 		if err != nil {
 			return err

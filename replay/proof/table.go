@@ -135,7 +135,7 @@ func list(names []string, alias string) string {
 
 // row is the condition of one row: the nth in the order of the key, counted round and round.
 func (t table) row(alias string, n int) string {
-	return fmt.Sprintf("(%s) IN (SELECT %s FROM %s ORDER BY %[2]s LIMIT 1 OFFSET %[4]d %% greatest(1, (SELECT pg_catalog.count(*) FROM %[3]s)))", list(t.key, alias), list(t.key, ""), t.ident, n)
+	return fmt.Sprintf("ROW(%s)::record OPERATOR(pg_catalog.*=) (SELECT ROW(%s)::record FROM %s ORDER BY %[2]s LIMIT 1 OFFSET %[4]d %% greatest(1, (SELECT pg_catalog.count(*) FROM %[3]s)))", list(t.key, alias), list(t.key, ""), t.ident, n)
 }
 
 func (t table) writable() []string {
