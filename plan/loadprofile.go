@@ -86,12 +86,18 @@ func ParseProfile(name string, data []byte) (*Profile, error) {
 	for i, a := range p.HTTP.Answers {
 		at := item("http.answers", i)
 		d.checkPath(join(at, "path"), a.Path)
+		if a.Planted() && len(p.HTTP.Plant) == 0 {
+			d.add(at, "say in `http.plant:` what is put there", "{word} stands for what was planted, and nothing is")
+		}
 		if strings.Contains(a.Path, "{}") != (a.SQL != "") {
 			d.add(join(at, "path"), "with `sql:` the path has {}, and without it none", "{} in the path stands for a value of sql")
 		}
 		if a.Status < 100 || a.Status > 599 {
 			d.add(join(at, "status"), "such as 200", "%d is no status", a.Status)
 		}
+	}
+	if (len(p.HTTP.Plant) == 0) != (len(p.HTTP.Uproot) == 0) {
+		d.add("http", "plant and uproot come together", "what is planted has to be taken away")
 	}
 	if err := d.errs.orNil(); err != nil {
 		return nil, err

@@ -1,5 +1,7 @@
 package plan
 
+import "strings"
+
 // Profile is the knowledge of one OAuth server that a runbook needs: its tables, what a revocation looks like there,
 // how its data is repaired, what must hold afterwards, and how its HTTP paths are to be treated. Built in are "bundled"
 // and "hydra"; a user can write one. docs/profile.md describes the format.
@@ -172,15 +174,24 @@ type HTTP struct {
 	// Answers are questions that green's server is asked before the hold, and how it answers them where it works on green's
 	// database.
 	Answers []Answer `yaml:"answers"`
+	// Plant puts a client and a session of ours into green while it is asked, and Uproot takes them away: SQL with :word, a
+	// text that nobody else has. No other database has it.
+	Plant  []string `yaml:"plant"`
+	Uproot []string `yaml:"uproot"`
 }
 
-// Answer is a GET that has a known outcome.
+// Answer is a request that has a known outcome.
 type Answer struct {
 	Listener string `yaml:"listener"` // public or admin
-	Path     string `yaml:"path"`     // as blue has it; {} is a value of SQL
+	Method   string `yaml:"method"`   // empty: GET
+	Path     string `yaml:"path"`     // as blue has it; {} is a value of SQL, {word} what was planted
 	SQL      string `yaml:"sql"`      // query of one text on green, asked for each; empty: asked once
 	Status   int    `yaml:"status"`
+	Has      string `yaml:"has"` // text that is in the answer's body; {word} is what was planted
 }
+
+// Planted says whether the answer is about what was planted.
+func (a Answer) Planted() bool { return strings.Contains(a.Path+a.Has, "{word}") }
 
 // Listener has the routes of one listener. The first route that matches counts; without one the request is a write.
 type Listener struct {

@@ -82,12 +82,16 @@ var profileFields = map[string]field{
 	"HTTP.health":          {Doc: "The readiness path on both listeners of both sides."},
 	"HTTP.refresh_path":    {Doc: "The token endpoint, where refresh requests are coalesced."},
 	"HTTP.introspect_path": {Doc: "Introspection on the admin listener, as blue has it: asked before an answer is given again that a revocation has put in doubt. Without it the retry goes to the server."},
-	"HTTP.answers":         {Doc: "What green's server is asked before the hold (guardrail `green-answers`). Each is a GET that it answers so only where it works on green's database, with blue's secrets."},
+	"HTTP.answers":         {Doc: "What green's server is asked before the hold (guardrail `green-answers`). Each is a request that it answers so only where it works on green's database, with blue's secrets. Those that change nothing and are not about `plant` are asked again by `monitor`."},
+	"HTTP.plant":           {Doc: "Statements that put a client and a session of ours into green while its server is asked for them, past green's fence; `:word` is a text that nobody else has. So a server on a copy of green's database is known, too."},
+	"HTTP.uproot":          {Doc: "Statements that take away what `plant` has put there, also what a killed process has left: by names of your own, not by `:word`."},
 
 	"Answer.listener": {Doc: "Where it is asked.", Required: true, Enum: []string{"public", "admin"}},
-	"Answer.path":     {Doc: "The path, as blue has it. `{}` stands for a value of `sql`.", Required: true},
+	"Answer.method":   {Doc: "Default: GET. Green's fence is up: a request that writes is right when it is refused.", Enum: []string{"GET", "POST", "DELETE"}},
+	"Answer.path":     {Doc: "The path, as blue has it. `{}` stands for a value of `sql`, `{word}` for that of `plant`.", Required: true},
 	"Answer.sql":      {Doc: "Query of one text on green; it is asked for each row. Default: asked once."},
 	"Answer.status":   {Doc: "The status that is right, such as 200.", Required: true},
+	"Answer.has":      {Doc: "Text that the answer must have in it; `{word}` is that of `plant`. Default: only the status counts."},
 
 	"Listener.routes":       {Doc: "The first route that matches counts; without one the request is a write."},
 	"Listener.green_prefix": {Doc: "Put before a path that has not got it when green serves, such as `/admin`."},

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,7 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/replay"
 )
 
 // A green server on another database, on an earlier copy or with another secret is ready, and does not know what green's database has.
@@ -17,6 +20,7 @@ func TestGreenAnswers(t *testing.T) {
 	t.Parallel()
 	state := `{"side":"blue","phase":"open"}`
 	known, nobody, keys := http.StatusOK, http.StatusNotFound, http.StatusOK
+	var look func(ctx context.Context, w http.ResponseWriter, id string) error
 	s := guarded(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/admin/clients/nobody"):
@@ -25,6 +29,10 @@ func TestGreenAnswers(t *testing.T) {
 			w.WriteHeader(known)
 		case r.URL.Path == "/keys":
 			w.WriteHeader(keys)
+		case strings.HasPrefix(r.URL.Path, "/admin/planted/"):
+			if err := look(r.Context(), w, strings.TrimPrefix(r.URL.Path, "/admin/planted/")); err != nil {
+				t.Error(err)
+			}
 		case r.URL.Path == "/admin/oauth2/introspect":
 		default:
 			w.WriteHeader(http.StatusTeapot)
@@ -33,6 +41,7 @@ func TestGreenAnswers(t *testing.T) {
 	if _, err := s.env.Green.Pool().Exec(t.Context(), `CREATE TABLE public.client (id text); INSERT INTO public.client VALUES ('a%b'), ('c')`, pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatal(err)
 	}
+	s.env.Profile.HTTP.Plant, s.env.Profile.HTTP.Uproot = nil, nil
 	s.env.Profile.HTTP.Answers = []plan.Answer{
 		{Listener: "admin", Path: "/clients/{}", SQL: "SELECT id FROM client ORDER BY id", Status: 200},
 		{Listener: "admin", Path: "/clients/nobody", Status: 404},
@@ -59,5 +68,43 @@ func TestGreenAnswers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		*wrong.status = was
+	}
+
+	// A server on a copy of green's database, with somebody else's session in green's.
+	s.env.replayOnce.Do(func() {
+		s.env.replayer, s.env.replayErr = replay.NewReplayer(replay.Config{Blue: s.env.Blue, Green: s.env.Green, Profile: s.env.Profile, Migrator: migrate.NewGoose(nil, 0), Rules: s.env.rules(true)})
+	})
+	h := &s.env.Profile.HTTP
+	h.Plant = []string{"INSERT INTO client VALUES (CAST(:word AS text))"}
+	h.Uproot = []string{"DELETE FROM client WHERE id LIKE 'tideover-%'"}
+	h.Answers = append(h.Answers, plan.Answer{Listener: "admin", Path: "/planted/{word}", Status: 200, Has: "is {word}"})
+	look = func(ctx context.Context, w http.ResponseWriter, id string) error {
+		var there bool
+		err := theirs.QueryRow(ctx, `SELECT EXISTS (SELECT FROM public.client WHERE id = $1)`, id).Scan(&there)
+		if !there {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = w.Write([]byte("it is " + id))
+		return err
+	}
+	if err := s.greenAnswers(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	for name, answer := range map[string]struct {
+		status int
+		body   string
+	}{"404 Not Found": {404, ""}, "without": {200, "it is another"}} {
+		look = func(_ context.Context, w http.ResponseWriter, _ string) error {
+			w.WriteHeader(answer.status)
+			_, err := w.Write([]byte(answer.body))
+			return err
+		}
+		if err := s.greenAnswers(t.Context(), nil); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "GET http") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var left int
+	if err := theirs.QueryRow(t.Context(), `SELECT count(*) FROM public.client`).Scan(&left); err != nil || left != 2 {
+		t.Errorf("%d clients are left of 2 (%v)", left, err)
 	}
 }

@@ -34,6 +34,12 @@ func (s *monitorStep) Run(ctx context.Context, p *Progress) error {
 	if len(routers) == 0 {
 		return p.Note(ctx, "warn", "no router is named in the runbook: there is nothing to watch")
 	}
+	if _, err := s.env.askAnswers(ctx, p, "", harmless); err != nil {
+		if s.spec.Rollback && ctx.Err() == nil {
+			return &RollbackError{Err: err}
+		}
+		return err
+	}
 	first, err := sides(ctx, routers, plan.Green)
 	if err != nil {
 		return err

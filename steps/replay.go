@@ -40,6 +40,9 @@ func (s *replayStep) Run(ctx context.Context, p *Progress) error {
 	if err := r.Prepare(ctx); err != nil {
 		return err
 	}
+	if err := r.Uproot(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.spec.Timeout, errLate)
 	defer cancel()
 	near := steady(s.spec.SteadyFor, func(lag replay.Lag) bool {
@@ -153,6 +156,9 @@ func (s *replayStep) Background(ctx context.Context, p *Progress) error {
 		return err
 	}
 	if err := r.Prepare(ctx); err != nil {
+		return err
+	}
+	if err := r.Uproot(ctx); err != nil {
 		return err
 	}
 	var before int64

@@ -94,6 +94,19 @@ func (c *check) green(ctx context.Context) error {
 			return err
 		}
 	}
+	h, word := c.profile.HTTP, map[string]uint32{"word": pgtype.TextOID}
+	for field, statements := range map[string][]string{"plant": h.Plant, "uproot": h.Uproot} {
+		for i, sql := range statements {
+			if err := c.statement(ctx, fmt.Sprintf("http.%s[%d]", field, i), sql, "", word); err != nil {
+				return err
+			}
+		}
+	}
+	for i, a := range h.Answers {
+		if err := c.statement(ctx, fmt.Sprintf("http.answers[%d].sql", i), a.SQL, "", nil); err != nil {
+			return err
+		}
+	}
 	return c.rules(ctx, "after")
 }
 

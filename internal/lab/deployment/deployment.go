@@ -238,6 +238,14 @@ func (s *Deployment) Restart(ctx context.Context, name string) error {
 	return nil
 }
 
+// RestartWith is Restart with other values for variables of its environment, from now on: "NAME=value".
+func (s *Deployment) RestartWith(ctx context.Context, name string, env ...string) error {
+	what := s.starts[name]
+	what.env = append(slices.Clone(what.env), env...) // of two with one name the last counts
+	s.starts[name] = what
+	return s.Restart(ctx, name)
+}
+
 // Kill ends one of the deployment's processes with SIGKILL.
 func (s *Deployment) Kill(name string) error {
 	return s.end(name, func(p *process) error { p.kill(); return nil })
