@@ -5,8 +5,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/tideover/tideover/plan"
+	"github.com/tideover/tideover/testdata"
 )
 
 // TestInit: the runbook to start from is one that plan takes, and a file that is there stays.
@@ -42,5 +47,46 @@ func TestInitSchema(t *testing.T) {
 	}
 	if o := tideover(t.Context(), t, nil, "init", "--schema", "world"); o.code != 2 || !strings.Contains(o.stderr, "runbook or profile") {
 		t.Errorf("exit code %d\n%s", o.code, o.stderr)
+	}
+}
+
+// TestInitHydra: the steps of the runbook to start from have the values of the one that is tried, but for what is for a person.
+func TestInitHydra(t *testing.T) {
+	t.Parallel()
+	printed := tideover(t.Context(), t, nil, "init", "--profile", "hydra")
+	tried, err := testdata.Runbooks.ReadFile("runbooks/hydra-2x.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := func(name string, data []byte) *plan.Runbook {
+		rb, err := plan.ParseRunbook(name, data, func(name string) (string, bool) {
+			if strings.HasSuffix(name, "_DSN") {
+				return "postgres://" + name + "/oauth", true
+			}
+			return "http://127.0.0.1:1/0123456789abcdef", true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rb
+	}
+	is, want := load("init.yaml", printed.stdout), load("hydra-2x.yaml", tried)
+	for i, step := range is.Steps {
+		switch c := step.Config.(type) {
+		case *plan.CutoverSpec:
+			if c.Canary < time.Minute {
+				t.Errorf("the canary sings for %s", c.Canary)
+			}
+			of := want.Step(plan.Cutover).Config.(*plan.CutoverSpec)
+			c.Canary, c.CanaryShare = of.Canary, of.CanaryShare
+		case *plan.MonitorSpec:
+			c.For = want.Step(plan.Monitor).Config.(*plan.MonitorSpec).For
+		}
+		if i >= len(want.Steps) || !reflect.DeepEqual(step.Config, want.Steps[i].Config) {
+			t.Errorf("step %q: %+v, and not %+v", step.ID, step.Config, want.Steps[min(i, len(want.Steps)-1)].Config)
+		}
+	}
+	if len(is.Steps) != len(want.Steps) {
+		t.Errorf("%d steps, and not %d", len(is.Steps), len(want.Steps))
 	}
 }

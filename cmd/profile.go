@@ -27,9 +27,36 @@ EXIT STATUS
 // NewProfileCmd is tideover profile.
 func NewProfileCmd(std *IO) *cobra.Command {
 	c := &cobra.Command{Use: "profile", Short: "Work on a profile", Args: exactArgs(0, "a subcommand"),
-		RunE: func(c *cobra.Command, _ []string) error { return usageErrorf("profile: needs a subcommand: check") }}
-	c.AddCommand(newProfileCheckCmd(std))
+		RunE: func(c *cobra.Command, _ []string) error {
+			return usageErrorf("profile: needs a subcommand: check or show")
+		}}
+	c.AddCommand(newProfileCheckCmd(std), newProfileShowCmd(std))
 	return c
+}
+
+const profileShowLong = `Show prints a built-in profile as it is, with its comments: to read, or to begin one of your own with, which a runbook
+names by its path:
+  tideover profile show hydra > mine.yaml
+  profile: mine.yaml
+
+EXIT STATUS
+  0 printed  2 there is no such built-in profile`
+
+func newProfileShowCmd(std *IO) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show NAME",
+		Short: "Print a built-in profile",
+		Long:  profileShowLong,
+		Args:  exactArgs(1, "one built-in profile"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			text, err := plan.BuiltinProfile(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			_, err = std.Out.Write(text)
+			return err
+		},
+	}
 }
 
 func newProfileCheckCmd(std *IO) *cobra.Command {

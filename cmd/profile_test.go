@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/plan"
 )
 
 func TestProfileCheck(t *testing.T) {
@@ -65,4 +66,25 @@ func TestProfileCheck(t *testing.T) {
 			t.Errorf("exit code %d, %v: %s", o.code, err, o.stdout)
 		}
 	})
+}
+
+// TestProfileShow: what is printed is a profile that does what the built-in one does.
+func TestProfileShow(t *testing.T) {
+	t.Parallel()
+	for _, name := range plan.Profiles() {
+		o := tideover(t.Context(), t, nil, "profile", "show", name)
+		if o.code != 0 || o.stderr != "" {
+			t.Fatalf("%s: exit code %d\n%s", name, o.code, o.stderr)
+		}
+		shown, err := plan.ParseProfile("mine.yaml", o.stdout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is, err := plan.LoadProfile(name, "."); err != nil || shown.Hash != is.Hash {
+			t.Errorf("%s: another profile is printed (%v)", name, err)
+		}
+	}
+	if o := tideover(t.Context(), t, nil, "profile", "show", "hydro"); o.code != 2 || !strings.Contains(o.stderr, "hydra") || len(o.stdout) > 0 {
+		t.Errorf("exit code %d\n%s", o.code, o.stderr)
+	}
 }

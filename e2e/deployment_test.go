@@ -168,7 +168,7 @@ func (th *theatre) signal(t *testing.T, sig os.Signal, at func(journal.Event) bo
 func staysOnBlue(c *traffic.Config) { c.NoSwitch = true }
 
 // brisk takes out of a runbook the waits that are there for a person's eye. What is waited for still has to happen.
-var brisk = strings.NewReplacer("steady_for: 3s", "steady_for: 500ms", "drain_logins: 2s", "drain_logins: 500ms",
+var brisk = strings.NewReplacer("steady_for: 3s", "steady_for: 500ms", "drain_logins: 2s", "drain_logins: 500ms", "canary: 3s", "canary: 1s",
 	"  - step: monitor\n    for: 3s", "  - step: monitor\n    for: 1s")
 
 // briskRunbook puts one of our runbooks, without those waits, into a folder of the test's own.

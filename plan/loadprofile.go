@@ -29,21 +29,26 @@ func Profiles() []string {
 	return names
 }
 
+// BuiltinProfile is the text of a built-in profile. The error is an *Error where there is none of this name.
+func BuiltinProfile(name string) ([]byte, error) {
+	if !slices.Contains(Profiles(), name) {
+		return nil, &Error{
+			File: name, Msg: "there is no built-in profile of this name",
+			Way: suggest(name, Profiles()) + "; a file is named with its ending, such as ./" + name + ".yaml",
+		}
+	}
+	return builtin.ReadFile(path.Join("profiles", name+".yaml"))
+}
+
 // LoadProfile reads a profile: a built-in one by its name, else a file, whose path is relative to dir (the runbook's
 // folder). The error is an Errors with every mistake of the file, or an *Error if it can't be read.
 func LoadProfile(nameOrPath, dir string) (*Profile, error) {
-	if slices.Contains(Profiles(), nameOrPath) {
-		data, err := builtin.ReadFile(path.Join("profiles", nameOrPath+".yaml"))
+	if slices.Contains(Profiles(), nameOrPath) || !strings.ContainsAny(nameOrPath, `/\.`) {
+		data, err := BuiltinProfile(nameOrPath)
 		if err != nil {
 			return nil, err
 		}
 		return ParseProfile(nameOrPath+".yaml", data)
-	}
-	if !strings.ContainsAny(nameOrPath, `/\.`) {
-		return nil, &Error{
-			File: nameOrPath, Msg: "there is no built-in profile of this name",
-			Way: suggest(nameOrPath, Profiles()) + "; a file is named with its ending, such as ./" + nameOrPath + ".yaml",
-		}
 	}
 	file := nameOrPath
 	if !filepath.IsAbs(file) {

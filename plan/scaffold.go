@@ -26,11 +26,17 @@ func Init(opts InitOptions) []byte {
 		opts.Profile = "bundled"
 	}
 	source := "source: migrations # a folder of goose migrations, relative to this file; or the vendor's own program in command: [...]"
-	if opts.Profile == "bundled" {
+	replay, cutover := "until_lag: 100", "deadline: 10s\n    drain_logins: 5s"
+	switch opts.Profile {
+	case "bundled":
 		source = "source: bundled # the migrations of the bundled server; else a folder of goose migrations, or command: [...]\n    to: 20006 # the version to stop at; without it the newest"
+	case "hydra": // as in testdata/runbooks/hydra-2x.yaml, which is tried; a test holds the two together
+		source = "command: [hydra, migrate, sql, --read-from-env, --yes] # the new version, on the PATH; docs/hydra/2x.md has a faster way for large databases"
+		replay = "batch: 10000 # each batch runs the vendor's migrations, whatever its size\n    until_lag: 1000\n    until_age: 10s\n    steady_for: 3s"
+		cutover = "deadline: 20s\n    drain_logins: 2s\n    max_lag: 2000 # what two batches bring over"
 	}
 	return []byte(strings.NewReplacer(
-		"@name@", fmt.Sprintf("%q", opts.Name), "@profile@", fmt.Sprintf("%q", opts.Profile), "@source@", source,
+		"@name@", fmt.Sprintf("%q", opts.Name), "@profile@", fmt.Sprintf("%q", opts.Profile), "@source@", source, "@replay@", replay, "@cutover@", cutover,
 	).Replace(scaffold))
 }
 
