@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/lab/traffic"
 	"github.com/tideover/tideover/internal/migrate"
+	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/testdata"
@@ -137,6 +139,7 @@ func TestHydraMigrationAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Run("plan --connect", func(t *testing.T) { connected(t, s) })
 	if err := s.Kill(deployment.BlueServer); err != nil { // a database that is in use is no template
 		t.Fatal(err)
 	}
@@ -151,6 +154,40 @@ func TestHydraMigrationAlone(t *testing.T) {
 			t.Parallel()
 			alone(t, s, profile, kind, code)
 		})
+	}
+}
+
+// connected wants plan --connect to say of all of these rows, once each, what the rules do with them, and to propose nothing: all
+// others the vendor's migrations convert.
+func connected(t *testing.T, s *deployment.Deployment) {
+	slice.In(t, 2)
+	runbook := briskRunbook(t, "hydra-2x.yaml")
+	edit(t, runbook, "command: [hydra,", `command: ["`+s.Commands()["hydra"]+`",`)
+	o := tideover(t.Context(), t, s.Environment(), "plan", "--connect", "--json", runbook)
+	var said struct {
+		Findings []preflight.Finding `json:"findings"`
+		Rules    string              `json:"proposed_rules"`
+	}
+	if lines := strings.Split(strings.TrimSpace(string(o.stdout)), "\n"); o.code != 0 {
+		t.Fatalf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+	} else if err := json.Unmarshal([]byte(lines[len(lines)-1]), &said); err != nil {
+		t.Fatalf("%v\n%s", err, o.stdout)
+	}
+	if said.Rules != "" {
+		t.Errorf("rules are proposed:\n%s", said.Rules)
+	}
+	once, taken := map[string]bool{}, 0
+	for _, f := range said.Findings {
+		if f.Check == "constraints" && f.Rows > 0 || once[f.Check+f.Text] {
+			t.Errorf("said again, or of healthy rows: %+v", f)
+		}
+		once[f.Check+f.Text] = true
+		if strings.HasPrefix(f.Check, "rule ") && f.Rows > 0 {
+			taken++
+		}
+	}
+	if taken < 14 {
+		t.Errorf("only %d rules have something to do: %+v", taken, said.Findings)
 	}
 }
 

@@ -187,3 +187,35 @@ func contents(t *testing.T, conn *pgx.Conn) string {
 	}
 	return all.String()
 }
+
+// TestNoRuleForAWholeTable: what no row meets the migrations have to see to, and nothing is proposed that would set a whole table
+// aside; of what the profile says that they convert, nothing is said.
+func TestNoRuleForAWholeTable(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	const before = `CREATE TABLE app (id integer PRIMARY KEY, pk integer, list text, bars text, note text);
+		INSERT INTO app SELECT i, i, 'a|b', CASE WHEN i = 1 THEN '{}' ELSE 'a|b' END FROM generate_series(1, 5) i;`
+	const after = `-- +goose Up
+		UPDATE app SET note = '' WHERE note IS NULL;
+		ALTER TABLE app ALTER COLUMN note SET NOT NULL, ALTER COLUMN pk TYPE uuid USING gen_random_uuid(),
+			ALTER COLUMN list TYPE jsonb USING to_jsonb(string_to_array(list, '|')), ALTER COLUMN bars TYPE jsonb USING to_jsonb(string_to_array(bars, '|'));`
+	o := preflight.Options{Blue: open(t, "blue"), Green: open(t, "green"), Migrator: migrate.NewGoose(fstest.MapFS{"00001_new.sql": {Data: []byte(after)}}, 1),
+		Profile: &plan.Profile{Schema: "public", Tables: []plan.Table{{Name: "app"}}, Converted: []plan.ColumnRef{{Table: "app", Column: "bars"}}}}
+	if _, err := pgtest.Pool(t, o.Blue.DSN()).Exec(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	findings := check(t, o)
+	if text, err := preflight.Proposed(findings); err != nil || text != "" {
+		t.Errorf("proposed (%v):\n%s", err, text)
+	}
+	if !has(findings, preflight.Warn, "constraints", "not null of table \"app\" (note): none of the 5 rows of blue meets it", 5) ||
+		!has(findings, preflight.OK, "constraints", "type of table \"app\" (pk uuid): none of the 5", 0) ||
+		!has(findings, preflight.OK, "constraints", "json of table \"app\" (list jsonb): none of the 5", 0) {
+		t.Errorf("%+v", findings)
+	}
+	for _, f := range findings {
+		if strings.Contains(f.Text, "bars") {
+			t.Errorf("of what is converted: %+v", f)
+		}
+	}
+}

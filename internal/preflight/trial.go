@@ -100,7 +100,7 @@ func (c *check) offenders(ctx context.Context, before, after []demand) error {
 			unasked++
 		}
 		for _, d := range these {
-			if asked[d.key()] {
+			if asked[d.key()] || c.converted(d) {
 				continue
 			}
 			asked[d.key()] = true
@@ -132,7 +132,7 @@ func moved(d demand, before []demand, left map[string]bool) []demand {
 // ask counts the rows of blue that do not meet d, and those of them that no rule of the profile takes.
 func (c *check) ask(ctx context.Context, d demand) error {
 	const name = "constraints"
-	all, uncovered, orphaned, err := c.count(ctx, d)
+	total, all, uncovered, orphaned, err := c.count(ctx, d)
 	if err := lost(ctx, err); err != nil {
 		return fmt.Errorf("blue: %w", err)
 	}
@@ -143,8 +143,13 @@ func (c *check) ask(ctx context.Context, d demand) error {
 	case err != nil:
 		c.add(Warn, name, fmt.Sprintf("the new %s: blue could not be asked (SQLSTATE %s)", d, postgres.Code(err)), "look by hand", 0)
 	case all == 0 && orphaned == 0, all == 0 && c.ruled(d):
-	case uncovered == 0 && all > 0: // a rule that takes rows without a parent takes those that lose it, too
-		c.add(OK, name, fmt.Sprintf("the new %s: %d rows of blue do not meet it, and the profile's rules see to all of them", d, all), "", all)
+	case all == total && (d.Kind == "type" || d.Kind == "json"):
+		// A migration that took them as they are would fail on every database. What is proposed would take a whole table away.
+		c.add(OK, name, fmt.Sprintf("the new %s: none of the %d rows of blue meets it, so the migrations have to convert them; the upgrade in miniature tells", d, all), "", 0)
+	case uncovered == total && total > 1:
+		c.add(Warn, name, fmt.Sprintf("the new %s: none of the %d rows of blue meets it", d, all),
+			"the upgrade in miniature tells whether the migrations mend them; else they have to be mended on blue, or by a rule of yours: none is proposed that would set a whole table aside", all)
+	case uncovered == 0 && all > 0: // each rule has said how many; one that takes rows without a parent takes those that lose it, too
 	default:
 		text := fmt.Sprintf("the new %s: %d rows of blue do not meet it", d, uncovered)
 		if orphaned > 0 {
@@ -159,9 +164,15 @@ func (c *check) ask(ctx context.Context, d demand) error {
 
 const uncountable = "raise max_query of the preflight step, or count them on a replica"
 
-// count counts the rows that do not meet d, those of them that no rule of the profile takes, and those others that will not
+// converted says whether d asks a new type of a column whose old values the migrations convert themselves, as the profile says.
+func (c *check) converted(d demand) bool {
+	return (d.Kind == "type" || d.Kind == "json") && len(d.Columns) == 1 &&
+		slices.ContainsFunc(c.Profile.Converted, func(r plan.ColumnRef) bool { return r.Table == d.Table && r.Column == d.Columns[0] })
+}
+
+// count counts the rows, those that do not meet d, those of them that no rule of the profile takes, and those others that will not
 // meet it, a foreign key, once the rules that are there or proposed have set their parents aside.
-func (c *check) count(ctx context.Context, d demand) (all, uncovered, orphaned int64, err error) {
+func (c *check) count(ctx context.Context, d demand) (total, all, uncovered, orphaned int64, err error) {
 	parents := "false"
 	if d.Orphaned != "" {
 		if taken := c.conditions(d.Needs[0], true); len(taken) > 0 {
@@ -169,13 +180,13 @@ func (c *check) count(ctx context.Context, d demand) (all, uncovered, orphaned i
 		}
 	}
 	covered := append(c.conditions(d.Table, false), "false")
-	sql := fmt.Sprintf("SELECT count(*) FILTER (WHERE bad), count(*) FILTER (WHERE bad AND NOT covered), count(*) FILTER (WHERE orphaned AND NOT covered AND NOT bad) "+
+	sql := fmt.Sprintf("SELECT count(*), count(*) FILTER (WHERE bad), count(*) FILTER (WHERE bad AND NOT covered), count(*) FILTER (WHERE orphaned AND NOT covered AND NOT bad) "+
 		"FROM (SELECT coalesce(%s, false) AS bad, coalesce(%s, false) AS covered, coalesce(%s, false) AS orphaned FROM %s t) q",
 		d.Where, strings.Join(covered, " OR "), parents, pgx.Identifier{d.Table}.Sanitize())
 	err = pgx.BeginTxFunc(ctx, c.blue, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, sql).Scan(&all, &uncovered, &orphaned)
+		return tx.QueryRow(ctx, sql).Scan(&total, &all, &uncovered, &orphaned)
 	})
-	return all, uncovered, orphaned, err
+	return total, all, uncovered, orphaned, err
 }
 
 // ruled says whether the profile has the rule for d that would be proposed, whatever rows there are now.

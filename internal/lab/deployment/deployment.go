@@ -35,6 +35,9 @@ type Options struct {
 	Servers    Servers   // default: Bundled
 	Before     string    // generation of the old bundled server; default "1.1"
 	After      string    // generation of the new bundled server; default "2.0"
+	Ordinary   bool      // all that connects does so as a role that owns its database and is no superuser
+	Schema     string    // of the servers' tables, by search_path; Hydra alone. Default: "public"
+	Settings   []string  // more variables for both servers, "NAME=value"
 	InPlace    bool      // no green: the new bundled server waits on blue's database
 	Profile    string    // the router's; default: as the servers are called
 	Log        io.Writer // one line for each thing that is started
@@ -54,6 +57,7 @@ type Deployment struct {
 	ServerRole        string // in place: what the servers connect as
 
 	options   Options
+	superuser string // blue's database as a superuser: what years did to old data no server can do
 	database  string // what both sides' databases are called
 	furnished bool   // blue has its schema and its old data
 	servers   servers
@@ -101,6 +105,10 @@ func Start(ctx context.Context, o Options) (_ *Deployment, err error) {
 		return nil, err
 	}
 	if err := s.startDatabases(ctx); err != nil {
+		return nil, err
+	}
+	s.superuser = s.BlueDSN
+	if err := s.asOwners(ctx); err != nil {
 		return nil, err
 	}
 	if !s.furnished {
@@ -199,8 +207,11 @@ func (s *Deployment) startServers(ctx context.Context) error {
 
 	s.BlueServer.Metrics = s.servers.metrics(s.BlueServer, BlueServer)
 	s.GreenServer.Metrics = s.servers.metrics(s.GreenServer, GreenServer)
-	s.starts[BlueServer] = s.servers.program(s, BlueServer)
-	s.starts[GreenServer] = s.servers.program(s, GreenServer)
+	for _, name := range []string{BlueServer, GreenServer} {
+		p := s.servers.program(s, name)
+		p.env = append(p.env, s.options.Settings...)
+		s.starts[name] = p
+	}
 	s.starts[RouterName] = program{executable: s.options.Executable, announces: true, env: []string{"TIDEOVER_ROUTER_TOKEN=" + s.RouterToken},
 		args: []string{"router", "--profile", s.options.Profile,
 			"--public-listen", free[4], "--admin-listen", free[5], "--control-listen", free[6],

@@ -57,7 +57,7 @@ func (e *NoHydraError) Hint() string {
 
 func (h realHydra) migrate(ctx context.Context, s *Deployment) error {
 	cmd := exec.CommandContext(ctx, h.before, "migrate", "sql", "--read-from-env", "--yes")
-	cmd.Env = append(os.Environ(), "DSN="+s.BlueDSN)
+	cmd.Env = append(os.Environ(), "DSN="+s.inSchema(s.BlueDSN))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -68,7 +68,7 @@ func (h realHydra) migrate(ctx context.Context, s *Deployment) error {
 
 func (h realHydra) seed(ctx context.Context, s *Deployment) (seed.Result, error) {
 	return hydra.Seed(ctx, hydra.Site{
-		DSN: s.BlueDSN, Issuer: s.Router.Public, Public: s.BlueServer.Public, Admin: s.BlueServer.Admin,
+		DSN: s.inSchema(s.superuser), Issuer: s.Router.Public, Public: s.BlueServer.Public, Admin: s.BlueServer.Admin,
 	}, s.options.Seed)
 }
 
@@ -83,7 +83,7 @@ func (h realHydra) program(s *Deployment, name string) program {
 	}
 	public, admin := splitPort(at.Public), splitPort(at.Admin)
 	p.env = []string{
-		"DSN=" + pooled(dsn), "SECRETS_SYSTEM=" + s.SystemSecret, "SECRETS_COOKIE=" + s.SystemSecret,
+		"DSN=" + pooled(s.inSchema(dsn)), "SECRETS_SYSTEM=" + s.SystemSecret, "SECRETS_COOKIE=" + s.SystemSecret,
 		"URLS_SELF_ISSUER=" + s.Router.Public + "/",
 		"URLS_LOGIN=" + LoginURL, "URLS_CONSENT=" + ConsentURL, "URLS_LOGOUT=" + LogoutURL,
 		"SERVE_PUBLIC_HOST=127.0.0.1", "SERVE_PUBLIC_PORT=" + public, "SERVE_ADMIN_HOST=127.0.0.1", "SERVE_ADMIN_PORT=" + admin,

@@ -53,3 +53,69 @@ func (s *Deployment) serverDSN(dsn, path string) string {
 	u.RawQuery = q.Encode()
 	return u.String()
 }
+
+// asOwners gives both databases to roles that may do what an owner may, and nothing else, and makes the servers' schema.
+func (s *Deployment) asOwners(ctx context.Context) error {
+	for _, dsn := range []*string{&s.BlueDSN, &s.GreenDSN} {
+		if *dsn == "" {
+			continue
+		}
+		if s.options.Ordinary {
+			if err := s.owned(ctx, dsn); err != nil {
+				return fmt.Errorf("an owner for the database: %w", err)
+			}
+		}
+		if s.options.Schema == "" || dsn == &s.GreenDSN { // green is empty before a run
+			continue
+		}
+		if err := execute(ctx, *dsn, "CREATE SCHEMA "+pgx.Identifier{s.options.Schema}.Sanitize()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// owned makes a role, the owner of a database, and connects as it from now on.
+func (s *Deployment) owned(ctx context.Context, dsn *string) error {
+	role := s.database + "_owner"
+	if err := execute(ctx, *dsn,
+		"CREATE ROLE "+role+" LOGIN CREATEDB PASSWORD '"+s.SystemSecret[:16]+"'",
+		"ALTER DATABASE "+pgx.Identifier{s.database}.Sanitize()+" OWNER TO "+role,
+		"ALTER SCHEMA public OWNER TO "+role,
+	); err != nil {
+		return err
+	}
+	u, err := url.Parse(*dsn)
+	if err != nil {
+		return err
+	}
+	u.User = url.UserPassword(role, s.SystemSecret[:16])
+	*dsn = u.String()
+	return nil
+}
+
+func execute(ctx context.Context, dsn string, statements ...string) error {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	for _, sql := range statements {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inSchema is a server's connection string where its tables are in a schema of their own.
+func (s *Deployment) inSchema(dsn string) string {
+	u, err := url.Parse(dsn)
+	if err != nil || s.options.Schema == "" {
+		return dsn
+	}
+	q := u.Query()
+	q.Set("search_path", s.options.Schema)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
