@@ -27,8 +27,8 @@ import (
 	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/lab/traffic"
 	"github.com/tideover/tideover/internal/migrate"
-	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/testdata"
 )
@@ -163,6 +163,9 @@ func connected(t *testing.T, s *deployment.Deployment) {
 	slice.In(t, 2)
 	runbook := briskRunbook(t, "hydra-2x.yaml")
 	edit(t, runbook, "command: [hydra,", `command: ["`+s.Commands()["hydra"]+`",`)
+	// The company's own: the migrations drop its key with the index that it leans on.
+	pgtest.Exec(t, s.BlueDSN, `CREATE TABLE company_billing (client text CONSTRAINT company_billing_client REFERENCES hydra_client (id) ON DELETE SET NULL)`)
+	defer pgtest.Exec(t, s.BlueDSN, `DROP TABLE company_billing`)
 	o := tideover(t.Context(), t, s.Environment(), "plan", "--connect", "--json", runbook)
 	var said struct {
 		Findings []preflight.Finding `json:"findings"`
@@ -176,15 +179,23 @@ func connected(t *testing.T, s *deployment.Deployment) {
 	if said.Rules != "" {
 		t.Errorf("rules are proposed:\n%s", said.Rules)
 	}
-	once, taken := map[string]bool{}, 0
+	once, taken, dropped := map[string]bool{}, 0, 0
 	for _, f := range said.Findings {
 		if f.Check == "constraints" && f.Rows > 0 || once[f.Check+f.Text] {
 			t.Errorf("said again, or of healthy rows: %+v", f)
 		}
 		once[f.Check+f.Text] = true
+		if f.Check == "dropped" {
+			if dropped++; !strings.Contains(f.Text, "company_billing_client") || !strings.Contains(f.Hint, "ALTER TABLE company_billing ADD CONSTRAINT") {
+				t.Errorf("%+v", f)
+			}
+		}
 		if strings.HasPrefix(f.Check, "rule ") && f.Rows > 0 {
 			taken++
 		}
+	}
+	if dropped != 1 {
+		t.Errorf("%d of the company's own are named as dropped, and not 1", dropped)
 	}
 	if taken < 14 {
 		t.Errorf("only %d rules have something to do: %+v", taken, said.Findings)

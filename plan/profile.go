@@ -16,6 +16,7 @@ type Profile struct {
 	Bookkeeping []string     `yaml:"bookkeeping"` // tables of the migration tool: copied whole, never captured, never compared
 	Follow      []Follow     `yaml:"follow"`      // joins that make a row's entity, beyond its foreign keys
 	Settled     []Settled    `yaml:"settled"`     // what migrations make of rows by way of others that needs no following
+	Dropped     []string     `yaml:"dropped"`     // the server's own indexes, constraints, triggers and views that the migrations drop
 	Converted   []ColumnRef  `yaml:"converted"`   // columns whose old values the migrations convert, or leave behind: no new type is asked of them
 	Revocations []Revocation `yaml:"revocations"`
 	Green       GreenTables  `yaml:"green"`

@@ -8,6 +8,7 @@ var profileFields = map[string]field{
 	"Profile.others":      {Doc: "Tables of somebody else in the same database, as `schema.table` or `schema.*`: copied, and neither watched nor fenced. Any other table that is not in `tables` stops the run when it is written after the copy."},
 	"Profile.bookkeeping": {Doc: "Tables of the migration tool: copied whole, never captured, never compared."},
 	"Profile.follow":      {Doc: "Joins that make a row's entity, beyond its foreign keys."},
+	"Profile.dropped":     {Doc: "Names of the server's own indexes and constraints, of tables that stay, and triggers and views that the migrations drop. Preflight names all others that go: they are the company's."},
 	"Profile.converted":   {Doc: "Columns of blue whose values the migrations convert, or leave behind: preflight counts none that the new type would refuse. What the conversion stumbles over is for the rules."},
 	"Profile.settled":     {Doc: "What migrations make of a row by way of others, where that needs no following."},
 	"Profile.revocations": {Doc: "The ways in which authority is taken away."},

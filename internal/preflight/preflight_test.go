@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -39,7 +40,8 @@ func setup(t *testing.T) preflight.Options {
 	if err := migrate.NewGoose(schema.Files(), 11004).Migrate(t.Context(), o.Blue.DSN()); err != nil {
 		t.Fatal(err)
 	}
-	o.Profile = &plan.Profile{Schema: "public", Bookkeeping: []string{"goose_db_version"}}
+	o.Profile = &plan.Profile{Schema: "public", Bookkeeping: []string{"goose_db_version"},
+		Dropped: []string{"oauth_access_consent_challenge_fkey", "oauth_code_consent_challenge_fkey", "oauth_refresh_consent_challenge_fkey"}}
 	for _, n := range []string{"oauth_client", "oauth_client_details", "oauth_session", "oauth_login_request", "oauth_login_handled", "oauth_consent_request",
 		"oauth_consent_handled", "oauth_code", "oauth_access", "oauth_refresh", "oauth_jwk"} {
 		o.Profile.Tables = append(o.Profile.Tables, plan.Table{Name: n})
@@ -178,6 +180,39 @@ func TestEveryTroubleIsFound(t *testing.T) {
 		for _, f := range findings {
 			t.Logf("%+v", f)
 		}
+	}
+}
+
+// TestDroppedAlong: what the migrations drop and the profile does not name as the server's own is named, with what makes it again.
+func TestDroppedAlong(t *testing.T) {
+	t.Parallel()
+	const before = `CREATE TABLE app (id text NOT NULL, nid int); CREATE UNIQUE INDEX app_uq ON app (id); CREATE INDEX app_own_idx ON app (nid);
+		CREATE TABLE billing (app text REFERENCES app (id)); CREATE VIEW apps AS SELECT id FROM app; CREATE TABLE gone (id int PRIMARY KEY);
+		CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER audit AFTER INSERT ON gone FOR EACH ROW EXECUTE FUNCTION seen();`
+	const after = `-- +goose Up
+		DROP INDEX app_uq CASCADE; DROP VIEW apps; ALTER TABLE app RENAME TO client; DROP TABLE gone;`
+	o := preflight.Options{Blue: open(t, "blue"), Green: open(t, "green"), Migrator: migrate.NewGoose(fstest.MapFS{"00001_new.sql": {Data: []byte(after)}}, 1),
+		Profile: &plan.Profile{Schema: "public", Tables: []plan.Table{{Name: "app"}}, Dropped: []string{"app_uq", "gone_pkey"}}}
+	if _, err := pgtest.Pool(t, o.Blue.DSN()).Exec(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, f := range check(t, o) {
+		if f.Check == "dropped" {
+			got[f.Text] = f.Hint
+		}
+	}
+	for text, makes := range map[string]string{
+		`the migrations drop the foreign key "billing_app_fkey" of billing`: "ADD CONSTRAINT billing_app_fkey FOREIGN KEY (app) REFERENCES app(id)",
+		`the migrations drop the view "apps"`:                               "CREATE VIEW apps AS",
+		`the migrations drop the trigger "audit" of gone`:                   "CREATE TRIGGER audit AFTER INSERT",
+	} {
+		if !strings.Contains(got[text], makes) {
+			t.Errorf("%s: %q", text, got[text])
+		}
+	}
+	if len(got) != 3 {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -40,6 +40,10 @@ func (c *check) trial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stood, err := c.objects(ctx, dsn)
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	if err := c.Migrator.Migrate(ctx, dsn); err != nil {
 		return c.failed(ctx, "the migrations fail on an empty copy of blue's schema", err)
@@ -49,6 +53,11 @@ func (c *check) trial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stand, err := c.objects(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	c.dropped(stood, stand)
 	return c.offenders(ctx, before, after)
 }
 
