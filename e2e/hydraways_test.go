@@ -18,15 +18,17 @@ import (
 
 // TestHydraWays takes Hydra from 1.11.10 to 2.3.0, under traffic and with old rows, as people run it who do otherwise than a rehearsal.
 func TestHydraWays(t *testing.T) {
+	const salt = "not-guessed-by-anybody"
 	for _, tt := range slice.Pick(t, 0, []struct {
-		name    string
-		options deployment.Options
+		name     string
+		options  deployment.Options
+		pairwise string
 	}{
-		{"ordinary roles", deployment.Options{Ordinary: true}},
-		{"another schema", deployment.Options{Ordinary: true, Schema: "auth"}},
-		{"JWT access tokens", deployment.Options{Settings: []string{"STRATEGIES_ACCESS_TOKEN=jwt"}}},
-		{"pairwise subjects", deployment.Options{Settings: []string{
-			"OIDC_SUBJECT_IDENTIFIERS_SUPPORTED_TYPES=pairwise", "OIDC_SUBJECT_IDENTIFIERS_PAIRWISE_SALT=not-guessed-by-anybody"}}},
+		{name: "ordinary roles", options: deployment.Options{Ordinary: true}},
+		{name: "another schema", options: deployment.Options{Ordinary: true, Schema: "auth"}},
+		{name: "JWT access tokens", options: deployment.Options{Settings: []string{"STRATEGIES_ACCESS_TOKEN=jwt"}}},
+		{name: "pairwise subjects", pairwise: salt, options: deployment.Options{Settings: []string{
+			"OIDC_SUBJECT_IDENTIFIERS_SUPPORTED_TYPES=pairwise", "OIDC_SUBJECT_IDENTIFIERS_PAIRWISE_SALT=" + salt}}},
 	}) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := tt.options
@@ -34,7 +36,7 @@ func TestHydraWays(t *testing.T) {
 			if o.Schema != "" {
 				o.Profile = inSchema(t, o.Schema)
 			}
-			th := newTheatreOn(t, o, "hydra-2x.yaml", func(c *traffic.Config) { c.Rate, c.Clients, c.Timeout = 25, 6, 60*time.Second })
+			th := newTheatreOn(t, o, "hydra-2x.yaml", func(c *traffic.Config) { c.Rate, c.Clients, c.Timeout, c.Pairwise = 25, 6, 60*time.Second, tt.pairwise })
 			edit(t, th.runbook, "command: [hydra,", `command: ["`+th.Commands()["hydra"]+`",`)
 			if o.Profile != "" {
 				edit(t, th.runbook, "profile: hydra", "profile: "+o.Profile)

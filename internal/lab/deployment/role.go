@@ -82,6 +82,7 @@ func (s *Deployment) owned(ctx context.Context, dsn *string) error {
 		"CREATE ROLE "+role+" LOGIN CREATEDB PASSWORD '"+s.SystemSecret[:16]+"'",
 		"ALTER DATABASE "+pgx.Identifier{s.database}.Sanitize()+" OWNER TO "+role,
 		"ALTER SCHEMA public OWNER TO "+role,
+		"GRANT SET ON PARAMETER session_replication_role TO "+role, // as docs/operations.md says, and managed services can
 	); err != nil {
 		return err
 	}

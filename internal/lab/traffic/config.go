@@ -35,6 +35,7 @@ type Config struct {
 	RevokesInVain bool
 
 	TornLists       bool // see Expect
+	Pairwise        string
 	ForgetsLogins   bool // see Expect
 	FailuresAllowed bool // see Expect
 	NoSwitch        bool // see Expect
@@ -87,5 +88,5 @@ func set[T comparable](v *T, def T) {
 
 func (c Config) expect() Expect {
 	return Expect{Issuer: c.Issuer, CoalescingExpected: c.RetryRefresh, Coalescing: c.Coalescing, Reuse: c.Reuse,
-		Refusal: c.Refusal, TornLists: c.TornLists, ForgetsLogins: c.ForgetsLogins, FailuresAllowed: c.FailuresAllowed, NoSwitch: c.NoSwitch}
+		Refusal: c.Refusal, TornLists: c.TornLists, Pairwise: c.Pairwise, ForgetsLogins: c.ForgetsLogins, FailuresAllowed: c.FailuresAllowed, NoSwitch: c.NoSwitch}
 }

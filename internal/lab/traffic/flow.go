@@ -11,7 +11,10 @@ import (
 )
 
 // callback is where codes go: nothing listens there, and nobody follows.
-const callback = "http://127.0.0.1:1/callback"
+const callback = "http://" + sector + "/callback"
+
+// sector is what all clients have in common (OpenID Connect Core 8.1).
+const sector = "127.0.0.1:1"
 
 // flow is one authorization: the browser, the login page and the consent page in one.
 type flow struct {

@@ -67,6 +67,9 @@ type Expect struct {
 	RefreshLifetime time.Duration `json:"refresh_lifetime,omitempty"`
 	// Refusal is how the old server answers when its database refuses a write.
 	Refusal Refusal `json:"refusal"`
+	// Pairwise is the salt of subjects that are another for each sector of clients (OpenID Connect Core 8.1), as Hydra makes them:
+	// what ID tokens and userinfo say. Empty: they say what introspection says.
+	Pairwise string `json:"pairwise,omitempty"`
 	// TornLists: the server's list of consents is empty, or fails, when one of them goes while it is read.
 	TornLists bool `json:"torn_lists,omitempty"`
 	// ForgetsLogins: the new server does not know a browser by the cookie that the old one gave it.

@@ -1,6 +1,8 @@
 package traffic
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -119,7 +121,7 @@ func (j *judge) handedOut(o *op, subject, client, scope string) {
 	if i == nil || (i.IDSubject == "" && i.IDKey == "" && i.IDClient == "") {
 		return
 	}
-	if i.IDSubject != subject || i.IDClient != client {
+	if subject = j.shown(subject); i.IDSubject != subject || i.IDClient != client {
 		j.find(WrongAnswer, []*op{o}, "%s handed out an ID token of %q for %q; it should be of %q for %q", about(o),
 			i.IDSubject, i.IDClient, subject, client)
 	}
@@ -165,6 +167,14 @@ func (j *judge) introspect(o *op) {
 	j.lifetime(o, t)
 }
 
+// shown is the subject that a client is told.
+func (j *judge) shown(subject string) string {
+	if j.expect.Pairwise == "" {
+		return subject
+	}
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(sector+subject+j.expect.Pairwise)))
+}
+
 func (j *judge) userinfo(o *op) {
 	t := j.tokens[o.Token]
 	if t == nil {
@@ -177,8 +187,8 @@ func (j *judge) userinfo(o *op) {
 		j.fail(o, "status %d %s", a.Status, a.Error)
 	default:
 		j.accepted(o, &t.mortal, "accepted")
-		if a.Subject != t.chain.subject {
-			j.find(WrongAnswer, []*op{o}, "%s tells of subject %q; %s is of %q", about(o), a.Subject, t.name, t.chain.subject)
+		if subject := j.shown(t.chain.subject); a.Subject != subject {
+			j.find(WrongAnswer, []*op{o}, "%s tells of subject %q; %s is of %q", about(o), a.Subject, t.name, subject)
 		}
 	}
 }
