@@ -17,12 +17,13 @@ import (
 	"github.com/tideover/tideover/internal/postgres"
 )
 
-// scratch makes databases of blue's empty schema on green's server. One is kept ready, so that a batch in the hold need
+// scratch makes databases of blue's empty schema on green's server, in green's locale and with its settings. One is kept ready, so that a batch in the hold need
 // not wait for it; used ones are dropped in a quiet moment, because DROP DATABASE waits for a checkpoint.
 type scratch struct {
 	green    *postgres.DB
 	base     string // of the names; its own for each green database
 	template string
+	like     postgres.Likeness // of green
 	ready    string
 	taken    string // by the batch under way, or the last
 	spent    []string
@@ -42,9 +43,13 @@ func (s *scratch) prepare(ctx context.Context, schema func(ctx context.Context, 
 	if err := s.close(ctx); err != nil {
 		return err
 	}
+	var err error
+	if s.like, err = postgres.LikenessOf(ctx, s.green.Pool()); err != nil {
+		return fmt.Errorf("scratch database: %w", err)
+	}
 	s.template = s.name()
-	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{s.template}.Sanitize()+" TEMPLATE template0"); err != nil {
-		return err
+	if err := s.like.Create(ctx, s.green.Pool(), s.template, ""); err != nil {
+		return fmt.Errorf("scratch database: %w", err)
 	}
 	dsn, err := postgres.WithDatabase(s.green.DSN(), s.template)
 	if err != nil {
@@ -89,8 +94,8 @@ func (s *scratch) release() {
 
 func (s *scratch) create(ctx context.Context) error {
 	name := s.name()
-	if err := s.exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE "+pgx.Identifier{s.template}.Sanitize()); err != nil {
-		return err
+	if err := s.like.Create(ctx, s.green.Pool(), name, s.template); err != nil {
+		return fmt.Errorf("scratch database: %w", err)
 	}
 	s.ready = name
 	return nil

@@ -92,7 +92,7 @@ func (g *Goose) asTheyAre(ctx context.Context, conn *pgx.Conn, dsn string, files
 	if g.vendorRecords() {
 		return g.asVendor(ctx, conn, files, applied)
 	}
-	db, err := g.open(dsn)
+	db, err := g.open(ctx, dsn, conn)
 	if err != nil {
 		return err
 	}

@@ -178,8 +178,8 @@ func (g *Goose) Down(ctx context.Context, dsn string, to int64) error {
 	if err != nil {
 		return err
 	}
+	defer postgres.HangUp(ctx, conn)
 	done, err := g.recorded(ctx, conn)
-	postgres.HangUp(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (g *Goose) Down(ctx context.Context, dsn string, to int64) error {
 			return &FolderError{File: f.name, Text: "has no way back", Way: "restore the database from before it"}
 		}
 	}
-	db, err := g.open(dsn)
+	db, err := g.open(ctx, dsn, conn)
 	if err != nil {
 		return err
 	}
@@ -405,10 +405,10 @@ func gooseVersions(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) 
 	return done, nil
 }
 
-// settings is what a session has beside what all of ours have. Bulk, delta and the oracle's database are migrated alike offline, whatever a
-// database sets; live, the migrations have what it sets ([Goose.asTheDatabase]). Their names mean those of our schema first.
-func (g *Goose) settings(schemas ...string) string {
-	s := "SET search_path = " + searchPath(schemas)
+// settings is what a session has beside what the database sets ([Goose.asTheDatabase]), which bulk, delta and the oracle's database have in
+// common ([postgres.Likeness]). The migrations' names mean those of our schema first.
+func (g *Goose) settings(path string) string {
+	s := "SET search_path = " + path
 	if g.budget != nil {
 		ms := g.budget.Timeout.Milliseconds()
 		if ms <= 0 {
@@ -424,17 +424,14 @@ func (g *Goose) connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	schemas := []string{g.schema}
-	if g.budget != nil {
-		schemas, err = g.asTheDatabase(ctx, conn)
-	}
+	schemas, err := g.asTheDatabase(ctx, conn)
 	for _, s := range schemas {
 		if err == nil {
 			err = postgres.Unshadowed(ctx, conn, "the migrations' database", s)
 		}
 	}
 	if err == nil {
-		if _, err = conn.Exec(ctx, g.settings(schemas...)); err != nil {
+		if _, err = conn.Exec(ctx, g.settings(searchPath(schemas))); err != nil {
 			err = fmt.Errorf("prepare a session: %w", err)
 		}
 	}
@@ -445,7 +442,12 @@ func (g *Goose) connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-func (g *Goose) open(dsn string) (*sql.DB, error) {
+// open gives goose sessions of its own, which are as like is.
+func (g *Goose) open(ctx context.Context, dsn string, like *pgx.Conn) (*sql.DB, error) {
+	var path string
+	if err := like.QueryRow(ctx, `SELECT pg_catalog.current_setting('search_path')`).Scan(&path); err != nil {
+		return nil, fmt.Errorf("prepare a session: %w", err)
+	}
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("migrate: the connection string can't be read")
@@ -456,7 +458,7 @@ func (g *Goose) open(dsn string) (*sql.DB, error) {
 		if err := ours(ctx, conn); err != nil {
 			return err
 		}
-		_, err := conn.Exec(ctx, g.settings(g.schema)).ReadAll()
+		_, err := conn.Exec(ctx, resetReading+"; "+g.settings(path)).ReadAll()
 		return err
 	}
 	db := stdlib.OpenDB(*config)

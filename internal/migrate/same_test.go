@@ -194,7 +194,8 @@ func TestDefaultsOfDomains(t *testing.T) {
 	}
 }
 
-// TestSettingsOfTheDatabase: a migration's statements are read as the vendor's own tool has them read, whatever our sessions have besides.
+// TestSettingsOfTheDatabase: a migration's statements are read as the vendor's own tool has them read, whatever our sessions have besides, live
+// and offline.
 func TestSettingsOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	const german = `ALTER DATABASE @database SET timezone = 'Europe/Berlin'; ALTER DATABASE @database SET datestyle = 'SQL, DMY'; ALTER DATABASE @database SET intervalstyle = 'sql_standard';
@@ -208,6 +209,7 @@ func TestSettingsOfTheDatabase(t *testing.T) {
 		{name: "a constant default", base: german, files: []string{"ALTER TABLE t ADD COLUMN c date DEFAULT '01/02/2024', ADD COLUMN z timestamptz DEFAULT '2026-07-01 00:00', ADD COLUMN x text DEFAULT (date '2024-02-01')::text"}},
 		{name: "a check", base: german, files: []string{"ALTER TABLE t ADD CHECK (d >= '01/02/2024'); CREATE INDEX ON t (d) WHERE d > '03/04/2024'"}},
 		{name: "a function that doesn't compile", base: `ALTER DATABASE @database SET check_function_bodies = off`, files: []string{"-- +goose StatementBegin\nCREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT n FROM nowhere'\n-- +goose StatementEnd"}},
+		{name: "text that is not escaped", base: `ALTER DATABASE @database SET standard_conforming_strings = off; CREATE TABLE t (s text)`, files: []string{`INSERT INTO t VALUES ('a''b')`}},
 		{name: "text that is escaped", base: `ALTER DATABASE @database SET standard_conforming_strings = off; CREATE TABLE t (s text)`, files: []string{`INSERT INTO t VALUES ('a\x62')`}, never: "standard_conforming_strings"},
 		{name: "another schema first", base: app + "ALTER DATABASE @database SET search_path = app, public", files: []string{"CREATE TABLE n (id int)"}, never: `would work in schema "app", and the profile says "public"`},
 		{name: "another schema behind", base: app + "CREATE TABLE t (id int PRIMARY KEY); ALTER DATABASE @database SET search_path = public, more, app", files: []string{"ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES other; UPDATE t SET id = id + 1; CREATE INDEX ON other (id)"}},
@@ -217,6 +219,44 @@ func TestSettingsOfTheDatabase(t *testing.T) {
 			t.Parallel()
 			c.run(t)
 		})
+		if c.name == "no schema" {
+			continue // goose's own has none for its table
+		}
+		ways := map[string][]migrate.Option{"offline": nil}
+		if c.name == "a type with a zone" {
+			ways["offline, as written"] = []migrate.Option{migrate.AsWritten()}
+		}
+		for how, options := range ways {
+			t.Run(c.name+" "+how, func(t *testing.T) {
+				t.Parallel()
+				c.offline(t, options...)
+			})
+		}
+	}
+}
+
+// offline runs the case on a database that nobody uses.
+func (c liveCase) offline(t *testing.T, options ...migrate.Option) {
+	t.Helper()
+	vendors, ours := pgtest.NewDatabase(t), pgtest.NewDatabase(t)
+	for _, dsn := range []string{vendors, ours} {
+		conn := asItIs(t, dsn)
+		if _, err := conn.PgConn().Exec(t.Context(), strings.ReplaceAll(c.base, "@database", pgx.Identifier{conn.Config().Database}.Sanitize())).ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := migrate.NewGoose(files(c.folder()...), 0, options...).Migrate(t.Context(), ours)
+	if c.never != "" {
+		if err == nil || !strings.Contains(err.Error(), c.never) {
+			t.Errorf("%v, want %s", err, c.never)
+		}
+		return
+	}
+	if err := errors.Join(err, c.asTheVendor(t, vendors)); err != nil {
+		t.Fatal(err)
+	}
+	if d := differences(t, vendors, ours); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -1,8 +1,10 @@
 package migrate
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -12,19 +14,21 @@ import (
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
-// readingSettings say how a migration's text and its values are read. A live migration has those of the database and the role, as the
+// readingSettings say how a migration's text and its values are read. A migration has those of the database and the role, as the
 // vendor's own tool would: a change of a type from timestamp to timestamptz reads the database's time zone.
 var readingSettings = []string{"TimeZone", "timezone_abbreviations", "DateStyle", "IntervalStyle", "extra_float_digits", "bytea_output", "lc_monetary",
 	"xmlbinary", "xmloption", "array_nulls", "transform_null_equals", "check_function_bodies"}
 
-// asTheDatabase gives a session of a live migration what the database and the role set, and says along which schemas names are looked
+var resetReading = "RESET " + strings.Join(readingSettings, "; RESET ")
+
+// asTheDatabase gives a session of a migration what the database and the role set, and says along which schemas names are looked
 // up: those that they set, if the first is that of the migrations. Where it is another one, or text is read in a way that the scripts
 // were not read in, the migration is refused: the vendor's own tool would have made other things than we.
 func (g *Goose) asTheDatabase(ctx context.Context, conn *pgx.Conn) (schemas []string, err error) {
 	const look = `SELECT p.source, p.setting, ARRAY(SELECT s::text FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s WHERE s::text NOT LIKE 'tideover%'),
 			s.reset_val = 'off', pg_catalog.quote_ident(pg_catalog.current_database())
 		FROM pg_catalog.pg_settings p, pg_catalog.pg_settings s WHERE p.name = 'search_path' AND s.name = 'standard_conforming_strings'`
-	if _, err := conn.Exec(ctx, "RESET "+strings.Join(append(slices.Clone(readingSettings), "search_path"), "; RESET "), pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := conn.Exec(ctx, resetReading+"; RESET search_path", pgx.QueryExecModeSimpleProtocol); err != nil {
 		return nil, fmt.Errorf("prepare a session: %w", err)
 	}
 	var source, path, database string
@@ -33,10 +37,12 @@ func (g *Goose) asTheDatabase(ctx context.Context, conn *pgx.Conn) (schemas []st
 		return nil, fmt.Errorf("ask what the database sets: %w", err)
 	}
 	switch {
-	case escapes:
+	case escapes && g.hasBackslash():
 		return nil, &FolderError{Text: "the database, the role or the server turns standard_conforming_strings off: text of the migrations would mean something else than it was read as",
 			Way: "ALTER DATABASE " + database + " SET standard_conforming_strings = on"}
 	case source == "default":
+		return []string{g.schema}, nil
+	case len(schemas) == 0 && g.budget == nil: // a name that is not qualified means nothing there
 		return []string{g.schema}, nil
 	case len(schemas) == 0:
 		return nil, &FolderError{Text: fmt.Sprintf("the %s sets search_path to %q: the vendor's own tool has no schema to work in", source, path),
@@ -46,6 +52,21 @@ func (g *Goose) asTheDatabase(ctx context.Context, conn *pgx.Conn) (schemas []st
 			Way: "name that schema in the profile, or connect as a role, and to a database, whose search_path begins with the profile's"}
 	}
 	return schemas, nil
+}
+
+// hasBackslash says whether text in one of the files may mean something else where standard_conforming_strings is off.
+func (g *Goose) hasBackslash() bool {
+	names, err := fs.Glob(g.fsys, "*")
+	for _, name := range names {
+		text, bad := fs.ReadFile(g.fsys, name)
+		if info, none := fs.Stat(g.fsys, name); none == nil && info.IsDir() {
+			continue
+		}
+		if bad != nil || bytes.IndexByte(text, '\\') >= 0 {
+			return true
+		}
+	}
+	return err != nil
 }
 
 // lasting refuses files one of which sets a parameter that a later one would find set, if both are run by one process: how it ends
@@ -71,8 +92,8 @@ func (g *Goose) lasting(files []file) error {
 		}
 		begins := script.Begins()
 		for _, left := range set {
-			if left.Later && g.budget == nil {
-				continue // a session of ours has its own offline
+			if left.Later && g.budget == nil && !reads(left.Name) {
+				continue // sessions of ours have their own
 			}
 			if left.Later && !slices.Contains(begins, left.Name) {
 				return &FolderError{File: by.name, Text: fmt.Sprintf("line %d sets %s for sessions to come: whether it holds in %s depends on whether one process runs both", left.Line, called(left.Name), files[i].name),
@@ -86,6 +107,11 @@ func (g *Goose) lasting(files []file) error {
 		set, by = script.Leaves(g.schema), files[i]
 	}
 	return nil
+}
+
+// reads says whether a parameter is among those that the database and the role give a session of a migration.
+func reads(parameter string) bool {
+	return parameter == "" || parameter == "*" || slices.ContainsFunc(append(slices.Clone(readingSettings), "search_path"), func(name string) bool { return strings.EqualFold(name, parameter) })
 }
 
 func called(parameter string) string {

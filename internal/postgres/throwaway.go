@@ -21,12 +21,6 @@ type Throwaway struct {
 	owner *pgx.Conn
 }
 
-// throwawaySQL makes a database like the one that the session is in.
-const throwawaySQL = `
-SELECT pg_catalog.format('CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L', $1::text,
-	pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype)
-FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`
-
 // NewThrowaway makes one. prefix says what it is for: "tideover_preflight". The name also holds the number (pg_database.oid)
 // of the database that it is made beside, because advisory locks are known within one database only.
 func NewThrowaway(ctx context.Context, beside *DB, prefix string) (_ *Throwaway, err error) {
@@ -54,12 +48,12 @@ func NewThrowaway(ctx context.Context, beside *DB, prefix string) (_ *Throwaway,
 	if _, err := owner.Exec(ctx, `SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))`, name); err != nil {
 		return nil, fmt.Errorf("%s: %w", beside.Name(), err)
 	}
-	var create string
-	if err := owner.QueryRow(ctx, throwawaySQL, name).Scan(&create); err != nil {
-		return nil, fmt.Errorf("ask for the locale of %s: %w", beside.Name(), err)
+	like, err := LikenessOf(ctx, owner)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", beside.Name(), err)
 	}
 	t.name = name
-	if _, err := owner.Exec(ctx, create); err != nil {
+	if err := like.Create(ctx, owner, name, ""); err != nil {
 		return nil, fmt.Errorf("create database %q on the server of %s: %w", name, beside.Name(), err)
 	}
 	return t, nil
