@@ -251,7 +251,7 @@ func (a *Audit) leftovers(ctx context.Context, tx pgx.Tx, table string, s *stage
 	rel := r.green[h.table]
 	sql := "SELECT " + keyTexts(rel, h.key, "t") + " FROM " + rel.rows() + " t JOIN " + unnest(rel, h.key, "k") + " ON " + rel.equal("t", h.key, "k", numbered(len(h.key)))
 	if s != nil {
-		sql += " WHERE NOT EXISTS (SELECT 1 FROM " + s.temp + " n WHERE " + rel.equal("n", h.key, "t", h.key) + ")"
+		sql += " WHERE " + s.without(h.key)
 	}
 	found, err := tuples(ctx, tx, fmt.Sprintf("%s LIMIT %d", sql, mostFound), keys, len(h.key))
 	return extras(h, found), err

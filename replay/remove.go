@@ -136,6 +136,16 @@ func (r *Replayer) onDelete(table string) string {
 	return ""
 }
 
+// without says that a row of green, as t, which has a key of blue's, is not in the stage. Told apart are rows by green's own identity: where
+// the migrations give a table another primary key, the row of before an update is there beside the new one, with the same key of blue's.
+func (s *stage) without(key []string) string {
+	by := s.match
+	if len(by) == 0 || s.groups || slices.ContainsFunc(by, func(name string) bool { c, _ := s.column(name); return !c.notNull }) {
+		by = key
+	}
+	return "NOT EXISTS (SELECT 1 FROM " + s.temp + " n WHERE " + s.equal("n", by, "t", by) + ")"
+}
+
 // removeKeys deletes the rows of a table of blue where they live on green; where that table is staged, those alone that are
 // not in its stage.
 func (r *Replayer) removeKeys(ctx context.Context, tx pgx.Tx, table string, keys []tuple, stages []*stage) (int64, error) {
@@ -144,7 +154,7 @@ func (r *Replayer) removeKeys(ctx context.Context, tx pgx.Tx, table string, keys
 	sql := "DELETE FROM " + rel.rows() + " t USING " + unnest(rel, h.key, "k") + " WHERE " + rel.equal("t", h.key, "k", numbered(len(h.key)))
 	for _, s := range stages {
 		if s.name == rel.name {
-			sql += " AND NOT EXISTS (SELECT 1 FROM " + s.temp + " n WHERE " + rel.equal("n", h.key, "t", h.key) + ")"
+			sql += " AND " + s.without(h.key)
 		}
 	}
 	tag, err := tx.Exec(ctx, sql, transpose(keys, len(h.key))...)
