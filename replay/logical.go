@@ -111,38 +111,12 @@ func (l *Logical) Able(ctx context.Context) error {
 	case free <= 0:
 		return &noSource{fmt.Sprintf("%s has no replication slot left", l.db.Name()), "raise max_replication_slots on it, or drop a slot that nobody reads"}
 	}
-	if err := l.logged(ctx); err != nil {
-		return err
-	}
 	conn, err := l.db.ConnectReplication(ctx, "capture") // a pooler on the way, or no wal sender left, shows only here
 	if err != nil {
 		return &noSource{fmt.Sprintf("the log of %s can't be read: %v", l.db.Name(), err),
 			"blue.dsn must lead to Postgres itself, not to a pooler; see max_wal_senders and pg_hba.conf on blue"}
 	}
 	return conn.Close(ctx)
-}
-
-// logged refuses tables that are not written to the log.
-func (l *Logical) logged(ctx context.Context) error {
-	const sql = `
-SELECT pg_catalog.string_agg(DISTINCT c.relname, ', ' ORDER BY c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN LATERAL (SELECT c.oid UNION SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)) part (oid)
-JOIN pg_catalog.pg_class p ON p.oid = part.oid
-WHERE n.nspname = $1 AND c.relname = ANY ($2) AND p.relpersistence <> 'p'`
-	var tables []string
-	for _, t := range l.profile.Tables {
-		if t.Captured() {
-			tables = append(tables, t.Name)
-		}
-	}
-	var found *string
-	if err := l.db.Pool().QueryRow(ctx, sql, schemaOf(l.profile), tables).Scan(&found); err != nil {
-		return fmt.Errorf("look for unlogged tables of %s: %w", l.db.Name(), err)
-	}
-	if found != nil {
-		return &noSource{"changes of unlogged tables are not in the log: " + *found, "ALTER TABLE … SET LOGGED, or capture with triggers (source: triggers)"}
-	}
-	return nil
 }
 
 // identify has a table log the old values that the profile wants, and remembers what it logged before.

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"crypto/rand"
 	"slices"
 	"strings"
 	"testing"
@@ -9,13 +8,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tideover/tideover/internal/lab/pgserver"
-	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/plan"
-	"github.com/tideover/tideover/replay"
 )
 
 // A source that can't work must stop the run before anything is changed.
@@ -62,56 +58,5 @@ func TestPreflightAsksWhatTheCopySees(t *testing.T) {
 	i := slices.IndexFunc(findings, func(f preflight.Finding) bool { return f.Check == "snapshot" })
 	if i < 0 || findings[i].Level != preflight.Fail || !strings.Contains(findings[i].Hint, "pg_monitor") {
 		t.Errorf("findings: %+v", findings)
-	}
-}
-
-// Owners that green's server has not got are named before a copy is made.
-func TestPreflightLooksForOwners(t *testing.T) {
-	quick.Skip(t)
-	t.Parallel()
-	e := upgraded(t)
-	green := pgtest.NewServer(t, pgserver.Options{Name: "green"})
-	e.Green.Close()
-	var err error
-	if e.Green, err = postgres.Open(t.Context(), "green", green.DSN()); err != nil {
-		t.Fatal(err)
-	}
-	defer e.Green.Close()
-	e.Runbook.Step(plan.Snapshot).Config = &plan.SnapshotSpec{Privileges: true}
-	role := "reader_" + strings.ToLower(rand.Text()[:8])
-	pgtest.Exec(t, e.Blue.DSN(), `CREATE ROLE `+role+`; GRANT SELECT (id) ON oauth_session TO `+role)
-	t.Cleanup(func() { pgtest.Exec(t, e.Blue.DSN(), `DROP OWNED BY `+role+`; DROP ROLE `+role) })
-	findings, err := e.preflight(t.Context(), &plan.PreflightSpec{MaxTransaction: time.Hour, MaxClockSkew: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(findings, func(f preflight.Finding) bool { return f.Check == "owners" })
-	if i < 0 || findings[i].Level != preflight.Fail || !strings.Contains(findings[i].Text, role) || !strings.Contains(findings[i].Hint, "CREATE ROLE") {
-		t.Errorf("findings: %+v", findings)
-	}
-}
-
-// What is not written to the log can't be captured from it.
-func TestPreflightRefusesUnloggedTablesForTheLog(t *testing.T) {
-	t.Parallel()
-	server := pgtest.NewServer(t, pgserver.Options{Name: "logical"})
-	pgtest.Exec(t, server.DSN(), `CREATE UNLOGGED TABLE cache (id int PRIMARY KEY); CREATE TABLE token (id int PRIMARY KEY)`)
-	blue, err := postgres.Open(t.Context(), "blue", server.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer blue.Close()
-	able := func(tables ...string) error {
-		p := &plan.Profile{}
-		for _, name := range tables {
-			p.Tables = append(p.Tables, plan.Table{Name: name})
-		}
-		return replay.NewLogical(blue, p, 0).Able(t.Context())
-	}
-	if err := able("token"); err != nil {
-		t.Error(err)
-	}
-	if err := able("token", "cache"); err == nil || !strings.Contains(err.Error(), "cache") || !strings.Contains(hintOf(err), "SET LOGGED") {
-		t.Errorf("got %v, want the table that is not in the log", err)
 	}
 }

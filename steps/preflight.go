@@ -8,7 +8,6 @@ import (
 
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/preflight"
-	"github.com/tideover/tideover/internal/snapshot"
 	"github.com/tideover/tideover/plan"
 )
 
@@ -120,6 +119,12 @@ func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]prefli
 		}
 		o.Green, o.Migrator = e.Green, migrator
 		o.BlueRole, o.GreenRole = e.Runbook.Blue.Role, e.Runbook.Green.Role
+		if step := e.Runbook.Step(plan.Snapshot); step != nil {
+			o.Privileges = step.Config.(*plan.SnapshotSpec).Privileges
+		}
+		if step := e.Runbook.Step(plan.Capture); step != nil {
+			o.FromLog = step.Config.(*plan.CaptureSpec).Source == "logical"
+		}
 	}
 	findings, err := preflight.Check(ctx, o)
 	if err != nil {
@@ -134,11 +139,7 @@ func (e *Env) preflight(ctx context.Context, spec *plan.PreflightSpec) ([]prefli
 		unable("capture", e.source().Able(ctx))
 	}
 	if step := e.Runbook.Step(plan.Snapshot); step != nil {
-		spec := step.Config.(*plan.SnapshotSpec)
-		unable("snapshot", paceOf(spec).Able(ctx, e.Blue))
-		if spec.Privileges {
-			unable("owners", snapshot.OwnersThere(ctx, e.Blue, e.Green))
-		}
+		unable("snapshot", paceOf(step.Config.(*plan.SnapshotSpec)).Able(ctx, e.Blue))
 	}
 	if slices.ContainsFunc(findings, func(f preflight.Finding) bool { return f.Level == preflight.Fail }) {
 		return findings, nil // what would stop the run has its name already

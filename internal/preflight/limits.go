@@ -20,6 +20,8 @@ type Limit struct {
 	query string
 	// present lists what green has of the needs; an object whose need is there is none. "": every object is one.
 	present string
+	// only says of which runs it is asked; nil: of all.
+	only func(Options) bool
 }
 
 // Limits are all of them, in the order of the docs.
@@ -104,6 +106,31 @@ UNION ALL SELECT pg_catalog.format('user mapping for server %I (role %s)', srvna
 ORDER BY 1`,
 			present: `SELECT rolname::text FROM pg_catalog.pg_roles`,
 		},
+		{
+			ID: "owner-missing", Reason: "belongs or is granted to a role that green's server has not got, and owners and grants are to come along (privileges: true)", Hint: "CREATE ROLE … on green's server (NOLOGIN will do), or leave privileges out of the step snapshot",
+			query: `
+SELECT pg_catalog.format('%s%s (role %s)', pg_catalog.min(pg_catalog.pg_describe_object(d.classid, d.objid, 0)),
+	CASE WHEN pg_catalog.count(DISTINCT (d.classid, d.objid)) > 1 THEN pg_catalog.format(' and %s more', pg_catalog.count(DISTINCT (d.classid, d.objid)) - 1) END, r.rolname), r.rolname::text
+FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid, LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) o
+WHERE o.schema IS DISTINCT FROM 'tideover' AND (o.type, o.name) IS DISTINCT FROM ('schema', 'tideover') AND d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.deptype IN ('o', 'a') AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+GROUP BY r.rolname ORDER BY 1`,
+			present: `SELECT rolname::text FROM pg_catalog.pg_roles`,
+			only:    func(o Options) bool { return o.Privileges },
+		},
+		{
+			ID: "definer-function", Reason: "runs with its owner's rights (SECURITY DEFINER) and is not for everybody on blue; on green, where grants don't come along, everybody could call it", Hint: "privileges: true on the step snapshot; or GRANT EXECUTE ON FUNCTION … TO PUBLIC on blue, if it is for everybody",
+			query: `
+SELECT pg_catalog.format('function %s', f.oid::pg_catalog.regprocedure), '' FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
+WHERE f.prosecdef AND f.prorettype NOT IN ('pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype) AND ` + theirs + `
+	AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(f.proacl, pg_catalog.acldefault('f', f.proowner))) a WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE')
+	AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = f.oid AND d.deptype = 'e') ORDER BY 1`,
+			only: func(o Options) bool { return !o.Privileges },
+		},
+		{
+			ID: "unlogged-table", Reason: "is UNLOGGED: the log, from which changes are to be read, does not have them", Hint: "capture with triggers (source: triggers), or ALTER TABLE … SET LOGGED",
+			query: `SELECT pg_catalog.format('table %s', c.oid::pg_catalog.regclass), '' FROM ` + captured + ` WHERE c.relpersistence = 'u' ORDER BY 1`,
+			only:  func(o Options) bool { return o.FromLog },
+		},
 	}
 }
 
@@ -130,6 +157,9 @@ func (c *check) limits(ctx context.Context) error {
 		}
 	}
 	for _, l := range Limits() {
+		if l.only != nil && !l.only(c.Options) {
+			continue
+		}
 		conn, side := c.blue, "blue"
 		if l.green {
 			conn, side = c.green, "green"

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/preflight"
@@ -78,6 +79,7 @@ CREATE RULE elsewhere AS ON INSERT TO log DO ALSO NOTHING;
 CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id);
 CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER away FOREIGN DATA WRAPPER nowhere;
 CREATE TABLE plain (id int) PARTITION BY RANGE (id); CREATE FOREIGN TABLE "far away" PARTITION OF plain DEFAULT SERVER away;
+CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY); CREATE UNLOGGED TABLE unlogged_too (id int PRIMARY KEY);
 CREATE TABLE hidden (id int PRIMARY KEY); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;`
 
 func TestLimitsAreRefused(t *testing.T) {
@@ -118,11 +120,11 @@ func TestLimitsAreRefused(t *testing.T) {
 		return db
 	}
 	p := &plan.Profile{Schema: "public"}
-	for _, table := range []string{"deferred", "also_at_once", "place", "made", "beside", "ruled", "hidden"} {
+	for _, table := range []string{"deferred", "also_at_once", "place", "made", "beside", "ruled", "hidden", "unlogged"} {
 		p.Tables = append(p.Tables, plan.Table{Name: table})
 	}
 	p.Tables = append(p.Tables, plan.Table{Name: "named", Key: []string{"sig"}})
-	findings, err := preflight.Check(t.Context(), preflight.Options{Blue: as("blue", blue), Green: as("green", green), Profile: p})
+	findings, err := preflight.Check(t.Context(), preflight.Options{Blue: as("blue", blue), Green: as("green", green), Profile: p, FromLog: true, Privileges: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,10 +141,67 @@ func TestLimitsAreRefused(t *testing.T) {
 		"blue: read-only", "column sig of table made: generated-key", "column sig of table named: generated-key", "green's database: green-locked",
 		"green's schema \"public\": green-locked", "green: green-read-only", "partition \"public.far away\": foreign-partition",
 		"rule \"to log\" on table ruled: rule", "table \"public.hidden\": row-security", "table deferred: deferrable-key",
+		"table unlogged: unlogged-table",
 	}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+}
+
+// TestOwnersThatGreenLacks: who owns, or may use, something of blue must be there on green where that is to come along; where it is not, nobody
+// may get more rights by that.
+func TestOwnersThatGreenLacks(t *testing.T) {
+	t.Parallel()
+	server := pgtest.NewServer(t, pgserver.Options{Name: "green"})
+	blue := pgtest.NewDatabase(t)
+	admin := connect(t, blue)
+	owner, reader := "owner_"+admin.Config().Database, "reader_"+admin.Config().Database
+	exec(t, admin, `CREATE ROLE `+owner+`; CREATE ROLE `+reader+`; CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t OWNER TO `+owner+`; CREATE TABLE u (id int PRIMARY KEY); GRANT SELECT ON u TO `+reader+`;
+		CREATE FUNCTION secret() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'; REVOKE ALL ON FUNCTION secret() FROM PUBLIC; CREATE FUNCTION open() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
+		CREATE FUNCTION own() RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE ALL ON FUNCTION own() FROM PUBLIC`)
+	t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), blue)
+		for _, sql := range []string{`DROP OWNED BY ` + owner + `, ` + reader, `DROP ROLE ` + owner + `, ` + reader} {
+			if err == nil {
+				_, err = conn.Exec(context.Background(), sql)
+			}
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		conn.Close(context.Background())
+	})
+	dbs := map[string]*postgres.DB{}
+	for side, dsn := range map[string]string{"blue": blue, "green": server.DSN()} {
+		db, err := postgres.Open(t.Context(), side, dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(db.Close)
+		dbs[side] = db
+	}
+	o := preflight.Options{Blue: dbs["blue"], Green: dbs["green"], Profile: &plan.Profile{Schema: "public", Tables: []plan.Table{{Name: "t"}, {Name: "u"}}}}
+	for _, along := range []bool{true, false} {
+		o.Privileges = along
+		findings, err := preflight.Check(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		want := []string{"secret() with"}
+		for _, f := range findings {
+			if f.Check == "owner-missing" || f.Check == "definer-function" {
+				got = append(got, strings.Fields(f.Text)[1]+" "+strings.Fields(f.Text)[3])
+			}
+		}
+		if along {
+			want = []string{"t " + owner + ")", "u " + reader + ")"}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("privileges %t: refused %q, want %q", along, got, want)
+		}
 	}
 }
 

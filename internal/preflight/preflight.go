@@ -52,6 +52,8 @@ type Options struct {
 	BinDir      string
 	// BlueRole and GreenRole are what the servers connect as, by the runbook; "": it does not say.
 	BlueRole, GreenRole string
+	Privileges          bool          // owners and grants come along
+	FromLog             bool          // changes are read from blue's log
 	MaxTransaction      time.Duration // default 5m
 	MaxClockSkew        time.Duration // default 2s
 	MaxQuery            time.Duration // of one question to blue: a count of a huge table must not run for hours; default 1m

@@ -313,6 +313,9 @@ func (s Server) Try(ctx context.Context, green *postgres.DB, p *plan.Profile) (t
 	if err != nil {
 		return false, err
 	}
+	if _, err := tx.Exec(ctx, "SET LOCAL row_security = on"); err != nil { // the server's rows are those that policies let it see
+		return false, fmt.Errorf("green: %w", err)
+	}
 	if _, err := tx.Exec(ctx, "SET LOCAL ROLE "+pgx.Identifier{s.Green}.Sanitize()); postgres.Code(err) == "42501" {
 		return false, nil
 	} else if err != nil {

@@ -133,6 +133,7 @@ CREATE SCHEMA billing; CREATE TABLE billing.invoice (id int)`
 	}
 	pgtest.Exec(t, green.DSN(), `ALTER TABLE secret RENAME TO "Vault"; ALTER TABLE "Vault" DROP COLUMN gone; ALTER TABLE "Vault" RENAME COLUMN public TO "shown to all"; ALTER TABLE "Vault" RENAME COLUMN password TO public;
 ALTER TABLE log SET SCHEMA billing; CREATE TABLE secret (id int); ALTER FUNCTION checked RENAME TO verified; CREATE FUNCTION checked() RETURNS int LANGUAGE sql AS 'SELECT 3'; REVOKE EXECUTE ON FUNCTION checked FROM PUBLIC;
+ALTER TABLE billing.invoice ENABLE ROW LEVEL SECURITY; ALTER TABLE secret ENABLE ROW LEVEL SECURITY; CREATE POLICY rows ON secret USING (id > 1);
 CREATE SCHEMA fresh; CREATE TABLE fresh.made (id serial PRIMARY KEY); CREATE VIEW fresh.seen AS SELECT * FROM fresh.made; CREATE TABLE billing.by_hand (id int)`)
 	s := roles.Server{Blue: app, Green: app, Named: true}
 	missing, err := s.Missing(t.Context(), blue, green, &plan.Profile{Schema: "public"}, before)
