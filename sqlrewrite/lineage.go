@@ -206,6 +206,7 @@ func (l *lineage) statement(n *pg.Node) {
 	case *pg.Node_SelectStmt:
 		if into := v.SelectStmt.GetIntoClause().GetRel(); into != nil {
 			l.calls(n)
+			l.placed(n)
 			l.create(into, true)
 			l.inserted(into, nil, n, v.SelectStmt, nil)
 			return
@@ -222,6 +223,7 @@ func (l *lineage) statement(n *pg.Node) {
 			return
 		}
 		l.calls(n)
+		l.placed(n)
 		l.create(c.GetInto().GetRel(), c.IfNotExists)
 		if !c.GetInto().GetSkipData() {
 			l.inserted(c.GetInto().GetRel(), texts(c.GetInto().GetColNames()), n, c.Query.GetSelectStmt(), nil)
@@ -233,6 +235,7 @@ func (l *lineage) statement(n *pg.Node) {
 		l.created(v.CreateStmt)
 	case *pg.Node_AlterTableStmt:
 		l.calls(n)
+		l.placed(n)
 		l.altered(v.AlterTableStmt)
 	case *pg.Node_CreateFunctionStmt:
 		l.function(v.CreateFunctionStmt)

@@ -65,6 +65,8 @@ func sayLineage(l Lineage) string {
 func TestLineage(t *testing.T) {
 	for _, c := range []struct{ name, sql, want string }{
 		{"own row", "UPDATE t SET a = b + 1 WHERE c IS NULL; DELETE FROM t WHERE d;", ""},
+		{"where it runs", "UPDATE t SET d = current_database() || CURRENT_CATALOG; UPDATE t SET z = pg_catalog.txid_current(); UPDATE t SET z = other.lastval(); SELECT pg_table_size('t'); CREATE TABLE n (d text DEFAULT current_database());",
+			"calls current_database\ncalls other.lastval\ncalls pg_table_size\nunread: current_catalog says where the migrations run, and a delta is migrated elsewhere\nunread: current_database() says where the migrations run, and a delta is migrated elsewhere\nunread: txid_current() says where the migrations run, and a delta is migrated elsewhere"},
 		{"seed", "CREATE TABLE s (id int, v text); INSERT INTO s VALUES (1, 'x'); UPDATE t SET s = (SELECT id FROM s LIMIT 1);", ""},
 		{"parent's column", "UPDATE child c SET name = p.name FROM parent p WHERE p.id = c.parent_id;", "child on parent by id,name"},
 		{"parent's column, in a subquery", "UPDATE child SET name = (SELECT name FROM parent WHERE parent.id = child.parent_id);", "child on parent by id,name"},

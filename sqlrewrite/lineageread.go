@@ -3,6 +3,7 @@ package sqlrewrite
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
@@ -60,6 +61,7 @@ func (l *lineage) writes(n *pg.Node) {
 		l.within(c.GetCommonTableExpr().GetCtequery())
 	}
 	l.calls(n)
+	l.placed(n)
 	if l.fires[l.key(target)] {
 		l.unread("a trigger of the migrations may write other rows", "make the trigger at the end, behind what writes rows")
 	}
@@ -168,6 +170,28 @@ func (l *lineage) deleted(r *pg.RangeVar) {
 	if a := l.table(r); a.own {
 		l.found.Deleted = append(l.found.Deleted, Mention{l.at, l.moved[a]})
 	}
+}
+
+// ofThePlace are functions of Postgres' own that say in which database, session or transaction a statement runs, or how tables lie there.
+var ofThePlace = strings.Fields(`current_database pg_backend_pid txid_current txid_current_if_assigned pg_current_xact_id pg_current_xact_id_if_assigned txid_current_snapshot
+	pg_current_snapshot inet_client_port pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size pg_database_size pg_relation_filenode pg_relation_filepath
+	pg_current_wal_lsn pg_current_wal_insert_lsn lastval current_query`)
+
+// placed refuses values that a statement that fills rows takes from where it runs.
+func (l *lineage) placed(n *pg.Node) {
+	const way = "write the value itself"
+	walk(n, func(m any) {
+		if v, is := m.(*pg.SQLValueFunction); is && v.GetOp() == pg.SQLValueFunctionOp_SVFOP_CURRENT_CATALOG {
+			l.unread("current_catalog says where the migrations run, and a delta is migrated elsewhere", way)
+		}
+		c, ok := m.(*pg.FuncCall)
+		if !ok || len(c.Funcname) == 0 || len(c.Funcname) > 1 && c.Funcname[0].GetString_().GetSval() != "pg_catalog" {
+			return
+		}
+		if name := c.Funcname[len(c.Funcname)-1].GetString_().GetSval(); slices.Contains(ofThePlace, name) {
+			l.unread(name+"() says where the migrations run, and a delta is migrated elsewhere", way)
+		}
+	})
 }
 
 // calls notes the functions that aren't known to be Postgres' own.
