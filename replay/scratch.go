@@ -143,7 +143,10 @@ func (s *scratch) close(ctx context.Context) error {
 }
 
 func (s *scratch) drop(ctx context.Context, name string) error {
-	return s.exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+	if err := postgres.DropDatabase(ctx, s.green.Pool(), name); err != nil {
+		return fmt.Errorf("scratch database: %w", err)
+	}
+	return nil
 }
 
 func (s *scratch) exec(ctx context.Context, sql string) error {

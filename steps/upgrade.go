@@ -45,7 +45,7 @@ type migrator interface {
 
 func (u *Upgrade) migratorOf(m *plan.MigrateSpec) migrator {
 	if len(m.Command) > 0 {
-		return migrate.NewCommand(m.Command, m.Env...)
+		return migrate.NewCommand(m.Command, m.Env...).InSchema(u.Profile.Schema)
 	}
 	return u.gooseOf(m, nil)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/child"
+	"github.com/tideover/tideover/internal/postgres"
 )
 
 // Command runs the vendor's own migration command. In its environment are DSN, the database's connection string, PGAPPNAME so
@@ -23,10 +24,17 @@ import (
 // its command line unless the runbook put it there.
 type Command struct {
 	argv, env []string
+	schema    string
 }
 
 // NewCommand runs argv with some more variables of our environment, by their names.
 func NewCommand(argv []string, env ...string) *Command { return &Command{argv: argv, env: env} }
+
+// InSchema has the command find the server's tables in another schema than "public": by the search_path of its DSN.
+func (c *Command) InSchema(schema string) *Command {
+	c.schema = schema
+	return c
+}
 
 // keepLines is how much of a command's output an error shows.
 const keepLines = 20
@@ -40,6 +48,7 @@ func (c *Command) MigrateWith(ctx context.Context, dsn string, applied Applied) 
 	if len(c.argv) == 0 {
 		return errors.New("migrate: the command is empty")
 	}
+	dsn = postgres.InSchema(dsn, c.schema)
 	name, out, began := filepath.Base(c.argv[0]), &tail{}, time.Now()
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 	cmd.Env = append(child.Environment(c.env...), "DSN="+dsn, "PGAPPNAME=tideover/migrate")

@@ -29,6 +29,26 @@ func Redact(dsn string) string {
 	return u.String()
 }
 
+// InSchema is the DSN for a program that finds its tables in that schema by search_path; "" and "public" need nothing, and a DSN that
+// has a search_path keeps it.
+func InSchema(dsn, schema string) string {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil || schema == "" || schema == "public" || cfg.RuntimeParams["search_path"] != "" {
+		return dsn
+	}
+	if !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
+		return dsn + " search_path='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(ident(schema)) + "'"
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return dsn
+	}
+	q := u.Query()
+	q.Set("search_path", ident(schema))
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
 // WithDatabase is the DSN, in URL or keyword form (Postgres manual 34.1.1), with another database in it: the same
 // server, user and password. Its error never quotes the DSN.
 func WithDatabase(dsn, database string) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -112,9 +113,33 @@ func sweepThrowaways(ctx context.Context, conn *pgx.Conn, oid uint32) error {
 }
 
 func dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
-	_, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+	return DropDatabase(ctx, conn, name)
+}
+
+// DropDatabase drops a database of ours, if it is there, with the sessions that are in it. As an ordinary role it may not end what is
+// not its own, such as an autovacuum worker that has just come by, which is what WITH (FORCE) would do; but a plain DROP DATABASE asks
+// such workers to leave and waits for them (Postgres manual, DROP DATABASE). So our own sessions are ended first, then it is tried again.
+func DropDatabase(ctx context.Context, q Execer, name string) (err error) {
+	drop := "DROP DATABASE IF EXISTS " + pgx.Identifier{name}.Sanitize()
+	if _, err = q.Exec(ctx, drop+" WITH (FORCE)"); Code(err) != pgerrcode.InsufficientPrivilege {
+		return err
+	}
+	const end = `SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
+		WHERE a.datname = $1 AND a.pid <> pg_catalog.pg_backend_pid() AND a.usesysid IS NOT NULL
+			AND pg_catalog.pg_has_role(a.usesysid, 'MEMBER') AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid)`
+	for range dropTries {
+		if _, err = q.Exec(ctx, end, name); err != nil {
+			return err
+		}
+		if _, err = q.Exec(ctx, drop); Code(err) != pgerrcode.ObjectInUse {
+			return err
+		}
+	}
 	return err
 }
+
+// dropTries is how often a database is tried to be dropped that somebody is in; Postgres itself waits up to five seconds each time.
+const dropTries = 6
 
 // Drop removes the database, whatever becomes of ctx. It may be called again.
 func (t *Throwaway) Drop(ctx context.Context) error {

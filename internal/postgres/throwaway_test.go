@@ -4,7 +4,12 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/postgres"
@@ -106,4 +111,73 @@ func exists(t *testing.T, db *postgres.DB, name string) (yes bool) {
 		t.Fatal(err)
 	}
 	return yes
+}
+
+// refusing is a server on which our role may not end the sessions of others, and where one stays for a while.
+type refusing struct{ said []string }
+
+func (r *refusing) Exec(_ context.Context, sql string, _ ...any) (pgconn.CommandTag, error) {
+	r.said = append(r.said, sql)
+	switch {
+	case strings.HasSuffix(sql, "WITH (FORCE)"):
+		return pgconn.CommandTag{}, &pgconn.PgError{Code: pgerrcode.InsufficientPrivilege}
+	case strings.HasPrefix(sql, "DROP") && len(r.said) < 5:
+		return pgconn.CommandTag{}, &pgconn.PgError{Code: pgerrcode.ObjectInUse}
+	}
+	return pgconn.CommandTag{}, nil
+}
+
+// TestDropDatabaseAsOrdinaryRole: where FORCE is refused for an autovacuum worker, the database goes all the same.
+func TestDropDatabaseAsOrdinaryRole(t *testing.T) {
+	t.Parallel()
+	r := &refusing{}
+	if err := postgres.DropDatabase(t.Context(), r, "scratch"); err != nil || len(r.said) != 5 {
+		t.Errorf("%v after %q", err, r.said)
+	}
+
+	dsn := pgtest.NewDatabase(t)
+	super, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer super.Close(context.WithoutCancel(t.Context()))
+	name := super.Config().Database + "_s"
+	for _, sql := range []string{"CREATE ROLE " + name + " LOGIN CREATEDB PASSWORD 'word'", "SET ROLE " + name, "CREATE DATABASE " + name, "RESET ROLE"} {
+		if _, err := super.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { pgtest.Exec(t, dsn, "DROP ROLE "+name) })
+	as := func(database string) *pgx.Conn {
+		cfg := super.Config().Copy()
+		cfg.Database, cfg.User, cfg.Password = database, name, "word"
+		conn, err := pgx.ConnectConfig(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close(context.Background()) })
+		return conn
+	}
+	_ = as(name) // a session of its own in it is ended
+	if err := postgres.DropDatabase(t.Context(), as("postgres"), name); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInSchema: a program finds the server's tables, and a search_path that somebody has chosen stays.
+func TestInSchema(t *testing.T) {
+	t.Parallel()
+	for dsn, want := range map[string]string{
+		"postgres://u:p@h/d?sslmode=disable":     `"auth"`,
+		"host=h user=u dbname=d":                 `"auth"`,
+		"postgres://u@h/d?search_path=somewhere": "somewhere",
+	} {
+		cfg, err := pgx.ParseConfig(postgres.InSchema(dsn, "auth"))
+		if err != nil || cfg.RuntimeParams["search_path"] != want || cfg.Database != "d" {
+			t.Errorf("%s: %v %v", dsn, cfg, err)
+		}
+		if postgres.InSchema(dsn, "public") != dsn || postgres.InSchema(dsn, "") != dsn {
+			t.Errorf("%s: changed for public", dsn)
+		}
+	}
 }

@@ -47,6 +47,10 @@ func (p *proof) revoke(ctx context.Context, i int) error {
 		p.untried("revocation %s: it has no apply or no living to try it by", rev.Kind)
 		return nil
 	}
+	var before int64
+	if err := p.old.Pool().QueryRow(ctx, `SELECT coalesce(max(id), 0) FROM tideover.change`).Scan(&before); err != nil {
+		return err
+	}
 	args, err := p.alive(ctx, i, p.old, rev.Blue, p.keepOf(rev.Blue), func(args map[string]any) (bool, error) {
 		return p.apply(ctx, i, "blue", p.old, rev.Blue.Apply, args)
 	})
@@ -62,12 +66,15 @@ func (p *proof) revoke(ctx context.Context, i int) error {
 	if err := p.drain(ctx, "revoke", fmt.Sprintf("revocation %q: ", rev.Kind)); err != nil || len(p.report.Objections) > 0 {
 		return err
 	}
-	var known bool
-	const recorded = `SELECT EXISTS (SELECT 1 FROM tideover.change WHERE kind = 'revoked' AND table_name = $1)`
-	if err := p.old.Pool().QueryRow(ctx, recorded, rev.Blue.Table).Scan(&known); err != nil {
+	var known, touched bool
+	const recorded = `SELECT EXISTS (SELECT 1 FROM tideover.change WHERE kind = 'revoked' AND table_name = $1),
+		EXISTS (SELECT 1 FROM tideover.change WHERE id > $2 AND table_name = $1)`
+	if err := p.old.Pool().QueryRow(ctx, recorded, rev.Blue.Table, before).Scan(&known, &touched); err != nil {
 		return err
 	}
-	if !known {
+	if !known && !touched { // the authority was in rows of other tables, such as access tokens of a chain whose refresh tokens are used up
+		p.untried("revocation %s: what was taken had no authority in %s", rev.Kind, rev.Blue.Table)
+	} else if !known {
 		p.object("revoke", fmt.Sprintf("revocation %q: blue.apply takes authority away, and no change of table %q is judged as revoked", rev.Kind, rev.Blue.Table), "mend the judge of the table; one that is to be asked about inserts must name 'I'")
 		return nil
 	}
