@@ -200,6 +200,7 @@ func (r *Runner) answer(ctx context.Context, j *postgres.Journal, c postgres.Com
 	if err != nil {
 		return err
 	}
+	free := r.hold(d)
 	err = r.rec.appendIn(ctx, j.DB(), lease, e, func(tx pgx.Tx) error {
 		err := postgres.AnswerIn(ctx, tx, c.ID, d.Done, d.Answer)
 		if err == nil && d.Done && d.Verb == journal.Deny {
@@ -212,8 +213,19 @@ func (r *Runner) answer(ctx context.Context, j *postgres.Journal, c postgres.Com
 		}
 		return nil
 	})
+	free()
 	r.turn()
 	return err
+}
+
+// hold has a pause be in force before anybody can read that it was granted; free lets the journal decide again.
+func (r *Runner) hold(d journal.AskedData) (free func()) {
+	if !d.Done || d.Verb != journal.Pause {
+		return func() {}
+	}
+	r.turning.Lock()
+	r.wheel.pause(true)
+	return r.turning.Unlock
 }
 
 // errMovedOn says that the run has moved on since a decision was made.
