@@ -59,6 +59,10 @@ func (d *decoder) checkDSN(path, dsn string) {
 		}
 		return
 	}
+	if strings.HasPrefix(dsn, "cockroach") {
+		d.add(path, "the vendor's own migration is for it; tideover needs triggers, snapshots and replication as Postgres has them", "is of CockroachDB, and only Postgres can be upgraded")
+		return
+	}
 	u, err := url.Parse(dsn) // its error has the password in it
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		d.add(path, way, "is not a Postgres connection string")

@@ -316,3 +316,18 @@ func FuzzParseRunbook(f *testing.F) {
 		_, _ = plan.ParseProfile("fuzz.yaml", data)
 	})
 }
+
+// TestCockroach: what can't be upgraded is said, and not that its connection string is none.
+func TestCockroach(t *testing.T) {
+	t.Parallel()
+	env := func(name string) (string, bool) {
+		if name == "TIDEOVER_BLUE_DSN" {
+			return "cockroach://root:geheim@h:26257/hydra", true
+		}
+		return "postgres://g/oauth", true
+	}
+	_, err := plan.ParseRunbook("r.yaml", []byte("version: 1\nname: n\nprofile: hydra\nblue: {dsn: \"${TIDEOVER_BLUE_DSN}\"}\nsteps: [{step: preflight}]\n"), env)
+	if err == nil || !strings.Contains(err.Error(), "is of CockroachDB, and only Postgres can be upgraded") || strings.Contains(err.Error(), "geheim") {
+		t.Errorf("%v", err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os/exec"
 	"path/filepath"
@@ -59,12 +60,27 @@ func (c *Command) MigrateWith(ctx context.Context, dsn string, applied Applied) 
 		if ctx.Err() != nil {
 			return fmt.Errorf("migration command %s: %w", name, context.Cause(ctx))
 		}
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+			return &missingError{c.argv[0]}
+		}
 		return &Error{File: name, Err: fmt.Errorf("%w; its last lines:\n%s", err, redact(out.String(), dsn))}
 	}
 	if applied != nil {
 		applied(0, name, time.Since(began))
 	}
 	return nil
+}
+
+// missingError says that there is no such program.
+type missingError struct{ program string }
+
+func (e *missingError) Error() string {
+	return fmt.Sprintf("the migration command's program %q is not there", e.program)
+}
+
+// Hint says where it is looked for.
+func (e *missingError) Hint() string {
+	return "install the new version's program on the machine that runs tideover, on its PATH, or name its path in the runbook's command"
 }
 
 // Pending is -1: only the vendor's command knows.

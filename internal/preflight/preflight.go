@@ -87,7 +87,7 @@ func Check(ctx context.Context, o Options) ([]Finding, error) {
 		}
 		defer postgres.HangUp(ctx, c.green)
 		looks = []func(context.Context) error{
-			c.versions, c.locales, c.privileges, c.server, c.empty, c.space, c.transactions, c.clocks, c.tables, c.limits, c.statements, c.rules, c.trial,
+			c.paths, c.versions, c.locales, c.privileges, c.server, c.empty, c.space, c.transactions, c.clocks, c.tables, c.limits, c.statements, c.rules, c.trial,
 		}
 	}
 	// First what must not run in our sessions: the looks behind it run SQL of the profile, and plan queries of blue's tables.

@@ -216,6 +216,36 @@ func TestDroppedAlong(t *testing.T) {
 	}
 }
 
+// TestOneLineNamesIt: a schema that is there already, a path that leads elsewhere, a program that is missing, and files of the release
+// that blue has.
+func TestOneLineNamesIt(t *testing.T) {
+	t.Parallel()
+	nothing := migrate.NewGoose(fstest.MapFS{"00001_new.sql": {Data: []byte("-- +goose Up\nSELECT 1;")}}, 1)
+	o := preflight.Options{Blue: open(t, "blue"), Green: open(t, "green"), Migrator: nothing, Profile: &plan.Profile{Schema: "auth", Tables: []plan.Table{{Name: "app"}}}}
+	pgtest.Exec(t, o.Blue.DSN(), `CREATE SCHEMA auth; CREATE TABLE auth.app (id int PRIMARY KEY)`)
+	pgtest.Exec(t, o.Green.DSN(), `CREATE SCHEMA auth`)
+	if findings := check(t, o); !has(findings, preflight.Fail, "green-empty", `green has a schema "auth" already`, 0) ||
+		!has(findings, preflight.Warn, "trial", "the migrations find nothing to do", 0) {
+		t.Errorf("%+v", findings)
+	}
+	pgtest.Exec(t, o.Green.DSN(), `DROP SCHEMA auth`)
+	o.Migrator = migrate.NewCommand([]string{"hydra-of-nowhere", "migrate"})
+	dsn := o.Green.DSN() + "&search_path=elsewhere"
+	if !strings.Contains(o.Green.DSN(), "?") {
+		dsn = o.Green.DSN() + "?search_path=elsewhere"
+	}
+	green, err := postgres.Open(t.Context(), "green", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(green.Close)
+	o.Green = green
+	if findings := check(t, o); !has(findings, preflight.Fail, "trial", `program "hydra-of-nowhere" is not there`, 0) ||
+		!has(findings, preflight.Fail, "search-path", `green.dsn has search_path=elsewhere, and the profile's tables are in schema "auth"`, 0) {
+		t.Errorf("%+v", findings)
+	}
+}
+
 func TestNoQuestionTakesLongerThanItMay(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()

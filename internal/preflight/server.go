@@ -3,10 +3,12 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/snapshot"
 )
 
@@ -101,7 +103,45 @@ func (c *check) empty(ctx context.Context) error {
 		c.add(Fail, "green-empty", "green's database is not empty", "name a database under green.dsn that has nothing in it; what an earlier run has left there, its rollback takes away; leave this one as it is where a server uses it, or ever has", 0)
 		return nil
 	}
-	c.add(OK, "green-empty", "green is empty", "", 0)
+	// The copy makes blue's schemas, and stops at one that somebody has made before.
+	const made = `SELECT n.nspname::text FROM pg_catalog.pg_namespace n WHERE n.nspname <> 'public' AND n.nspname = ANY ($1) ORDER BY 1`
+	const blues = `SELECT coalesce(array_agg(n.nspname::text), '{}') FROM pg_catalog.pg_namespace n WHERE n.nspname NOT IN ('public', 'tideover', 'information_schema') AND n.nspname !~ '^pg_'`
+	var names []string
+	if err := c.blue.QueryRow(ctx, blues).Scan(&names); err != nil {
+		return fmt.Errorf("blue: %w", err)
+	}
+	rows, err := c.green.Query(ctx, made, names)
+	if err != nil {
+		return fmt.Errorf("green: %w", err)
+	}
+	if names, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return fmt.Errorf("green: %w", err)
+	}
+	for _, name := range names {
+		c.add(Fail, "green-empty", fmt.Sprintf("green has a schema %q already, which is empty: the copy makes it, with blue's owner and grants", name),
+			"DROP SCHEMA "+pgx.Identifier{name}.Sanitize()+" on green", 0)
+	}
+	if len(names) == 0 {
+		c.add(OK, "green-empty", "green is empty", "", 0)
+	}
+	return nil
+}
+
+// paths looks for a search_path in the runbook's connection strings that leads elsewhere than to the profile's schema: ours are set by
+// us, and the vendor's command would follow it.
+func (c *check) paths(context.Context) error {
+	for _, db := range []*postgres.DB{c.Blue, c.Green} {
+		cfg, err := pgx.ParseConfig(db.DSN())
+		if err != nil {
+			continue // it has connected
+		}
+		path := cfg.RuntimeParams["search_path"]
+		first, _, _ := strings.Cut(path, ",")
+		if first = strings.Trim(strings.TrimSpace(first), `"`); path != "" && first != c.schema {
+			c.add(Fail, "search-path", fmt.Sprintf("%s.dsn has search_path=%s, and the profile's tables are in schema %q", db.Name(), path, c.schema),
+				"take search_path out of it, or say schema: "+first+" in a profile of your own (tideover profile show)", 0)
+		}
+	}
 	return nil
 }
 

@@ -57,8 +57,33 @@ func (c *check) trial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if slices.Equal(c.shape(before, stood), c.shape(after, stand)) {
+		c.add(Warn, "trial", "the migrations find nothing to do on blue's schema: green would have the old one",
+			"see that command or source is the new release's, and not that of the version that blue has", 0)
+	}
 	c.dropped(stood, stand)
 	return c.offenders(ctx, before, after)
+}
+
+// shape is what a schema has, but for the tables that migrations are noted in, in an order of its own.
+func (c *check) shape(demands []demand, objects []object) []string {
+	noted := func(table string) bool {
+		table = table[strings.LastIndexByte(table, '.')+1:] // in whatever schema
+		return table == "goose_db_version" || slices.Contains(c.Profile.Bookkeeping, table)
+	}
+	var all []string
+	for _, d := range demands {
+		if !noted(d.Table) {
+			all = append(all, d.key())
+		}
+	}
+	for _, o := range objects {
+		if !noted(o.On) {
+			all = append(all, strings.Join([]string{o.Kind, o.Name, o.On, o.Definition}, "\x00"))
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (c *check) failed(ctx context.Context, text string, err error) error {
