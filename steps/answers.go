@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,10 +88,17 @@ func (e *Env) askAnswers(ctx context.Context, p *Progress, word string, wanted f
 		q.Path, q.Has = strings.ReplaceAll(q.Path, "{word}", word), strings.ReplaceAll(q.Has, "{word}", word)
 		for _, v := range values {
 			at := base + onGreen(listener, strings.ReplaceAll(q.Path, "{}", url.PathEscape(v)))
-			if err := answers(ctx, at, q); err != nil {
-				return asked, &guardError{err.Error(), restartGreen}
-			}
 			asked = true
+			wrong := answers(ctx, at, q)
+			if wrong == nil {
+				continue
+			}
+			// What was deleted between the two looks is rightly not known: somebody may be at it.
+			if now, err := e.known(ctx, q); err != nil {
+				return asked, err
+			} else if slices.Contains(now, v) {
+				return asked, &guardError{wrong.Error(), restartGreen}
+			}
 		}
 	}
 	return asked, nil

@@ -20,11 +20,17 @@ func TestGreenAnswers(t *testing.T) {
 	t.Parallel()
 	state := `{"side":"blue","phase":"open"}`
 	known, nobody, keys := http.StatusOK, http.StatusNotFound, http.StatusOK
+	var theirs *pgx.Conn
 	var look func(ctx context.Context, w http.ResponseWriter, id string) error
 	s := guarded(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/admin/clients/nobody"):
 			w.WriteHeader(nobody)
+		case r.URL.Path == "/admin/clients/going":
+			if _, err := theirs.Exec(r.Context(), `DELETE FROM public.client WHERE id = 'going'`); err != nil {
+				t.Error(err)
+			}
+			w.WriteHeader(http.StatusNotFound)
 		case strings.HasPrefix(r.URL.Path, "/admin/clients/a%b"), r.URL.Path == "/admin/clients/c":
 			w.WriteHeader(known)
 		case r.URL.Path == "/keys":
@@ -50,13 +56,19 @@ func TestGreenAnswers(t *testing.T) {
 	if err := s.greenAnswers(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "no session in green's database") {
 		t.Errorf("without a session of the server: %v", err)
 	}
-	theirs, err := pgx.Connect(t.Context(), s.env.Green.DSN())
-	if err != nil {
+	var err error
+	if theirs, err = pgx.Connect(t.Context(), s.env.Green.DSN()); err != nil {
 		t.Fatal(err)
 	}
 	defer theirs.Close(t.Context())
 	if err := s.greenAnswers(t.Context(), nil); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := theirs.Exec(t.Context(), `INSERT INTO public.client VALUES ('going')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.greenAnswers(t.Context(), nil); err != nil {
+		t.Errorf("a client that goes while it is asked for: %v", err)
 	}
 	for name, wrong := range map[string]struct {
 		status *int
