@@ -49,7 +49,7 @@ func TestStaleGreen(t *testing.T) {
 func (s *stale) atGate(t *testing.T) {
 	t.Helper()
 	s.stop() // nobody has to be there
-	edit(t, s.runbook, "- step: cutover\n", "- step: cutover\n    approve: true\n    canary: 0s\n")
+	edit(t, s.runbook, "- step: cutover\n", "- step: cutover\n    approve: true\n")
 	s.toGate(t)
 }
 
