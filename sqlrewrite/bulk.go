@@ -77,19 +77,14 @@ func Bulk(scripts []*Script, c Catalog) []Task {
 
 // statements leaves out the record for the vendor's own table, which is written when all is done.
 func (s *Script) statements() []*Statement {
-	if s.vendor == "" {
+	if s.note == "" {
 		return s.Up
 	}
 	return s.Up[:len(s.Up)-1]
 }
 
 // Record is the SQL that notes a script as done in the vendor's own table; "" where goose's is the only one.
-func (s *Script) Record() string {
-	if s.vendor == "" {
-		return ""
-	}
-	return s.Up[len(s.Up)-1].SQL
-}
+func (s *Script) Record() string { return s.note }
 
 // Joinable: the script may run in a transaction together with others. One that sets parameters or begins a transaction
 // itself may not, nor one with statements that want none.

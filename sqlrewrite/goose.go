@@ -1,6 +1,42 @@
 package sqlrewrite
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
+
+// GooseFormat is 00001_name.sql with "-- +goose Up".
+const GooseFormat Format = "goose"
+
+func gooseLayout() *layout {
+	return &layout{name: GooseFormat, claims: func(t *tree) string {
+		return t.annotated(func(line string) bool { _, is := annotation(line); return is })
+	}, read: gooseFolder}
+}
+
+func gooseFolder(t *tree) ([]*Script, error) {
+	var scripts []*Script
+	for _, n := range sorted(t.files) {
+		s, err := Parse(n, t.files[n])
+		switch {
+		case err != nil:
+			return nil, err
+		case !s.Goose:
+			return nil, &Error{File: n, Line: 1, Column: 1, Msg: `there is no "-- +goose Up", though other files have one`, Try: "put that line before the statements"}
+		case version(n) == 0:
+			return nil, &Error{File: n, Line: 1, Column: 1, Msg: "its name has no version that goose understands; goose would pass over it without a word",
+				Try: "name files <number>_<text>.sql"}
+		}
+		scripts = append(scripts, s)
+	}
+	slices.SortStableFunc(scripts, func(a, b *Script) int { return int(max(-1, min(1, version(a.Name)-version(b.Name)))) })
+	for i := 1; i < len(scripts); i++ {
+		if version(scripts[i].Name) == version(scripts[i-1].Name) {
+			return nil, &Error{File: scripts[i].Name, Line: 1, Column: 1, Msg: "it has the same version as " + scripts[i-1].Name, Try: "give it a number of its own"}
+		}
+	}
+	return scripts, nil
+}
 
 const gooseManual = "see https://pressly.github.io/goose/documentation/annotations/"
 

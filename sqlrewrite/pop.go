@@ -19,6 +19,62 @@ var popDialects = map[string]bool{
 	"mssql": false, "sqlserver": false,
 }
 
+// PopFormat has 20 digits, a dialect, up and down: pop's, and ory/x popx's.
+const PopFormat Format = "pop"
+
+func popLayout() *layout {
+	r := &Records{Table: popTable, inPlace: popInPlace,
+		// The first row says whether the table is as the pop before popx made it; the first migration makes it anew.
+		Read: "SELECT ARRAY[(NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('" + popTable +
+			"') AND attname = 'version_self' AND NOT attisdropped))::text] UNION ALL SELECT ARRAY[version] FROM " + popTable,
+		up: "INSERT INTO " + popTable + " (version) VALUES (%[1]s) ON CONFLICT DO NOTHING", down: "DELETE FROM " + popTable + " WHERE version = %[1]s"}
+	return &layout{name: PopFormat, claims: popClaims, read: func(t *tree) ([]*Script, error) { return popFolder(t.files, r) }, places: true, records: r}
+}
+
+// popClaims: one of the names is only pop's.
+func popClaims(t *tree) string {
+	for _, n := range sorted(t.files) {
+		if IsPopName(n) {
+			return "the name of " + n
+		}
+	}
+	return ""
+}
+
+// onlyPop: all names are only pop's.
+func (t *tree) onlyPop() bool {
+	return len(t.files) > 0 && !slices.ContainsFunc(sorted(t.files), func(name string) bool { return !IsPopName(name) })
+}
+
+var popVersion = regexp.MustCompile(`^\d{14}(\d{6})?_`)
+
+// IsPopName: the name is one that only pop gives: with a dialect, .autocommit or fizz, or a version of 14 or 20 digits, and a
+// direction.
+func IsPopName(name string) bool {
+	m := popName.FindStringSubmatch(name)
+	return m != nil && (m[3] != "" || m[5] == "fizz" || popVersion.MatchString(name))
+}
+
+// popInPlace are the scripts that a table has, and that which makes it, unless it is the old one. A version of the old kind stands for
+// the file that begins with it.
+func popInPlace(rows [][]string, scripts []*Script) ([]*Script, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	has := map[string]bool{}
+	for _, row := range rows[1:] {
+		has[row[0]] = true
+	}
+	var list []*Script
+	for _, s := range scripts {
+		short, zeros := strings.CutSuffix(s.vendor, "000000")
+		if s.keep && rows[0][0] != "true" || s.vendor != "" && (has[s.vendor] || zeros && len(short) == popLegacyDigits && has[short]) {
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
 const (
 	popTable = "schema_migration"
 	popSize  = 48
@@ -72,7 +128,7 @@ type popFile struct {
 
 // popFolder picks the files that are Postgres' and orders them by version as pop does: as text. Each is numbered for
 // goose, and records its version where pop looks it up, or the vendor's server would take itself for not migrated.
-func popFolder(files map[string]string) ([]*Script, error) {
+func popFolder(files map[string]string, r *Records) ([]*Script, error) {
 	ups, downs := map[string]popFile{}, map[string]popFile{}
 	for _, n := range sorted(files) {
 		f, direction, ours, err := readPopName(n)
@@ -119,7 +175,7 @@ func popFolder(files map[string]string) ([]*Script, error) {
 			return nil, err
 		}
 		s.as, s.NoTransaction, s.vendor = fmt.Sprintf("%05d_%s.sql", i+2, up.title), up.autocommit, v
-		if err := s.record(records[PopFormat]); err != nil {
+		if err := s.record(r.up, r.down); err != nil {
 			return nil, err
 		}
 		scripts = append(scripts, s)
@@ -168,4 +224,8 @@ func isBegin(t *pg.TransactionStmt) bool {
 
 func isCommit(t *pg.TransactionStmt) bool {
 	return t.Kind == pg.TransactionStmtKind_TRANS_STMT_COMMIT
+}
+
+func fizz(name string) error {
+	return &Error{File: name, Line: 1, Column: 1, Msg: "fizz is a language of pop's own, not SQL", Try: "let soda translate it: soda fizz translate"}
 }

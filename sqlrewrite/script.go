@@ -44,8 +44,11 @@ type Script struct {
 	text   string // as given
 	as     string // the goose file that it becomes; "": its own name
 	vendor string // the version that the vendor's own tool knows it by; "": goose's
+	note   string // writes the vendor's version into his table; it is the last statement of Up
 	keep   bool   // it is ours, and safe as it is
-	down   string // the text below "-- +goose Down"
+	// brokenDown says why the way back, which stands in a file of its own, can't be read. The way forth does without it.
+	brokenDown error
+	down       string // the text below "-- +goose Down"
 	// blocks: a StatementBegin block has several statements, which goose sends as one query.
 	blocks bool
 }

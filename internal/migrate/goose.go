@@ -20,12 +20,14 @@ import (
 
 // Goose runs goose migrations.
 type Goose struct {
-	fsys   fs.FS
-	to     int64
-	from   int64 // a baseline
-	schema string
-	budget *postgres.Budget
-	format sqlrewrite.Format
+	fsys fs.FS
+	to   int64
+	from int64 // a baseline
+	// fromText and toText are versions as the vendor writes them.
+	fromText, toText string
+	schema           string
+	budget           *postgres.Budget
+	format           sqlrewrite.Format
 	// What Live needs besides.
 	allow, deferred, endBlockers []string
 	tell                         func(Notice)
@@ -56,6 +58,14 @@ func NewGoose(fsys fs.FS, to int64, options ...Option) *Goose {
 		o(g)
 	}
 	g.scripts, g.fsys, g.readErr = g.source()
+	for _, v := range []struct {
+		text string
+		into *int64
+	}{{g.fromText, &g.from}, {g.toText, &g.to}} {
+		if g.readErr == nil && v.text != "" {
+			*v.into, g.readErr = g.numbered(v.text)
+		}
+	}
 	return g
 }
 
@@ -113,25 +123,12 @@ func (g *Goose) wanted() ([]file, error) {
 }
 
 // pending takes away what is done, and refuses a file that came late where its tool does: its author wrote it for the schema before
-// those that are in place already. pop, dbmate and whoever runs plain files by hand run it; golang-migrate never looks at it.
+// those that are in place already. What another tool than goose does with one, its [sqlrewrite.Records] know.
 func (g *Goose) pending(files []file, done map[int64]bool) ([]file, error) {
 	var newest int64
-	r := g.scripts.Records()
 	for v := range done {
 		if g.scripts == nil {
 			newest = max(newest, v)
-		}
-	}
-	if r != nil && r.UpTo {
-		done = maps.Clone(done)
-		var reached int64
-		for v := range done {
-			reached = max(reached, v)
-		}
-		for _, f := range files {
-			if f.version <= reached {
-				done[f.version] = true
-			}
 		}
 	}
 	var list []file
@@ -215,21 +212,19 @@ func (g *Goose) Down(ctx context.Context, dsn string, to int64) error {
 // recorded lists the versions that are in place: those that the vendor's own table has, or goose's, and the baseline.
 func (g *Goose) recorded(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
 	var done map[int64]bool
+	some := false // the tool's own table knows better than a baseline
 	var err error
 	if g.vendorRecords() {
-		done, err = g.vendorHas(ctx, conn)
+		done, some, err = g.vendorHas(ctx, conn)
 	} else if done, err = gooseVersions(ctx, conn); err == nil {
 		err = g.known(ctx, conn, done)
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || some {
+		return done, err
 	}
 	base, err := g.baseline()
 	if err != nil {
 		return nil, err
-	}
-	if some := slices.ContainsFunc(slices.Collect(maps.Keys(done)), func(v int64) bool { return v > 1 || v == 1 && !g.isPop() }); some && g.vendorRecords() {
-		return done, nil // the tool's own table knows better
 	}
 	if err := g.contradicts(done, base); err != nil {
 		return nil, err
@@ -258,8 +253,6 @@ func (g *Goose) contradicts(done map[int64]bool, base []int64) error {
 	return nil
 }
 
-func (g *Goose) isPop() bool { return g.scripts != nil && g.scripts.Format == sqlrewrite.PopFormat }
-
 // known refuses a database of which plain files don't tell what it has.
 func (g *Goose) known(ctx context.Context, conn *pgx.Conn, done map[int64]bool) error {
 	if g.scripts == nil || g.scripts.Format != sqlrewrite.PlainFormat {
@@ -281,53 +274,36 @@ func (g *Goose) known(ctx context.Context, conn *pgx.Conn, done map[int64]bool) 
 	return nil
 }
 
-// vendorHas is what the vendor's own tool has migrated, or we in its place.
-func (g *Goose) vendorHas(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
+// vendorHas is what the vendor's own tool has migrated, or we in its place; some is false where its table has none.
+func (g *Goose) vendorHas(ctx context.Context, conn *pgx.Conn) (done map[int64]bool, some bool, _ error) {
 	const exists = `SELECT pg_catalog.to_regclass($1) IS NOT NULL`
 	r := g.scripts.Records()
 	var there bool
 	if err := conn.QueryRow(ctx, exists, r.Table).Scan(&there); err != nil || !there {
-		return nil, err
-	}
-	if r.Dirty != "" {
-		var dirty bool
-		if err := conn.QueryRow(ctx, r.Dirty).Scan(&dirty); err != nil {
-			return nil, fmt.Errorf("read %s: %w", r.Table, err)
-		}
-		if dirty {
-			return nil, &FolderError{Text: fmt.Sprintf("%s says that a migration was left half done (dirty)", r.Table), Way: "put the schema right and the row with it, then begin again"}
-		}
+		return nil, false, err
 	}
 	rows, err := conn.Query(ctx, r.Read)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", r.Table, err)
+		return nil, false, fmt.Errorf("read %s: %w", r.Table, err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	list, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", r.Table, err)
+		return nil, false, fmt.Errorf("read %s: %w", r.Table, err)
 	}
-	of, err := vendorVersions(g.scripts)
+	scripts, err := g.scripts.InPlace(list)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	done := map[int64]bool{}
-	old := false
-	if r.Old != "" {
-		if err := conn.QueryRow(ctx, r.Old).Scan(&old); err != nil {
-			return nil, fmt.Errorf("read %s: %w", r.Table, err)
+	done = map[int64]bool{}
+	for _, s := range scripts {
+		v, err := sqlrewrite.Version(s.Target())
+		if err != nil {
+			return nil, false, fmt.Errorf("migrations: %w", err)
 		}
+		done[v] = true
+		some = some || s.Record() != ""
 	}
-	if g.isPop() && !old {
-		done[1] = true // the table itself
-	}
-	for _, v := range list {
-		if known := r.Known(v, of); known != "" {
-			done[of[known]] = true
-		} else if r.UpTo {
-			return nil, &FolderError{Text: fmt.Sprintf("%s has version %s, which is no file's", r.Table, v), Way: "put the file back: which ones the database has can't be told without it"}
-		}
-	}
-	return done, nil
+	return done, some, nil
 }
 
 // prepare makes the table of versions, and notes the baseline in it.
@@ -360,11 +336,11 @@ func (g *Goose) prepare(ctx context.Context, conn *pgx.Conn) error {
 		if _, err := tx.Exec(ctx, r.Create); err != nil {
 			return fmt.Errorf("prepare %s: %w", r.Table, err)
 		}
-		done, err := g.vendorHas(ctx, conn)
+		done, some, err := g.vendorHas(ctx, conn)
 		if err != nil {
 			return err
 		}
-		if r.UpTo && len(base) > 0 {
+		if r.Newest && len(base) > 0 {
 			base = base[len(base)-1:]
 		}
 		for _, s := range g.scripts.Scripts {
@@ -372,10 +348,10 @@ func (g *Goose) prepare(ctx context.Context, conn *pgx.Conn) error {
 			if err != nil {
 				return err
 			}
-			if done[v] || !slices.Contains(base, v) || r.UpTo && len(done) > 0 {
+			if done[v] || !slices.Contains(base, v) || r.Newest && some {
 				continue
 			}
-			if _, err := tx.Exec(ctx, r.Note(s.Vendor())); err != nil {
+			if _, err := tx.Exec(ctx, s.Record()); err != nil {
 				return fmt.Errorf("note the baseline in %s: %w", r.Table, err)
 			}
 		}

@@ -75,7 +75,7 @@ func Refused(hazards []sqlrewrite.Hazard, allowed []string) error {
 	return &HazardError{Hazards: left}
 }
 
-// LiveHazards are the hazards of the folder's migrations above version from, up to the wanted one, that are not allowed: an
+// LiveHazards are the hazards of the folder's migrations above version from and above the baseline, up to the wanted one, that are not allowed: an
 // error of [HazardError] where there are any. It opens no connection; [Goose.LiveHazardsAt] knows more.
 func (g *Goose) LiveHazards(from int64) error {
 	ctx := context.Background() // no connection, no wait
@@ -84,6 +84,7 @@ func (g *Goose) LiveHazards(from int64) error {
 		return err
 	}
 	var pending []file
+	from = max(from, g.from)
 	for _, f := range files {
 		if f.version > from {
 			pending = append(pending, f)

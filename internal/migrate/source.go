@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"testing/fstest"
 
 	"github.com/jackc/pgx/v5"
@@ -21,7 +22,10 @@ func InFormat(format string) Option {
 func (g *Goose) source() (*sqlrewrite.Migrations, fs.FS, error) {
 	format := g.format
 	if format == "" && g.fsys != nil {
-		format = sqlrewrite.Detect(g.fsys)
+		var err error
+		if format, err = sqlrewrite.Detect(g.fsys); err != nil {
+			return nil, nil, err
+		}
 	}
 	if format == "" {
 		format = sqlrewrite.GooseFormat
@@ -94,6 +98,25 @@ func (g *Goose) Files() ([]string, error) {
 // From is a baseline: the database has this version and all below it, whether a table says so or not. 0: what a table says.
 func From(version int64) Option { return func(g *Goose) { g.from = version } }
 
+// FromVersion is From with a version as the vendor writes it; "": none.
+func FromVersion(version string) Option { return func(g *Goose) { g.fromText = version } }
+
+// ToVersion is the version to stop at, as the vendor writes it; "" is the newest.
+func ToVersion(version string) Option { return func(g *Goose) { g.toText = version } }
+
+// numbered is goose's number of a version as the vendor writes it.
+func (g *Goose) numbered(version string) (int64, error) {
+	if g.scripts != nil {
+		if s := g.scripts.Find(version); s != nil {
+			return sqlrewrite.Version(s.Target())
+		}
+	}
+	if v, err := strconv.ParseInt(version, 10, 64); err == nil && v >= 0 && !g.scripts.Places() {
+		return v, nil // what has none of it, says so later
+	}
+	return 0, &FolderError{Text: fmt.Sprintf("no file has version %s", version), Way: "name the version as the files do"}
+}
+
 // baseline lists the files that From says are in place.
 func (g *Goose) baseline() ([]int64, error) {
 	if g.from == 0 {
@@ -156,22 +179,4 @@ func (g *Goose) otherTool(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	return nil
-}
-
-// vendorVersions maps the versions of the vendor's own table to goose's.
-func vendorVersions(s *sqlrewrite.Migrations) (map[string]int64, error) {
-	m := map[string]int64{}
-	if s == nil {
-		return m, nil
-	}
-	for _, script := range s.Scripts {
-		v, err := sqlrewrite.Version(script.Target())
-		if err != nil {
-			return nil, fmt.Errorf("migrations: %w", err)
-		}
-		if script.Vendor() != "" {
-			m[script.Vendor()] = v
-		}
-	}
-	return m, nil
 }
