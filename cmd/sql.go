@@ -13,8 +13,9 @@ import (
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
-const sqlLong = `Sql looks at a folder of migrations written for Postgres: those of goose, pop (as Ory's servers have them), dbmate, sql-migrate and
-golang-migrate, or plain .sql files. It says what it took them for; what it can't be sure of it refuses.
+const sqlLong = `Sql looks at a folder of migrations written for Postgres: those of goose, pop (as Ory's servers have them), dbmate, sql-migrate,
+golang-migrate, diesel, Prisma, sqlx, Flyway, tern, node-pg-migrate and Drizzle, or plain .sql files. It says what it took them for; what it can't be
+sure of it refuses.
 
   tideover sql lint DIR              # what each statement does to live traffic
   tideover sql rewrite DIR -o OUT    # the same migrations as lock-safe goose files

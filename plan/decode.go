@@ -224,6 +224,9 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string, f field) {
 	switch v.Kind() {
 	case reflect.String:
 		text, ok := textOf(n)
+		if !ok && f.Number {
+			text, ok = digitsOf(n)
+		}
 		if !ok {
 			d.add(path, quoteIt(n), "expected text, found %s", found(n))
 			return

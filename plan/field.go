@@ -12,6 +12,7 @@ type field struct {
 	Required bool     // missing, null and "" are mistakes
 	Env      bool     // ${NAME} is filled in
 	Enum     []string // the words that are taken
+	Number   bool     // text that may be written as a number
 	Min, Max int64    // of whole numbers, and of durations in nanoseconds; Max 0: no limit. Nothing may be negative
 }
 

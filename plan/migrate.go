@@ -12,9 +12,9 @@ const Migrate StepKind = "migrate"
 type MigrateSpec struct {
 	Target string `yaml:"target"` // "offline": green; "live": blue, in place
 	Source string `yaml:"source"` // "bundled" or a folder of migrations, relative to the runbook
-	Format string `yaml:"format"` // "goose", "plain", "pop", "dbmate", "sql-migrate" or "golang-migrate"; empty: as annotations and names say, but never plain or golang-migrate
-	From   int64  `yaml:"from"`   // the version that blue has, with all below it; 0: what its table of versions says
-	To     int64  `yaml:"to"`     // goose version; 0: the newest
+	Format string `yaml:"format"` // one of sqlrewrite's formats; empty: as annotations and names say, but never plain, golang-migrate or sqlx
+	From   string `yaml:"from"`   // the version that blue has, with all below it; empty: what its table of versions says
+	To     string `yaml:"to"`     // the version to stop at; empty: the newest
 	// AsWritten runs offline migrations one after the other instead of arranging their statements for speed.
 	AsWritten bool     `yaml:"as_written"`
 	Command   []string `yaml:"command"` // the vendor's own; the DSN is in the environment variable DSN
@@ -32,6 +32,9 @@ const (
 	live    moment = "migrate (target: live)"
 )
 
+// migrationFormats are those that sqlrewrite reads; a test of steps holds the two lists against each other.
+var migrationFormats = []string{"goose", "plain", "pop", "dbmate", "sql-migrate", "golang-migrate", "diesel", "prisma", "sqlx", "flyway", "tern", "node-pg-migrate", "drizzle"}
+
 var migrate = kind{
 	name:     Migrate,
 	standard: MigrateSpec{},
@@ -39,9 +42,9 @@ var migrate = kind{
 		"target":     {Doc: "`offline`: green. `live`: blue, in place, with lock-safe SQL.", Required: true, Enum: []string{"offline", "live"}},
 		"as_written": {Doc: "With `offline`: run the files one after the other, each as it is, instead of arranging their statements for speed (docs/offline.md)."},
 		"source":     {Doc: "`bundled`, or a folder of migrations, relative to the runbook.", Env: true},
-		"format":     {Doc: "How the folder's files are named and annotated (docs/sqlrewrite.md). Default: what annotations and names say; plain files and golang-migrate's have none, so that they must be named.", Enum: []string{"goose", "plain", "pop", "dbmate", "sql-migrate", "golang-migrate"}},
-		"from":       {Doc: "The version that blue has already, with all below it: a baseline, for a database that has no table of versions; it is noted there. Where the vendor's tool keeps one, that table counts."},
-		"to":         {Doc: "The goose version to stop at. 0: the newest."},
+		"format":     {Doc: "How the folder's files are named and annotated (docs/sqlrewrite.md). Default: what annotations and names say; plain files, golang-migrate's and most of sqlx' have none, so that they must be named.", Enum: migrationFormats},
+		"from":       {Doc: "The version that blue has already, with all below it: a baseline, for a database that has no table of versions; it is noted there. Where the vendor's tool keeps one, that table counts. As the vendor writes it.", Number: true},
+		"to":         {Doc: "The version to stop at, as the vendor writes it. Default: the newest.", Number: true},
 		"command":    {Doc: "The vendor's own migration command, as a list of words. It finds the database in the environment variable DSN."},
 		"env":        {Doc: "Names of environment variables that the command gets beside `DSN`, `PATH`, `HOME`, `LANG` and the like."},
 		"allow": {Doc: "With `live`: the hazards that you accept, by their names (docs/sqlrewrite.md).",
@@ -90,7 +93,7 @@ func checkMigrate(d *decoder, _ *Runbook, path string, c *MigrateSpec) {
 		d.add(path, "name a folder of goose migrations in `source:`, or the vendor's own program in `command:`", "has neither source nor command")
 	case c.Source != "" && len(c.Command) > 0:
 		d.add(join(path, "command"), "keep one of the two", "there is a source too")
-	case c.To != 0 && len(c.Command) > 0:
+	case c.To != "" && len(c.Command) > 0:
 		d.add(join(path, "to"), "the command decides itself how far it goes", "counts with source only")
 	}
 	if c.Target == "offline" {

@@ -19,6 +19,15 @@ func textOf(n ast.Node) (string, bool) {
 	return "", false
 }
 
+// digitsOf is a number as it is written, its zeros included.
+func digitsOf(n ast.Node) (string, bool) {
+	switch n.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
 // keyText is a map's key as it stands in the file.
 func keyText(key ast.MapKeyNode) string {
 	if s, ok := key.(*ast.StringNode); ok {

@@ -119,6 +119,9 @@ func (s *schema) value(t reflect.Type, f field) map[string]any {
 
 func text(f field) map[string]any {
 	v := map[string]any{"type": "string"}
+	if f.Number {
+		v["type"] = []string{"string", "number"}
+	}
 	if f.Required {
 		v["minLength"] = 1
 	}

@@ -19,7 +19,7 @@ var signs = []struct {
 	{regexp.MustCompile(`(?m)^\s*--\s*migrate:(up|down)\b`), "it is dbmate's", "say format: dbmate"},
 	{regexp.MustCompile(`(?m)^\s*--\s*\+migrate\s+\w+`), "it is sql-migrate's", "say format: sql-migrate"},
 	{regexp.MustCompile(`(?mi)^\s*--\s*liquibase\s+formatted\s+sql|^\s*--\s*changeset\s+\S+:\S+`), "it is Liquibase's", "use the vendor's own command (command: …)"},
-	{regexp.MustCompile(`(?m)^----\s*create above\s*/\s*drop below\s*----`), "it is tern's: what stands below that line takes the migration back", "keep what stands above it, or use the vendor's own command (command: …)"},
+	{regexp.MustCompile(`(?m)^----\s*create above\s*/\s*drop below\s*----`), "it is tern's: what stands below that line takes the migration back", "say format: tern"},
 	{regexp.MustCompile(`(?m)^\s*--\s*//@?UNDO|^\s*--\s*@UNDO|^\s*//\s*@UNDO`), "it is MyBatis Migrations' or dbdeploy's: what stands below that line takes the migration back", "keep what stands above it, or use the vendor's own command (command: …)"},
 	{regexp.MustCompile(`(?mi)^\s*(--|#)\s*-*\s*!(ups|downs)\b`), "it is Play's evolutions'", "keep the part that is to be run"},
 	{regexp.MustCompile(`(?mi)^\s*--[-\s/+@!#:*=<>\[]*((migrate|migration|sql|rambler|micrate|section)[\s:_-]*)?(down|downs|undo|rollback|roll back|revert|reverse)([\s:_-]*(migration|section|sql|script|part|below|here))*[-\s:*=<>\].!]*$`),
@@ -61,7 +61,7 @@ func (t *tree) strangers() error {
 		case backName.MatchString(n):
 			return &Error{File: n, Msg: "its name says that it takes a migration back", Try: "put it into another folder, or name it <name>.down.sql"}
 		case repeatable.MatchString(n):
-			return &Error{File: n, Msg: "it is one of Flyway's that run again whenever they change", Try: "use the vendor's own command (command: …)"}
+			return &Error{File: n, Msg: "it is one of Flyway's that run again whenever they change", Try: "say format: flyway"}
 		}
 		if why := foreign(t.files[n]); why != nil {
 			return failure(n, t.files[n], why.at, why.text, why.way)

@@ -23,7 +23,8 @@ type layout struct {
 
 // layouts are all of them, in the order in which messages name them.
 func layouts() []*layout {
-	return []*layout{gooseLayout(), plainLayout(), popLayout(), dbmateLayout(), sqlMigrateLayout(), golangMigrateLayout()}
+	return []*layout{gooseLayout(), plainLayout(), popLayout(), dbmateLayout(), sqlMigrateLayout(), golangMigrateLayout(),
+		dieselLayout(), prismaLayout(), sqlxLayout(), flywayLayout(), ternLayout(), nodePgMigrateLayout(), drizzleLayout()}
 }
 
 func layoutOf(format Format) *layout {
@@ -90,11 +91,15 @@ func (t *tree) layout() (*layout, error) {
 			claimed, signs = append(claimed, l), append(signs, fmt.Sprintf("%s's by %s", l.name, sign))
 		}
 	}
-	if t.onlyPop() { // an annotation is one that was left behind from another tool, as in Ory Hydra's
+	if t.onlyPop() && popClaims(t) != "" { // an annotation is one that was left behind from another tool, as in Ory Hydra's
 		return popLayout(), nil
 	}
 	switch len(claimed) {
 	case 0:
+		if names := sorted(t.files); slices.ContainsFunc(names, likePop) {
+			return nil, &Error{File: names[slices.IndexFunc(names, likePop)], Msg: "whose folder it is can't be told: pop, golang-migrate and sqlx name files so",
+				Try: "say format: pop, format: golang-migrate or format: sqlx"}
+		}
 		return plainLayout(), nil
 	case 1:
 		return claimed[0], nil
@@ -122,16 +127,57 @@ func (t *tree) annotated(is func(line string) bool) string {
 func (t *tree) empty() error {
 	e := &Error{File: ".", Msg: "the folder has no .sql file", Try: "folders below it are not looked at"}
 	if len(t.below) > 0 {
+		e.Try = "folders below it are not looked at, such as that of " + t.below[0]
 		switch path.Base(t.below[0]) {
 		case "migration.sql":
-			e.Msg, e.Try = "the folder is Prisma's or Drizzle's: a folder for each migration ("+t.below[0]+")", "use the vendor's own command (command: …), or copy the files into one folder, numbered"
+			e.Msg, e.Try = "a folder for each migration ("+t.below[0]+") is Prisma's or Drizzle's: whose can't be told without migration_lock.toml", "say format: prisma if it is Prisma's; Drizzle's are read where they have meta/_journal.json, else use its own command (command: …)"
 		case "up.sql", "down.sql":
-			e.Msg, e.Try = "the folder is diesel's: a folder for each migration ("+t.below[0]+")", "use the vendor's own command (command: …), or copy the up.sql files into one folder, numbered"
-		default:
-			e.Try = "folders below it are not looked at, such as that of " + t.below[0]
+			e.Msg, e.Try = "a folder for each migration ("+t.below[0]+") is diesel's or Hasura's: whose can't be told by its name", "say format: diesel if it is diesel's; for Hasura's use its own command (command: …)"
 		}
 	}
 	return e
+}
+
+// read gives a file as it is, for checksums, and as text.
+func (t *tree) read(name string) (raw, text string, _ error) {
+	b, err := fs.ReadFile(t.fsys, name)
+	if err != nil {
+		return "", "", fmt.Errorf("migrations: %w", err)
+	}
+	return string(b), withoutMark(b), nil
+}
+
+// names lists a folder below: all but what is hidden, which is counted.
+func (t *tree) names(dir string) (list []string, hidden int, _ error) {
+	entries, err := fs.ReadDir(t.fsys, dir)
+	if err != nil {
+		return nil, 0, fmt.Errorf("migrations: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			hidden++
+		} else {
+			list = append(list, e.Name())
+		}
+	}
+	return list, hidden, nil
+}
+
+// withDown gives a script the way back that stands in a text of its own.
+func (s *Script) withDown(name, text string) {
+	d, err := Parse(name, text)
+	if err != nil {
+		s.brokenDown = err
+		return
+	}
+	s.Down = d.Up
+}
+
+// asSent is for tools that send a file in one piece. Several statements are one transaction to Postgres then, whether the tool begins one
+// or not (outside); one alone is not.
+func (s *Script) asSent(outside bool) {
+	s.unwrap()
+	s.NoTransaction = outside && len(s.Up) == 1
 }
 
 func sorted(files map[string]string) []string {
@@ -153,12 +199,7 @@ func parsePair(upName, up, downName, down string) (*Script, error) {
 		return nil, &Error{File: upName, Line: 1, Column: 1, Msg: "it has goose's annotations, though its name is another format's", Try: "say --input goose"}
 	}
 	if downName != "" {
-		d, err := Parse(downName, down)
-		if err != nil {
-			s.brokenDown = err
-			return s, nil
-		}
-		s.Down = d.Up
+		s.withDown(downName, down)
 	}
 	return s, nil
 }
@@ -178,14 +219,14 @@ func (s *Script) unwrap() {
 
 // byPlace names the goose files that scripts become by their places, where versions aren't numbers that goose could have. The vendor's
 // own version is in the name, and in the vendor's table; the place counts only while a migration is under way.
-func byPlace(scripts []*Script, titles []string) {
+func byPlace(scripts []*Script, titleOf func(*Script) string) {
 	for i, s := range scripts {
 		title := strings.Map(func(r rune) rune {
 			if strings.ContainsRune(`/\:*?"<>| `, r) || r < ' ' {
 				return '_'
 			}
 			return r
-		}, titles[i])
+		}, titleOf(s))
 		s.as = fmt.Sprintf("%05d_%s.sql", i+1, title)
 	}
 }
@@ -199,6 +240,3 @@ func twice(name, other string) error {
 func refused(name, msg, try string) error {
 	return &Error{File: name, Line: 1, Column: 1, Msg: msg, Try: try}
 }
-
-// contains: one of the folder's other files has the name.
-func (t *tree) contains(name string) bool { return slices.Contains(t.others, name) }

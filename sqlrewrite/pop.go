@@ -34,11 +34,17 @@ func popLayout() *layout {
 // popClaims: one of the names is only pop's.
 func popClaims(t *tree) string {
 	for _, n := range sorted(t.files) {
-		if IsPopName(n) {
+		if IsPopName(n) && !likePop(n) {
 			return "the name of " + n
 		}
 	}
 	return ""
+}
+
+// likePop: the name is one that pop gives, and golang-migrate and sqlx too: of 14 digits, without a dialect.
+func likePop(name string) bool {
+	m := popName.FindStringSubmatch(name)
+	return m != nil && m[3] == "" && m[5] == "sql" && len(m[1]) == popLegacyDigits
 }
 
 // onlyPop: all names are only pop's.

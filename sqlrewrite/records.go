@@ -11,6 +11,7 @@ type Records struct {
 	Create string // makes it as the tool does, where it isn't there; "": the first migration does
 	Read   string // a query of its rows, each an array of text, for [Migrations.InPlace]
 	Newest bool   // it has the newest version alone
+	Fresh  bool   // without it the tool refuses a database that has tables
 	// inPlace says which scripts a database has by the rows, those among them that the tool will never run, too. Its error is an [*Error]:
 	// the tool would refuse the database, or what it has can't be told.
 	inPlace  func(rows [][]string, scripts []*Script) ([]*Script, error)

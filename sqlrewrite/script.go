@@ -17,7 +17,7 @@
 // What can't be made safe stays as its author wrote it, and is listed as a [Hazard] that a person must allow by name.
 // The original and the rewritten script end in the same schema.
 //
-// [ReadFolder] reads a folder of goose's, pop's or plain files. [File.Steps] says how a file of the result is run well.
+// [ReadFolder] reads a folder as the tool does that it is of: goose, pop, dbmate, diesel, Prisma, Flyway and others, or plain files. [File.Steps] says how a file of the result is run well.
 //
 // The package is pure: it opens no connection and knows only what the scripts say. It doesn't know how large a table
 // is, and takes every table that the script doesn't create itself for large and in use.
@@ -44,6 +44,9 @@ type Script struct {
 	text   string // as given
 	as     string // the goose file that it becomes; "": its own name
 	vendor string // the version that the vendor's own tool knows it by; "": goose's
+	sum    string // the vendor's checksum of the file, where he has one
+	when   int64  // the vendor's time of the file, where he goes by that
+	title  string // what the vendor's table calls it, where that is more than the version
 	note   string // writes the vendor's version into his table; it is the last statement of Up
 	keep   bool   // it is ours, and safe as it is
 	// brokenDown says why the way back, which stands in a file of its own, can't be read. The way forth does without it.

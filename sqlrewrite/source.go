@@ -96,9 +96,13 @@ func (s *Migrations) Find(version string) *Script {
 			return script
 		}
 	}
+	short := strings.TrimLeft(version, "0")
 	for _, script := range s.Scripts {
 		v := versionOf(script)
-		if !s.layout.places && v > 0 && strconv.FormatInt(v, 10) == strings.TrimLeft(version, "0") {
+		if short != "" && strings.TrimLeft(script.vendor, "0") == short {
+			return script
+		}
+		if !s.layout.places && v > 0 && strconv.FormatInt(v, 10) == short {
 			return script
 		}
 	}

@@ -170,7 +170,7 @@ func CheckMigrations(u Upgrade) error {
 		if !ok || m.Target != "live" || len(m.Command) > 0 {
 			continue
 		}
-		if err := u.gooseOf(m, nil).LiveHazards(m.From); err != nil {
+		if err := u.gooseOf(m, nil).LiveHazards(0); err != nil {
 			return fmt.Errorf("step %q: %w", spec.ID, err)
 		}
 	}

@@ -84,14 +84,14 @@ func (notBundled) Open(string) (fs.File, error) {
 
 // gooseOf runs the files of a source; tell may be nil.
 func (u *Upgrade) gooseOf(m *plan.MigrateSpec, tell func(migrate.Notice), more ...migrate.Option) *migrate.Goose {
-	options := append([]migrate.Option{migrate.InSchema(u.Profile.Schema), migrate.InFormat(m.Format), migrate.Told(tell), migrate.From(m.From)}, more...)
+	options := append([]migrate.Option{migrate.InSchema(u.Profile.Schema), migrate.InFormat(m.Format), migrate.Told(tell), migrate.FromVersion(m.From), migrate.ToVersion(m.To)}, more...)
 	if m.AsWritten {
 		options = append(options, migrate.AsWritten())
 	}
 	if m.Target == "live" {
 		options = append(options, migrate.Live(u.budget()), migrate.Allow(m.Allow...), migrate.Defer(m.Defer...), migrate.EndBlockers(m.EndBlockers...))
 	}
-	return migrate.NewGoose(u.files(m.Source), m.To, options...)
+	return migrate.NewGoose(u.files(m.Source), 0, options...)
 }
 
 // judge returns what the oracle migrates with: the same files, but as written, so that it owes nothing to what it judges.

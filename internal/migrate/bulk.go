@@ -277,6 +277,14 @@ func versionsOf(files []file) []int64 {
 	return list
 }
 
+func namesOf(files []file) []string {
+	var list []string
+	for _, f := range files {
+		list = append(list, f.name)
+	}
+	return list
+}
+
 // Arrangement is what Migrate would do with pending files. Either Tasks or Alone is empty.
 type Arrangement struct {
 	Tasks []sqlrewrite.Task `json:"tasks"`           // of the first files, as far as they run together

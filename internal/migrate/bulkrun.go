@@ -99,8 +99,8 @@ func (b *bulk) run(ctx context.Context, conn *pgx.Conn, begun bool) error {
 // begin works out the tasks and stores them.
 func (b *bulk) begin(ctx context.Context, conn *pgx.Conn) error {
 	const create = `CREATE TABLE ` + BulkTable + ` (number integer PRIMARY KEY, task jsonb NOT NULL, versions bigint[] NOT NULL,
-		done_at timestamptz, seconds double precision[])`
-	const insert = `INSERT INTO ` + BulkTable + ` (number, task, versions) SELECT n, t::jsonb, $2 FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY u(t, n)`
+		names text[] NOT NULL, done_at timestamptz, seconds double precision[])`
+	const insert = `INSERT INTO ` + BulkTable + ` (number, task, versions, names) SELECT n, t::jsonb, $2, $3 FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY u(t, n)`
 	c, err := catalogOf(ctx, conn, b.goose.schema)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func (b *bulk) begin(ctx context.Context, conn *pgx.Conn) error {
 		if _, err := tx.Exec(ctx, create); err != nil {
 			return fmt.Errorf("make %s: %w", BulkTable, err)
 		}
-		if _, err := tx.Exec(ctx, insert, texts, versionsOf(b.files)); err != nil {
+		if _, err := tx.Exec(ctx, insert, texts, versionsOf(b.files), namesOf(b.files)); err != nil {
 			return fmt.Errorf("note the tasks in %s: %w", BulkTable, err)
 		}
 		return nil
@@ -126,7 +126,7 @@ func (b *bulk) begin(ctx context.Context, conn *pgx.Conn) error {
 
 // tasks reads them, in their order. They must be of the same migrations as when they were stored.
 func (b *bulk) tasks(ctx context.Context, conn *pgx.Conn) ([]bulkTask, error) {
-	const sql = `SELECT number, task::text, versions, done_at IS NOT NULL, seconds FROM ` + BulkTable + ` ORDER BY number`
+	const sql = `SELECT number, task::text, versions, names, done_at IS NOT NULL, seconds FROM ` + BulkTable + ` ORDER BY number`
 	rows, err := conn.Query(ctx, sql)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", BulkTable, err)
@@ -134,10 +134,12 @@ func (b *bulk) tasks(ctx context.Context, conn *pgx.Conn) ([]bulkTask, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t bulkTask, err error) {
 		var text string
 		var versions []int64
-		if err := row.Scan(&t.number, &text, &versions, &t.done, &t.seconds); err != nil {
+		var names []string
+		if err := row.Scan(&t.number, &text, &versions, &names, &t.done, &t.seconds); err != nil {
 			return t, fmt.Errorf("read %s: %w", BulkTable, err)
 		}
-		if !slices.Equal(versions, versionsOf(b.files)) {
+		// A number that is only a place may be another file's now.
+		if !slices.Equal(versions, versionsOf(b.files)) || b.goose.scripts.Places() && !slices.Equal(names, namesOf(b.files)) {
 			return t, &FolderError{Text: fmt.Sprintf("the migrations from %d to %d are under way in this database, and the folder has others now",
 				versions[0], versions[len(versions)-1]), Way: "put the files back as they were, or empty the database and begin again"}
 		}

@@ -279,8 +279,11 @@ func (g *Goose) vendorHas(ctx context.Context, conn *pgx.Conn) (done map[int64]b
 	const exists = `SELECT pg_catalog.to_regclass($1) IS NOT NULL`
 	r := g.scripts.Records()
 	var there bool
-	if err := conn.QueryRow(ctx, exists, r.Table).Scan(&there); err != nil || !there {
+	if err := conn.QueryRow(ctx, exists, r.Table).Scan(&there); err != nil {
 		return nil, false, err
+	}
+	if !there {
+		return nil, false, g.unbegun(ctx, conn)
 	}
 	rows, err := conn.Query(ctx, r.Read)
 	if err != nil {

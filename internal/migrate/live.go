@@ -205,6 +205,9 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 		return err
 	}
 	files = slices.DeleteFunc(slices.Clone(files), func(f file) bool { return done[f.version] })
+	if err := g.sameBegun(ledger, files); err != nil {
+		return err
+	}
 	rewritten, _, scripts, err := g.rewrite(ctx, e.Conn, files)
 	if err != nil {
 		return err
@@ -246,6 +249,19 @@ func (g *Goose) migrateLive(ctx context.Context, dsn string, files []file, appli
 		}
 	}
 	return ledger.drop(ctx)
+}
+
+// sameBegun refuses a folder in which another file has the place of one that is under way.
+func (g *Goose) sameBegun(l *ledger, files []file) error {
+	if !g.scripts.Places() {
+		return nil
+	}
+	for v, m := range l.entries {
+		if !slices.ContainsFunc(files, func(f file) bool { return f.version == v && f.name == m.Name }) {
+			return &FolderError{File: m.Name, Text: "is under way in this database, and the folder has other files now", Way: "put the files back as they were until it is done"}
+		}
+	}
+	return nil
 }
 
 // Untouched says whether a live migration, before which so many files were pending, has run none of their statements. Of a statement

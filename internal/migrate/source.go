@@ -111,7 +111,8 @@ func (g *Goose) numbered(version string) (int64, error) {
 			return sqlrewrite.Version(s.Target())
 		}
 	}
-	if v, err := strconv.ParseInt(version, 10, 64); err == nil && v >= 0 && !g.scripts.Places() {
+	// pop's versions have 14 or 20 digits: a smaller number is a place, as runbooks have had it.
+	if v, err := strconv.ParseInt(version, 10, 64); err == nil && v >= 0 && (!g.scripts.Places() || g.scripts.Format == sqlrewrite.PopFormat) {
 		return v, nil // what has none of it, says so later
 	}
 	return 0, &FolderError{Text: fmt.Sprintf("no file has version %s", version), Way: "name the version as the files do"}
@@ -150,13 +151,18 @@ var others = []struct{ table, column, tool, way string }{
 	{"schema_migrations", "version", "dbmate or Rails", "say format: dbmate if it is dbmate's"},
 	{"gorp_migrations", "id", "sql-migrate", "say format: sql-migrate"},
 	{"schema_migration", "version", "pop", "say format: pop"},
-	{"flyway_schema_history", "version", "Flyway", "use the vendor's own command (command: …)"},
+	{"flyway_schema_history", "installed_rank", "Flyway", "say format: flyway"},
+	{"refinery_schema_history", "version", "refinery", "use the vendor's own command (command: …)"},
 	{"databasechangelog", "id", "Liquibase", "use the vendor's own command (command: …)"},
-	{"_sqlx_migrations", "version", "sqlx", "use the vendor's own command (command: …)"},
-	{"__diesel_schema_migrations", "version", "diesel", "use the vendor's own command (command: …)"},
-	{"_prisma_migrations", "migration_name", "Prisma", "use the vendor's own command (command: …)"},
-	{"schema_version", "version", "tern", "use the vendor's own command (command: …)"},
-	{"pgmigrations", "name", "node-pg-migrate", "use the vendor's own command (command: …)"},
+	{"_sqlx_migrations", "version", "sqlx", "say format: sqlx"},
+	{"__diesel_schema_migrations", "version", "diesel", "say format: diesel"},
+	{"hdb_catalog.hdb_version", "hasura_uuid", "Hasura", "use the vendor's own command (command: …)"},
+	{"_prisma_migrations", "migration_name", "Prisma", "say format: prisma"},
+	{"schema_version", "version", "tern", "say format: tern"},
+	{"pgmigrations", "name", "node-pg-migrate", "say format: node-pg-migrate"},
+	{"drizzle.__drizzle_migrations", "hash", "Drizzle", "say format: drizzle"},
+	{"atlas_schema_revisions.atlas_schema_revisions", "version", "Atlas", "use the vendor's own command (command: …)"},
+	{"goose_db_version", "version_id", "goose", "say format: goose"},
 	{"alembic_version", "version_num", "Alembic", "use the vendor's own command (command: …)"},
 	{"django_migrations", "name", "Django", "use the vendor's own command (command: …)"},
 	{"knex_migrations", "name", "Knex", "use the vendor's own command (command: …)"},
@@ -165,18 +171,46 @@ var others = []struct{ table, column, tool, way string }{
 // otherTool refuses a database that another tool migrates, whose table would not be read: every file would run again.
 func (g *Goose) otherTool(ctx context.Context, conn *pgx.Conn) error {
 	const look = `SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped)`
-	if g.from != 0 || g.scripts == nil || g.scripts.Format != sqlrewrite.PlainFormat {
+	if g.from != 0 || g.scripts == nil {
 		return nil
 	}
 	for _, o := range others {
+		if o.tool == "goose" && !g.vendorRecords() {
+			continue
+		}
 		var is bool
 		if err := conn.QueryRow(ctx, look, o.table, o.column).Scan(&is); err != nil {
 			return err
 		}
 		if is {
-			return &FolderError{Text: fmt.Sprintf("the table %s is that of %s, and plain files don't say which of them it has noted", o.table, o.tool),
-				Way: o.way + ", or say which version the database has (from)"}
+			text := fmt.Sprintf("the table %s is that of %s, and plain files don't say which of them it has noted", o.table, o.tool)
+			if g.vendorRecords() {
+				text = fmt.Sprintf("the table %s is that of %s, and the folder is read as %s's, whose table is not there", o.table, o.tool, g.scripts.Format)
+			}
+			return &FolderError{Text: text, Way: o.way + ", or say which version the database has (from)"}
 		}
 	}
 	return nil
+}
+
+// unbegun refuses a database in which the vendor's table isn't there, where that can't mean that nothing has run: another tool's is, or the
+// vendor's own would refuse it, since it has tables. What is ours counts for nothing.
+func (g *Goose) unbegun(ctx context.Context, conn *pgx.Conn) error {
+	const look = `SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND c.relname NOT LIKE 'tideover%'
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+		ORDER BY c.relname LIMIT 1`
+	if err := g.otherTool(ctx, conn); err != nil || g.from != 0 || !g.scripts.Records().Fresh {
+		return err
+	}
+	rows, err := conn.Query(ctx, look, g.schema)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	return &FolderError{Text: fmt.Sprintf("the database has tables (%s), and not %s's own (%s): %[2]s would refuse it", names[0], g.scripts.Format, g.scripts.Records().Table),
+		Way: "say which version the database has (from)"}
 }

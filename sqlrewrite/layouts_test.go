@@ -1,0 +1,124 @@
+package sqlrewrite_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tideover/tideover/sqlrewrite"
+)
+
+// vendors are small folders of each format, with what their tools make of them.
+var vendors = []struct {
+	name   string
+	files  []string
+	say    sqlrewrite.Format // "": found out
+	format sqlrewrite.Format
+	order  string // the vendors' versions
+	sum    string // what Summary says
+}{
+	{"diesel", []string{
+		"00000000000000_diesel_initial_setup/up.sql", "SELECT 1;", "00000000000000_diesel_initial_setup/down.sql", "SELECT 2;",
+		"2024-01-02-000000_b/up.sql", "\ufeffCREATE TABLE b ();\r\n", "2024-01-02-000000_b/down.sql", "DROP TABEL b;",
+		"2024-01-01-000000_a/up.sql", "CREATE TABLE a ();", "2024-01-03-000000_c/up.sql", "CREATE INDEX CONCURRENTLY i ON a (b);",
+		"2024-01-03-000000_c/metadata.toml", "# alone\r\nrun_in_transaction = false\r\n", ".keep/x", "", "README.md", "x"},
+		"", sqlrewrite.DieselFormat, "00000000000000 20240101000000 20240102000000 20240103000000", "diesel: 4 up, 1 down; no way back of 2024-01-02-000000_b/up.sql, which can't be read"},
+	{"Prisma", []string{"migration_lock.toml", "# no\nprovider = \"postgresql\"\n", "0_init/migration.sql", "CREATE TABLE a ();",
+		"20240102000000_b/migration.sql", "CREATE TABLE b ();", "20240101000000_ä/migration.sql", "SELECT 1;"},
+		"", sqlrewrite.PrismaFormat, "0_init 20240101000000_ä 20240102000000_b", "prisma: 3 up, 0 down"},
+	{"sqlx", []string{"9_a.sql", "CREATE TABLE a ();", "10_b_c.up.sql", "CREATE TABLE b ();", "10_b_c.down.sql", "DROP TABLE b;",
+		"11_c.sql", "-- no-transaction\nCREATE INDEX CONCURRENTLY i ON a (b);", "notes.sql", "no SQL", "READ_ME.md", "x"},
+		"", sqlrewrite.SqlxFormat, "9 10 11", "sqlx: 3 up, 1 down"},
+	{"Flyway", []string{"V1.9__a.sql", "CREATE TABLE a ();", "V1.10__b.sql", "CREATE TABLE b ();", "sub/V1_9_1__c.SQL", "CREATE TABLE c ();", "V002.sql", "SELECT 1;",
+		"R__z.sql", "CREATE VIEW z AS SELECT 1;", "R__a_view.sql", "CREATE VIEW v AS SELECT 1;", "U1.9__a.sql", "DROP TABEL a;", "data.sql", "nonsense", "afterClean.sql", "nonsense",
+		"V3__i.sql", "CREATE INDEX CONCURRENTLY i ON a (b);", "V4__p.sql", "SELECT '${x}';", "V4__p.sql.conf", "placeholderReplacement=false\n"},
+		"", sqlrewrite.FlywayFormat, "1.9 1.9.1 1.10 002 3 4 R__a_view R__z", "flyway: 8 up, 0 down"},
+	{"tern", []string{"001_a.sql", "CREATE TABLE a ();\n---- create above / drop below ----\nDROP TABLE a;", "2_b.sql", "---- tern: disable-tx ----\nCREATE INDEX CONCURRENTLY i ON a (b);\nANALYZE a;",
+		"shared/v.sql", "{{ x }}", "notes.sql", "no SQL"},
+		"", sqlrewrite.TernFormat, "1 2", "tern: 2 up, 1 down"},
+	{"node-pg-migrate", []string{"1700000000000_a.sql", "-- Down Migration\nDROP TABLE a;\n-- Up Migration\nCREATE TABLE a ();", "20231114221319999_b.sql", "--- up migration\nCREATE TABLE b ();\n", ".hidden.js", "x"},
+		"", sqlrewrite.NodePgMigrateFormat, "20231114221319999_b 1700000000000_a", "node-pg-migrate: 2 up, 1 down"},
+	{"Drizzle", []string{"meta/_journal.json", `{"version":"7","dialect":"postgresql","entries":[{"idx":0,"version":"7","when":1000,"tag":"0001_z","breakpoints":true},{"idx":1,"when":2000,"tag":"0000_a","breakpoints":true}]}`,
+		"0000_a.sql", "CREATE TABLE a ();\n--> statement-breakpoint\nCREATE TABLE c ();", "0001_z.sql", "CREATE TABLE z ();", "0002_not_listed.sql", "nonsense"},
+		"", sqlrewrite.DrizzleFormat, "0001_z 0000_a", "drizzle: 2 up, 0 down"},
+}
+
+// TestVendorsFolders: the same files as the vendor's tool takes, in its order, under its versions; each notes itself last.
+func TestVendorsFolders(t *testing.T) {
+	t.Parallel()
+	for _, c := range vendors {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := sqlrewrite.ReadFolder(inFolder(c.files...), c.say)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var order []string
+			for _, script := range s.Scripts {
+				order = append(order, script.Vendor())
+				for _, turn := range []func(*sqlrewrite.Script) (sqlrewrite.Rewritten, error){sqlrewrite.Offline, sqlrewrite.Live} {
+					r, err := turn(script)
+					if err != nil {
+						t.Fatal(err)
+					}
+					last := r.Files[len(r.Files)-1]
+					if up, _, _ := strings.Cut(last.SQL, "-- +goose Down"); !strings.Contains(up, strings.TrimSpace(script.Record())) {
+						t.Errorf("%s does not note itself:\n%s", script.Name, last.SQL)
+					}
+				}
+			}
+			if got := strings.Join(order, " "); got != c.order || s.Format != c.format || !strings.HasPrefix(s.Summary(), c.sum) {
+				t.Errorf("%s: %s; %s", s.Format, got, s.Summary())
+			}
+		})
+	}
+}
+
+// TestVendorsRefusals: what the tool would stop at, or means something that only it knows, is refused by name.
+func TestVendorsRefusals(t *testing.T) {
+	t.Parallel()
+	const journal = `{"dialect":"postgresql","entries":[{"when":2,"tag":"0000_a"},{"when":%,"tag":"0001_b"}]}`
+	for _, c := range []struct {
+		name  string
+		files []string
+		say   sqlrewrite.Format
+		want  string
+	}{
+		{"diesel: one version twice", []string{"2024-01-01-000000_a/up.sql", "SELECT 1;", "20240101000000_b/up.sql", "SELECT 1;"}, "", "20240101000000_b/up.sql:1:1: it has the same version as 2024-01-01-000000_a/up.sql"},
+		{"diesel: another folder", []string{"2024-01-01-000000_a/up.sql", "SELECT 1;", "b/x.sql", "SELECT 1;"}, "", "b:1:1: the folder has no up.sql"},
+		{"diesel: nothing but what is hidden", []string{"2024-01-01-000000_a/up.sql", "SELECT 1;", "b/.gitkeep", ""}, "", "b:1:1: the folder has no up.sql"},
+		{"diesel: an empty file", []string{"2024-01-01-000000_a/up.sql", ""}, "", "it is empty"},
+		{"diesel: what is not understood", []string{"2024-01-01-000000_a/up.sql", "SELECT 1;", "2024-01-01-000000_a/metadata.toml", "[x]\n"}, "", "metadata.toml:1:1: what"},
+		{"diesel: or Hasura", []string{"1600000000000_a/up.sql", "SELECT 1;"}, "", "diesel's or Hasura's"},
+		{"Prisma: another provider", []string{"migration_lock.toml", `provider = "mysql"`, "1_a/migration.sql", "SELECT 1;"}, "", "its provider isn't postgresql"},
+		{"Prisma: no file", []string{"migration_lock.toml", `provider = "postgresql"`, "1_a/x.sql", "SELECT 1;"}, "", "1_a:1:1: the folder has no migration.sql"},
+		{"Prisma: an order that differs", []string{"migration_lock.toml", `provider = "postgresql"`, "1_a/migration.sql", "SELECT 1;", "10_b/migration.sql", "SELECT 1;"}, "", "1_a:1:1: whether it comes before 10_b"},
+		{"Prisma: or Drizzle", []string{"1_a/migration.sql", "SELECT 1;"}, "", "is Prisma's or Drizzle's"},
+		{"sqlx: one version twice", []string{"1_a.sql", "SELECT 1;", "01_b.sql", "SELECT 1;"}, sqlrewrite.SqlxFormat, "has the same version"},
+		{"sqlx: no version", []string{"a_b.sql", "SELECT 1;"}, sqlrewrite.SqlxFormat, "a_b.sql:1:1: its name has no version that sqlx"},
+		{"Flyway: one version twice", []string{"V1.0__a.sql", "SELECT 1;", "b/V1__b.sql", "SELECT 1;"}, "", "has the same version"},
+		{"Flyway: a placeholder", []string{"V1__a.sql", "SELECT 1;\nSELECT '${a}';"}, "", "V1__a.sql:2:9: it has a placeholder"},
+		{"Flyway: one underscore", []string{"V1__a.sql", "SELECT 1;", "V2_b.sql", "SELECT 1;"}, "", "V2_b.sql:1:1: its name has no version that Flyway"},
+		{"Flyway: a hook", []string{"V1__a.sql", "SELECT 1;", "afterMigrate__x.sql", "SELECT 1;"}, "", "afterMigrate__x.sql:1:1: Flyway runs it around"},
+		{"Flyway: a baseline", []string{"V1__a.sql", "SELECT 1;", "B1__x.sql", "SELECT 1;"}, "", "B1__x.sql:1:1: it stands for all files"},
+		{"Flyway: code", []string{"V1__a.sql", "SELECT 1;", "x/V2__b.java", "x"}, "", "x/V2__b.java: it is a migration in another language"},
+		{"Flyway: mixed", []string{"V1__a.sql", "SELECT 1;\nVACUUM;"}, "", "V1__a.sql:2:1: a statement that Postgres doesn't run in a transaction"},
+		{"Flyway: a condition", []string{"V1__a.sql", "SELECT 1;", "V1__a.sql.conf", "shouldExecute=${x}\n"}, "", "V1__a.sql.conf:1:1: what it means to Flyway"},
+		{"tern: a gap", []string{"1_a.sql", "SELECT 1;\n---- create above / drop below ----\n", "3_b.sql", "SELECT 1;"}, "", "3_b.sql:1:1: number 2 is missing"},
+		{"tern: a template", []string{"1_a.sql", "SELECT {{.x}};\n---- create above / drop below ----\n"}, "", "1_a.sql:1:8: it is a template"},
+		{"tern: nothing above", []string{"1_a.sql", "-- x\n---- create above / drop below ----\nSELECT 1;"}, "", "no statement above"},
+		{"node-pg-migrate: both would run", []string{"1_a.sql", "SELECT 1;\n\n-- Down Migration\nSELECT 2;"}, "", "1_a.sql:3:1: there is a way back and no"},
+		{"node-pg-migrate: code", []string{"1_a.sql", "-- Up Migration\nSELECT 1;", "2_b.js", "x"}, "", "2_b.js:1:1: node-pg-migrate takes every file"},
+		{"node-pg-migrate: one number twice", []string{"1_a.sql", "-- Up Migration\nSELECT 1;", "01_b.sql", "SELECT 1;"}, "", "has the same version"},
+		{"Drizzle: times out of order", []string{"meta/_journal.json", strings.Replace(journal, "%", "1", 1), "0000_a.sql", "SELECT 1;", "0001_b.sql", "SELECT 1;"}, "", "0001_b.sql:1:1: its time in meta/_journal.json"},
+		{"Drizzle: a file that is gone", []string{"meta/_journal.json", strings.Replace(journal, "%", "3", 1), "0000_a.sql", "SELECT 1;"}, "", "0001_b.sql:1:1: meta/_journal.json lists it"},
+		{"Drizzle: another dialect", []string{"meta/_journal.json", `{"dialect":"sqlite"}`, "0000_a.sql", "SELECT 1;"}, "", `its dialect is "sqlite"`},
+		{"two tools", []string{"V1__a.sql", "-- +goose Up\nSELECT 1;"}, "", `whose folder it is can't be told: it is goose's by "-- +goose Up" in V1__a.sql, and flyway's by the name of V1__a.sql`},
+		{"three tools", []string{"20240101000000_a.up.sql", "SELECT 1;", "20240101000000_a.down.sql", "SELECT 1;"}, "", "pop, golang-migrate and sqlx name files so"},
+		{"Atlas", []string{"20240101000000_a.sql", "SELECT 1;", "atlas.sum", "h1:x"}, "", "atlas.sum: it is a migration in another language than SQL, or a list"},
+	} {
+		_, err := sqlrewrite.ReadFolder(inFolder(c.files...), c.say)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+}
