@@ -91,7 +91,7 @@ func sqlProve(ctx context.Context, std *IO, o sqlProveOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
-	report, err := prove.Run(ctx, prove.Options{Server: server, Scripts: source.Scripts, Base: len(source.Scripts) - len(above), Rows: o.rows, Seed: seed, Probe: true, Allow: o.allow,
+	report, err := prove.Run(ctx, prove.Options{Server: server, Scripts: source.Scripts, Records: source.Records(), Base: len(source.Scripts) - len(above), Rows: o.rows, Seed: seed, Probe: true, Allow: o.allow,
 		Tell: func(text string) {
 			if std.IsTerminal {
 				fmt.Fprintln(std.Err, text)

@@ -289,7 +289,7 @@ func TestPopFolder(t *testing.T) {
 func TestPlainFolder(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.NewDatabase(t)
-	folder := files("V1__init.sql", "CREATE TABLE a (id int PRIMARY KEY);", "V2__more.sql", "BEGIN;\nCREATE INDEX a_id_idx ON a (id);\nCOMMIT;")
+	folder := files("v1_init.sql", "CREATE TABLE a (id int PRIMARY KEY);", "v2_more.sql", "BEGIN;\nCREATE INDEX a_id_idx ON a (id);\nCOMMIT;")
 	if err := liveGoose(folder).Migrate(t.Context(), dsn); err == nil {
 		t.Error("taken without being told")
 	}

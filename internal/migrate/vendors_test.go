@@ -118,6 +118,12 @@ func TestVendorsOwnTables(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			bothWays(t, c.run)
+			t.Run("arranged", func(t *testing.T) {
+				t.Parallel()
+				c.run(t, func(folder fs.FS, options ...migrate.Option) *migrate.Goose {
+					return migrate.NewGoose(folder, 0, append(options, migrate.Arranged())...)
+				})
+			})
 		})
 	}
 }

@@ -93,7 +93,7 @@ func TestHydraEndsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Scripts: s.Scripts, Base: len(s.Scripts) - len(above), Rows: 200, Probe: true})
+	r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Scripts: s.Scripts, Records: s.Records(), Base: len(s.Scripts) - len(above), Rows: 200, Probe: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type Server interface {
 type Options struct {
 	Server  Server
 	Scripts []*sqlrewrite.Script
+	Records *sqlrewrite.Records // the vendor's own table, which is made before the first script; nil: none
 	// Base is how many of the scripts are what the database has already: applied as they are, before the sample rows.
 	Base int
 	Rows int    // sample rows in each table; 0: none
@@ -157,7 +158,10 @@ func (p *proof) trial(ctx context.Context, name string, live bool) (*trial, erro
 	if s.conn, err = pgx.Connect(ctx, s.dsn); err != nil {
 		return nil, err
 	}
-	s.watch, err = pgx.Connect(ctx, s.dsn)
+	if s.watch, err = pgx.Connect(ctx, s.dsn); err != nil || p.Records == nil || p.Records.Create == "" {
+		return s, err
+	}
+	_, err = s.conn.Exec(ctx, p.Records.Create)
 	return s, err
 }
 

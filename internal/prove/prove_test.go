@@ -3,6 +3,7 @@ package prove_test
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -110,6 +111,25 @@ func TestOriginalFails(t *testing.T) {
 	_, err = prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 1, Seed: "INSERT INTO p (id, j) VALUES (1, '{}')", Scripts: scripts(t, base, "ALTER TABLE p ADD CHECK (id = 1)")})
 	if err != nil {
 		t.Errorf("rows of our own: %v", err)
+	}
+}
+
+// TestVendorsTable: scripts that note themselves in their vendor's table find it, and no made-up rows in it.
+func TestVendorsTable(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	s, err := sqlrewrite.ReadFolder(fstest.MapFS{"V1__a.sql": {Data: []byte("CREATE TABLE a (id int PRIMARY KEY, n int);")},
+		"V2__b.sql": {Data: []byte("ALTER TABLE a ADD CHECK (n IS NOT NULL OR id > -1000000);")}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 1, Rows: 10, Scripts: s.Scripts, Records: s.Records()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(r.Tables, func(x prove.Table) bool { return x.Name == "public.flyway_schema_history" })
+	if r.Schema != "" || i < 0 || r.Tables[i].Rows != 2 || r.Tables[i].Difference != "" {
+		t.Errorf("%+v", r)
 	}
 }
 

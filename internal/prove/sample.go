@@ -31,7 +31,9 @@ func (p *proof) sample(ctx context.Context, trials []*trial) error {
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(t table) bool { return t.Name == "schema_migration" || len(t.Columns) == 0 })
+	list = slices.DeleteFunc(list, func(t table) bool {
+		return len(t.Columns) == 0 || p.Records != nil && t.Name == p.Records.Table[strings.LastIndexByte(p.Records.Table, '.')+1:]
+	})
 	for pass := true; pass; {
 		pass = false
 		for i := 0; i < len(list); i++ {
