@@ -91,6 +91,10 @@ func (t *tree) layout() (*layout, error) {
 			claimed, signs = append(claimed, l), append(signs, fmt.Sprintf("%s's by %s", l.name, sign))
 		}
 	}
+	if len(claimed) == 1 && slices.Contains(t.others, "atlas.sum") {
+		return nil, &Error{File: "atlas.sum", Msg: "whose folder it is can't be told: it is " + signs[0] + ", and Atlas' by atlas.sum, which keeps its own table",
+			Try: "say format: " + string(claimed[0].name) + " if that tool runs the files; for Atlas use its own command (command: …)"}
+	}
 	if t.onlyPop() && popClaims(t) != "" { // an annotation is one that was left behind from another tool, as in Ory Hydra's
 		return popLayout(), nil
 	}

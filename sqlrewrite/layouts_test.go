@@ -114,6 +114,7 @@ func TestVendorsRefusals(t *testing.T) {
 		{"Drizzle: another dialect", []string{"meta/_journal.json", `{"dialect":"sqlite"}`, "0000_a.sql", "SELECT 1;"}, "", `its dialect is "sqlite"`},
 		{"two tools", []string{"V1__a.sql", "-- +goose Up\nSELECT 1;"}, "", `whose folder it is can't be told: it is goose's by "-- +goose Up" in V1__a.sql, and flyway's by the name of V1__a.sql`},
 		{"three tools", []string{"20240101000000_a.up.sql", "SELECT 1;", "20240101000000_a.down.sql", "SELECT 1;"}, "", "pop, golang-migrate and sqlx name files so"},
+		{"Atlas, or goose", []string{"1_a.sql", "-- +goose Up\nSELECT 1;", "atlas.sum", "h1:x"}, "", `it is goose's by "-- +goose Up" in 1_a.sql, and Atlas' by atlas.sum`},
 		{"Atlas", []string{"20240101000000_a.sql", "SELECT 1;", "atlas.sum", "h1:x"}, "", "atlas.sum: it is a migration in another language than SQL, or a list"},
 	} {
 		_, err := sqlrewrite.ReadFolder(inFolder(c.files...), c.say)
