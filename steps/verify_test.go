@@ -254,6 +254,9 @@ func TestValidateFull(t *testing.T) {
 	e := upgraded(t)
 	serverWrites(t, e.Blue, `UPDATE oauth_session SET subject = 'a' WHERE id = (SELECT max(id) FROM oauth_session)`)
 	e.drained(t)
+	pgtest.Exec(t, e.Blue.DSN(), `CREATE SEQUENCE tickets`)
+	pgtest.Exec(t, e.Green.DSN(), `CREATE SEQUENCE tickets`)
+	pgtest.Exec(t, e.Blue.DSN(), `SELECT nextval('tickets')`) // sequences come along in the hold
 	validate := func() (process, error) {
 		p := begin(t, journaltest.NewMemory(), "", []Step{&validateStep{base: base{"validate"}, env: e, spec: &plan.ValidateSpec{Full: true}}}, nil)
 		return p, p.Run(t.Context())

@@ -43,6 +43,16 @@ type Comparison struct {
 	Unseen map[string]int64
 }
 
+// Behind is the column of a difference of a sequence that stands behind.
+const Behind = "behind"
+
+// Ignore takes differences out that are none to the caller.
+func (c *Comparison) Ignore(none func(Difference) bool) {
+	before := len(c.Differences)
+	c.Differences = slices.DeleteFunc(c.Differences, none)
+	c.Count -= int64(before - len(c.Differences))
+}
+
 // Limit is how many differences of one table are listed.
 const Limit = 1000
 

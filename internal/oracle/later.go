@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,11 +56,9 @@ func (c *Comparison) SetAside(ctx context.Context, actual *pgx.Conn, p *plan.Pro
 			}
 		}
 	}
-	before := len(c.Differences)
-	c.Differences = slices.DeleteFunc(c.Differences, func(d Difference) bool { return d.Kind != Schema && later[[2]string{d.Table, d.Key}] })
-	aside := int64(before - len(c.Differences))
-	c.Count -= aside
-	return aside, nil
+	before := c.Count
+	c.Ignore(func(d Difference) bool { return d.Kind != Schema && later[[2]string{d.Table, d.Key}] })
+	return before - c.Count, nil
 }
 
 // later are those of the keys whose rows green has written or deleted since mark.

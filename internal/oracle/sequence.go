@@ -54,7 +54,7 @@ func (c *Comparison) sequences(ctx context.Context, expected, actual *pgx.Conn, 
 			return err
 		}
 		if stands < need {
-			c.add(&listed, Difference{Table: n.sequence, Key: "next number", Kind: Schema, Columns: []string{"behind"}})
+			c.add(&listed, Difference{Table: n.sequence, Key: "next number", Kind: Schema, Columns: []string{Behind}})
 		}
 	}
 	return nil

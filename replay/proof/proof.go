@@ -300,7 +300,7 @@ func (p *proof) compare(ctx context.Context) error {
 	}
 	const done = "insert, update, delete, revoke"
 	for _, d := range found.Differences {
-		if d.Kind == oracle.Schema && slices.Equal(d.Columns, []string{"behind"}) {
+		if d.Kind == oracle.Schema && slices.Equal(d.Columns, []string{oracle.Behind}) {
 			continue // sequences are set in the switch
 		}
 		p.object(done, said(d), "if the table's rows live elsewhere on green, say so in the profile (tables: green, on_delete, follow); if a column is filled at random there, name it in green.volatile")
