@@ -149,13 +149,6 @@ func (s *scratch) drop(ctx context.Context, name string) error {
 	return nil
 }
 
-func (s *scratch) exec(ctx context.Context, sql string) error {
-	if _, err := s.green.Pool().Exec(ctx, sql); err != nil {
-		return fmt.Errorf("scratch database: %w", err)
-	}
-	return nil
-}
-
 // pipe copies the outcome of a query into a table, as text: it means the same in every Postgres and for every type,
 // while the binary form of an array or a composite type has the numbers of one database's types in it.
 func pipe(ctx context.Context, from *pgx.Conn, query string, to *pgx.Conn, into string) (int64, error) {

@@ -142,7 +142,11 @@ func (tl *timeline) when(mark string) time.Duration {
 
 // sortOf names answers that should look alike.
 func sortOf(o *op) string {
-	return fmt.Sprintf("%s %s %d %s %t", o.Kind, o.Step, o.answer.Status, o.answer.Error, o.Skip)
+	sort := fmt.Sprintf("%s %s %d %s %t", o.Kind, o.Step, o.answer.Status, o.answer.Error, o.Skip)
+	if a := o.answer.Active; a != nil { // a dead token's introspection is an answer of its own in some servers
+		sort += fmt.Sprint(" ", *a)
+	}
+	return sort
 }
 
 var promising = []string{"Cache-Control", "Pragma", "Content-Type", "WWW-Authenticate", "Set-Cookie", "Location"}
