@@ -6,12 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/plan"
 )
 
 // A column that blue's own trigger sets from the clock is another one each time that the migrations write the row. The audit lets
 // that pass, and nothing else.
 func TestAuditKnowsTheClock(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	const touching = `
 CREATE TABLE app (id int PRIMARY KEY, name text, owner text, touched timestamptz, local timestamp, day date);

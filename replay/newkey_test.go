@@ -4,11 +4,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/plan"
 )
 
 // TestKeyThatTheMigrationsChoose: where they give a table another primary key, a row whose value of it changes on blue is not there twice.
 func TestKeyThatTheMigrationsChoose(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	for name, tt := range map[string]struct{ migration, plant string }{
 		"another column": {"ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (a)", "INSERT INTO t VALUES (3, 'left', 3)"},

@@ -14,6 +14,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/migrate"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/prove"
@@ -163,7 +164,7 @@ func TestDefaultsOfDomains(t *testing.T) {
 		CREATE DOMAIN stamped AS timestamptz DEFAULT now() - now() + '2026-01-01'::timestamptz; CREATE TABLE n (id int, d stamped);
 		CREATE TYPE mood AS ENUM ('fine'); CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 50);`
 	const worked = "rewrites-table"
-	for _, c := range []liveCase{
+	for _, c := range quick.First(t, 2, []liveCase{
 		{name: "a default of its own that is drawn", files: []string{"ALTER TABLE t ADD COLUMN c seven DEFAULT 1 + floor(random())"}, not: worked},
 		{name: "a type that is no domain", files: []string{"ALTER TABLE t ADD COLUMN c mood DEFAULT (CASE WHEN random() < 2 THEN 'fine' END)::mood"}, not: worked},
 		{name: "a domain that says nothing", files: []string{"ALTER TABLE t ADD COLUMN c plain NOT NULL DEFAULT 1 + floor(random())"}, not: worked},
@@ -185,7 +186,7 @@ func TestDefaultsOfDomains(t *testing.T) {
 		{name: "rows go to a column that a domain fills", files: []string{"INSERT INTO n (id) SELECT id FROM t"}, gate: "the default of d in n may differ between batches"},
 		{name: "rows go to a new column that a domain fills", files: []string{"CREATE DOMAIN now AS timestamptz DEFAULT now() - now() + '2026-01-01'::timestamptz; CREATE TABLE o (id int, d now)", "INSERT INTO o (id) SELECT id FROM t"},
 			gate: "the default of d may differ between batches"},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.base = base
@@ -202,7 +203,7 @@ func TestSettingsOfTheDatabase(t *testing.T) {
 		ALTER DATABASE @database SET bytea_output = 'escape'; CREATE TABLE t (id int PRIMARY KEY, at timestamp, d date, i interval, b bytea, s text);
 		INSERT INTO t SELECT i, timestamp '2026-03-29 00:30:00' + i * interval '1 hour', '2026-01-01', '1 day', 'a\001', '01/02/2024' FROM generate_series(1, 1500) i;`
 	const app = `CREATE SCHEMA app; CREATE SCHEMA more; CREATE TABLE app.t (id int PRIMARY KEY, n int); CREATE TABLE more.other (id int PRIMARY KEY); INSERT INTO app.t SELECT i, i FROM generate_series(1, 1500) i;`
-	for _, c := range []liveCase{
+	for _, c := range quick.First(t, 2, []liveCase{
 		{name: "a type with a zone", base: german, files: []string{"ALTER TABLE t ALTER COLUMN at TYPE timestamptz"}},
 		{name: "rows in batches", base: german, files: []string{"UPDATE t SET at = at::timestamptz AT TIME ZONE 'UTC', d = s::date, s = i::text || b::text || d::text"}},
 		{name: "one moment", base: german, files: []string{"UPDATE t SET s = date_part('timezone', now())::text || (now()::date - d > 0)::text"}},
@@ -214,7 +215,7 @@ func TestSettingsOfTheDatabase(t *testing.T) {
 		{name: "another schema first", base: app + "ALTER DATABASE @database SET search_path = app, public", files: []string{"CREATE TABLE n (id int)"}, never: `would work in schema "app", and the profile says "public"`},
 		{name: "another schema behind", base: app + "CREATE TABLE t (id int PRIMARY KEY); ALTER DATABASE @database SET search_path = public, more, app", files: []string{"ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES other; UPDATE t SET id = id + 1; CREATE INDEX ON other (id)"}},
 		{name: "no schema", base: app + "ALTER DATABASE @database SET search_path = ''", files: []string{"CREATE INDEX ON app.t (n)"}, never: "has no schema to work in"},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.run(t)
@@ -265,7 +266,7 @@ func TestSettingsOfAFile(t *testing.T) {
 	t.Parallel()
 	const base = `CREATE SCHEMA app; CREATE TABLE app.t (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, at timestamp, z text); INSERT INTO t SELECT i, '2026-01-01' FROM generate_series(1, 50) i;`
 	const berlin = "SET timezone = 'Europe/Berlin'; UPDATE t SET z = at::timestamptz::text WHERE id = 1"
-	for _, c := range []liveCase{
+	for _, c := range quick.First(t, 2, []liveCase{
 		{name: "the last file", files: []string{berlin}},
 		{name: "a file behind", files: []string{berlin, "UPDATE t SET z = at::timestamptz::text WHERE id = 2"}, never: `file "1_f.sql": line 2 sets timezone for the rest of the session: whether it holds in 2_f.sql`},
 		{name: "a file behind that sets it too", files: []string{berlin, "SET timezone = 'Asia/Tokyo'; UPDATE t SET z = at::timestamptz::text WHERE id = 2; RESET timezone", "UPDATE t SET z = 'x' WHERE id = 3"}},
@@ -277,7 +278,7 @@ func TestSettingsOfAFile(t *testing.T) {
 		{name: "of sessions to come", files: []string{"ALTER ROLE CURRENT_USER SET timezone = 'Asia/Tokyo'", "UPDATE t SET z = at::timestamptz::text WHERE id = 2"}, never: "line 2 sets timezone for sessions to come"},
 		{name: "another path", files: []string{"SET search_path = app, public; UPDATE t SET id = 1 WHERE id = 5; CREATE TABLE n (id int)"}},
 		{name: "without a transaction", files: []string{"-- +goose NO TRANSACTION\nSET search_path = app, public;\nCREATE INDEX CONCURRENTLY i ON t (id);\nCREATE TABLE n (id int)"}},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.base = base
@@ -356,7 +357,7 @@ func TestWhatIsSeenTogether(t *testing.T) {
 		CREATE TABLE none (id int, k int) PARTITION BY LIST (k);`
 	const moved = `CREATE TABLE t (id int PRIMARY KEY, a int, b text); INSERT INTO t SELECT i, i, 'b' || i FROM generate_series(1, 1500) i;`
 	const whole = "not-split: the script stays as it is: a deferred constraint of"
-	for _, c := range []liveCase{
+	for _, c := range quick.First(t, 2, []liveCase{
 		{name: "a foreign key", base: keys, files: []string{"UPDATE c SET p = p + 5000; INSERT INTO p SELECT generate_series(5001, 7000)"}, gate: whole},
 		{name: "a foreign key, of rows by their key", base: keys, files: []string{"UPDATE c SET p = 9000 WHERE id = 1; CREATE INDEX ON p (id); INSERT INTO p VALUES (9000)"}, gate: whole},
 		{name: "a foreign key, seen from its table", base: keys, files: []string{"DELETE FROM q; DELETE FROM p WHERE id = 1; CREATE INDEX ON s (n); UPDATE c SET p = 2 WHERE id = 1"}, gate: whole},
@@ -375,7 +376,7 @@ func TestWhatIsSeenTogether(t *testing.T) {
 		{name: "a copy whose table is renamed", base: moved, files: []string{"CREATE TABLE n (id int PRIMARY KEY, a int); INSERT INTO n (id, a) SELECT id, a FROM t; ALTER TABLE n RENAME TO m; ALTER TABLE t DROP COLUMN a"}, gate: "moves-data"},
 		{name: "a copy whose column changes", base: moved, files: []string{"CREATE TABLE n (id int PRIMARY KEY, a int); INSERT INTO n (id, a) SELECT id, a FROM t; ALTER TABLE t ALTER COLUMN a TYPE bigint; ALTER TABLE t DROP COLUMN a"}, gate: "moves-data"},
 		{name: "a copy", base: moved, files: []string{"CREATE TABLE n (id int PRIMARY KEY, a int); INSERT INTO n (id, a) SELECT id, a FROM t; CREATE INDEX ON n (a); ALTER TABLE t DROP COLUMN a"}, not: "moves-data"},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.run(t)

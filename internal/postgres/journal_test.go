@@ -339,7 +339,7 @@ func TestForeignSchema(t *testing.T) {
 // A journal lives in a database of any encoding: what its events say is stored in ASCII, and read as it was.
 func TestJournalInAnyEncoding(t *testing.T) {
 	t.Parallel()
-	for _, encoding := range []string{"LATIN1", "SQL_ASCII", "EUC_JP"} {
+	for _, encoding := range quick.First(t, 1, []string{"LATIN1", "SQL_ASCII", "EUC_JP"}) {
 		t.Run(encoding, func(t *testing.T) {
 			t.Parallel()
 			admin := pgtest.NewDatabase(t)
