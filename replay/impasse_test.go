@@ -70,14 +70,14 @@ func TestImpasse(t *testing.T) {
 	first, second, other := stranger(t, db), stranger(t, db), stranger(t, db)
 	i := newImpasse(t.Context(), db.DSN(), []*pgx.Conn{first, second})
 	t.Cleanup(func() { hangUp(context.Background(), i.conn) })
-	begin := func(conn *pgx.Conn, sql string) {
+	run := func(conn *pgx.Conn, sql string) {
 		t.Helper()
-		if _, err := conn.Exec(t.Context(), "BEGIN; "+sql); err != nil {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
-	begin(first, `LOCK TABLE a IN ACCESS SHARE MODE`)
-	begin(other, `LOCK TABLE b`)
+	run(first, `BEGIN; LOCK TABLE a IN ACCESS SHARE MODE`)
+	run(other, `BEGIN; LOCK TABLE b`)
 	behind := make(chan error, 1)
 	go func() {
 		_, err := other.Exec(t.Context(), `LOCK TABLE a; COMMIT`)
@@ -89,12 +89,25 @@ func TestImpasse(t *testing.T) {
 	if code := postgres.Code(err); code != pgerrcode.QueryCanceled {
 		t.Errorf("behind one that waits for the crowd: %v", err)
 	}
-	go func() { _, _ = first.Exec(t.Context(), `ROLLBACK`) }()
-	i.run(t.Context(), second, func() { _, err = second.Exec(t.Context(), `SELECT FROM b`) })
-	if err != nil {
-		t.Errorf("behind somebody else: %v", err)
-	}
+	run(first, `ROLLBACK`)
 	if err := <-behind; err != nil {
-		t.Error(err)
+		t.Fatal(err)
+	}
+
+	run(other, `BEGIN; LOCK TABLE b`)
+	alone := make(chan error, 1)
+	go func() {
+		var err error
+		i.run(t.Context(), second, func() { _, err = second.Exec(t.Context(), `SELECT FROM b`) })
+		alone <- err
+	}()
+	waitForLock(t, db)
+	tag, err := db.Pool().Exec(t.Context(), giveUpSQL, second.PgConn().PID(), i.crowd)
+	if err != nil || tag.RowsAffected() != 0 {
+		t.Errorf("a wait for somebody else alone is given up: %s, %v", tag, err)
+	}
+	run(other, `COMMIT`)
+	if err := <-alone; err != nil {
+		t.Errorf("behind somebody else: %v", err)
 	}
 }
