@@ -143,6 +143,10 @@ func (r *Replayer) touched(ctx context.Context, tx pgx.Tx, seeds []*seed) (map[s
 			return nil, err
 		}
 		take(table, keys)
+		if keys, err = r.kin(ctx, tx, table, wanted[table]); err != nil {
+			return nil, err
+		}
+		take(table, keys)
 	}
 	for _, e := range r.loose {
 		keys, err := r.lookUp(ctx, tx, e.from, e.fromColumns, appeared(seeds, e))

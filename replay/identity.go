@@ -153,6 +153,9 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	if err := r.descend(lineage, defined, triggers); err != nil {
 		return err
 	}
+	if err := r.retypes(ctx); err != nil {
+		return err
+	}
 	return r.homeless()
 }
 

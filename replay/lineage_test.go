@@ -310,6 +310,8 @@ var lineageMutants = []struct {
 	{lineageMutant("seeds stay away", "merge.go", "if err := r.sow(ctx, tx, stages, d);", "if err := error(nil);"), playSeeds},
 	{lineageMutant("rivals make room", "rival.go", "return &rivalsError{found}", "return nil"), playRivals},
 	{lineageMutant("old places are forgotten", "capture.go", "linking(all, c.profile, s.table)", "linking(nil, c.profile, s.table)[:0]"), caseNamed("a count of children, without a foreign key, followed")},
+	{lineageMutant("kin stay at home", "kin.go", "if len(r.retyped[table]) == 0 {\n		return nil, nil", "if true {\n		return nil, nil"), kinCases["a text becomes a number"].play},
+	{lineageMutant("no key is blurred", "kin.go", "r.blurred[table] = true", "return nil, nil"), kinCases["a text becomes a number"].play},
 }
 
 func lineageMutant(name, file, old, new string) mutant.Mutant {

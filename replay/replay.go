@@ -86,6 +86,8 @@ type Replayer struct {
 	keys     map[string][]string // of blue's tables
 	homes    map[string]home     // by table of blue, where its rows live on green
 	derived  map[string][]home   // by table of blue, where else rows of green are made of its rows
+	retyped  map[string][]retype // by table of blue, what becomes of columns of its key
+	blurred  map[string]bool     // of those, where two keys may become one
 	seeded   map[string][]byte   // by table of green, the rows that the migrations make of nothing, as COPY writes them
 	company  map[string][]tuple  // rows of blue that come along in this attempt
 	judges   judges

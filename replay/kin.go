@@ -1,0 +1,141 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/postgres"
+)
+
+// Where the migrations give a key another type, two keys of blue may be one on green: '07' and '7' as numbers, 'A' and 'a' as
+// citext. Neither may then be written or deleted without the other. Rows that become kin come along in a delta, so that the
+// migrations see all of them, as they would offline: one that goes leaves its kin's row on green alone, and two that are there
+// together fail together.
+
+// retype is what becomes of a column of a key.
+type retype struct {
+	column   string // of blue
+	from, to string // types, as a cast takes them
+	equals   string // by which keys of the new type are equal
+	exact    bool   // keys of the new type that are equal read the same
+}
+
+// widens are changes of type that keep any two keys apart, by what they lead to.
+var widens = map[string][]string{
+	"integer": {"smallint"},
+	"bigint":  {"smallint", "integer", "oid"},
+	"numeric": {"smallint", "integer", "bigint"},
+}
+
+// exactTypes are those of which two equal keys read the same.
+var exactTypes = []string{"smallint", "integer", "bigint", "oid", "boolean", "uuid", "date", "timestamp without time zone", "timestamp with time zone",
+	"time without time zone", "text", "character varying", "bytea", "name"}
+
+// parts says whether a change of a column's type keeps any two keys apart, whatever they are.
+func parts(old, now column) bool {
+	if old.declared == now.declared && old.folds == now.folds || now.enum {
+		return true
+	}
+	if now.folds {
+		return false
+	}
+	return now.declared == "text" || now.declared == "character varying" || slices.Contains(widens[now.typ], old.declared)
+}
+
+// retypes finds the tables whose keys may become one, and whether blue has such keys already.
+func (r *Replayer) retypes(ctx context.Context) error {
+	r.retyped, r.blurred = make(map[string][]retype), make(map[string]bool)
+	for i, t := range r.Profile.Tables {
+		homes := slices.Clone(r.derived[t.Name])
+		if h, ok := r.homes[t.Name]; ok {
+			homes = append(homes, h)
+		}
+		for _, h := range homes {
+			if err := r.retypesTo(ctx, i, h); err != nil {
+				return err
+			}
+		}
+		if len(r.retyped[t.Name]) == 0 {
+			continue
+		}
+		rel := r.blue[t.Name]
+		blurred, err := r.blurs(ctx, r.Blue.Pool(), t.Name, rel.rows()+" k", r.keys[t.Name])
+		switch {
+		case strings.HasPrefix(postgres.Code(err), "22"): // a key that is no value of the new type: what the migrations do with it is seen when it comes
+			blurred = true
+		case err != nil:
+			return err
+		}
+		r.blurred[t.Name] = blurred
+	}
+	return nil
+}
+
+func (r *Replayer) retypesTo(ctx context.Context, i int, h home) error {
+	table := r.Profile.Tables[i].Name
+	for n, name := range r.keys[table] {
+		old, _ := r.blue[table].column(name)
+		now, known := r.green[h.table].column(h.key[n])
+		if !known || parts(old, now) {
+			continue
+		}
+		var there bool
+		if err := r.Blue.Pool().QueryRow(ctx, `SELECT pg_catalog.to_regtype($1) IS NOT NULL`, now.typ).Scan(&there); err != nil {
+			return fmt.Errorf("look for type %s on blue: %w", now.typ, err)
+		}
+		if !there {
+			return r.Profile.At(fmt.Sprintf("tables[%d]", i), fmt.Sprintf("the migrations make of column %q of the key of %q one of type %s, which blue has not got: whether two keys become one is not known", name, table, now.declared),
+				"make the type on blue too (CREATE EXTENSION), or name another key of "+table+" (key)")
+		}
+		r.retyped[table] = append(r.retyped[table], retype{column: name, from: old.declared, to: now.declared, equals: now.equals, exact: !now.folds && slices.Contains(exactTypes, now.typ)})
+	}
+	return nil
+}
+
+// blurs says whether one of the keys of from, as k, becomes a key that another one may become as well.
+func (r *Replayer) blurs(ctx context.Context, q queryer, table, from string, columns []string, args ...any) (some bool, err error) {
+	rel := r.blue[table]
+	var other []string
+	for _, t := range r.retyped[table] {
+		if !t.exact {
+			return true, nil
+		}
+		c, _ := rel.column(t.column)
+		value := "k." + pgx.Identifier{columns[slices.Index(r.keys[table], t.column)]}.Sanitize()
+		other = append(other, c.text(value+"::"+t.to+"::"+t.from)+" OPERATOR(pg_catalog.<>) "+c.text(value))
+	}
+	if err := q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+from+" WHERE "+strings.Join(other, " OR ")+")", args...).Scan(&some); err != nil {
+		return false, fmt.Errorf("look for keys of table %q that become one: %w", table, err)
+	}
+	return some, nil
+}
+
+// kin are the keys of a table's rows on blue that become one of those wanted.
+func (r *Replayer) kin(ctx context.Context, tx pgx.Tx, table string, wanted []tuple) ([]tuple, error) {
+	if len(r.retyped[table]) == 0 {
+		return nil, nil
+	}
+	rel, key := r.blue[table], r.keys[table]
+	if !r.blurred[table] {
+		blurred, err := r.blurs(ctx, tx, table, unnest(rel, key, "k"), numbered(len(key)), transpose(wanted, len(key))...)
+		if err != nil || !blurred {
+			return nil, err
+		}
+		r.blurred[table] = true
+	}
+	on := make([]string, len(key))
+	for i, name := range key {
+		on[i] = rel.equal("t", key[i:i+1], "k", numbered(len(key))[i:])
+		for _, t := range r.retyped[table] {
+			if t.column == name {
+				on[i] = fmt.Sprintf("t.%s::%s %s k.c%d::%[2]s", pgx.Identifier{name}.Sanitize(), t.to, t.equals, i+1)
+			}
+		}
+	}
+	sql := "SELECT DISTINCT " + r.keyTexts(table, "t") + " FROM " + rel.rows() + " t JOIN " + unnest(rel, key, "k") + " ON " + strings.Join(on, " AND ")
+	return tuples(ctx, tx, sql, wanted, len(key))
+}
