@@ -44,7 +44,12 @@ var mutants = []mutant.Mutant{
 		{File: flowSQL, Old: "        WHEN ch.error IS NOT NULL THEN 129\n", New: ""},
 	}},
 	changed("a rule makes refused consents valid", profile, "  - name: flow-state\n    phase: after\n", "  - name: consents\n    phase: after\n    description: x\n    table: oauth_flow\n    where: t.consent_error IS NOT NULL\n    fix: [UPDATE oauth_flow SET consent_error = NULL WHERE consent_error IS NOT NULL]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
-	changed("refused consents become remembered ones of all scopes", flowSQL, "coalesce(ch.granted_scope, '')", "CASE WHEN ch.granted_scope = '' THEN lr.requested_scope ELSE coalesce(ch.granted_scope, '') END"),
+	{Name: "refused consents become remembered ones of all scopes", Edits: []mutant.Edit{
+		{File: flowSQL, Old: "coalesce(ch.granted_scope, '')", New: "CASE WHEN ch.granted_scope = '' THEN lr.requested_scope ELSE coalesce(ch.granted_scope, '') END"},
+		{File: flowSQL, Old: "coalesce(ch.remember, false)", New: "coalesce(ch.remember OR ch.granted_scope = '', false)"},
+		{File: flowSQL, Old: "CASE WHEN ch.error = '{}' THEN NULL", New: "CASE WHEN ch.error = '{}' OR ch.granted_scope = '' THEN NULL"},
+		{File: flowSQL, Old: "WHEN ch.error IS NOT NULL THEN 129", New: "WHEN ch.error IS NOT NULL AND ch.granted_scope <> '' THEN 129"},
+	}},
 
 	// Sessions lose what binds them.
 	changed("migrations lose session links", flowSQL, "SELECT id FROM oauth_network LIMIT 1), lr.client_id, lr.session_id,", "SELECT id FROM oauth_network LIMIT 1), lr.client_id, NULL,"),

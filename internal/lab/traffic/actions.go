@@ -100,6 +100,10 @@ func (g *Generator) refreshOne(ctx context.Context, a ask) {
 	g.with(ctx, a, hasSession, func(u *user) {
 		s := g.one(u)
 		if g.config.RetryRefresh && g.dice.n(4) == 0 {
+			if g.dice.n(3) == 0 && a.target != Bypass {
+				g.retryRevoked(ctx, a, s)
+				return
+			}
 			g.refreshTwice(ctx, a, s, time.Duration(g.dice.n(2))*200*time.Millisecond)
 			return
 		}
@@ -136,6 +140,19 @@ func (g *Generator) refreshTwice(ctx context.Context, a ask, s *session, after t
 	if !first.ok() && second.ok() {
 		s.access, s.refresh, s.expires, s.ended = again.access, again.refresh, again.expires, false
 	}
+}
+
+// retryRevoked refreshes, ends the session, and presents the same refresh token once more: what was answered before must not come again.
+func (g *Generator) retryRevoked(ctx context.Context, a ask, s *session) {
+	token, again := s.refresh, *s
+	r := a.refresh(ctx, Refresh, s, token, 0)
+	g.refreshed(s, r)
+	if !r.ok() {
+		return
+	}
+	ways := []Kind{RevokeRefresh, RevokeConsent, RevokeSubject}
+	g.revokeSession(ctx, a, ways[g.dice.n(len(ways))], s)
+	g.took(&again, a.refresh(ctx, RefreshTwice, &again, token, 0))
 }
 
 // revoker ends a session one way or another, and looks half the time whether it is dead.
