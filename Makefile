@@ -28,7 +28,7 @@ demo: setup build ## upgrade a live OAuth server on throw-away Postgres, and pro
 .PHONY: check
 check: setup-tests lint ## the quick loop: format, lint and the tests that take seconds
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
-	go test -short ./...
+	go test -short -ldflags=-s ./...
 
 .PHONY: lint
 lint: ## go vet, staticcheck and more (tools/lint), over all build tags at once

@@ -23,6 +23,7 @@ TIDEOVER_REQUIRE_CONTAINER=1
 TIDEOVER_HYDRA_V1=$PWD/bin/hydra-v1 TIDEOVER_HYDRA_V2=$PWD/bin/hydra-v2
 export TIDEOVER_SLICE TIDEOVER_SEED TIDEOVER_LEFT_OUT TIDEOVER_REQUIRE_CONTAINER TIDEOVER_HYDRA_V1 TIDEOVER_HYDRA_V2
 again="TIDEOVER_SLICE=$TIDEOVER_SLICE TIDEOVER_SEED=$TIDEOVER_SEED make test"
+export GOFLAGS="${GOFLAGS:-} -ldflags=-s" # nobody debugs these binaries, and linking them is half as much
 echo "slice $TIDEOVER_SLICE of commit ${hash:0:12}, seed $TIDEOVER_SEED; once more: $again"
 
 # Packages with goroutines run under the race detector, and not once more without it.
