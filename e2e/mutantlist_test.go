@@ -70,9 +70,9 @@ var mutants = []mutant.Mutant{
 	changed("migrations give sessions to the wrong people", flowSQL, "lr.client_id, lr.session_id, lr.subject,", "lr.client_id, lr.session_id, lower(lr.subject || 'x'),"),
 
 	// Lifetimes stay raised.
-	changed("lifetimes stay raised on green", "steps/tokenlifetimes.go", "	return true, s.restore(ctx, p.State(), side)", "	return true, nil"),
+	changed("lifetimes stay raised on green", "steps/tokenlifetimes.go", "	return true, s.restore(ctx, p.State(), side)", "	_ = side\n	return true, nil"),
 	changed("lifetimes are restored on blue", "steps/tokenlifetimes.go", "	side := s.env.Green\n", "	side := s.env.Blue\n"),
-	changed("lifetimes are restored a second off", "steps/tokenlifetimes.go", "		if err := writeLifetime(ctx, side, s.env.Profile, id, was); err != nil {\n			return err\n		}\n	}\n	return nil", "		if was == nil {\n			was = new(int64)\n			*was = 3601\n		}\n		if err := writeLifetime(ctx, side, s.env.Profile, id, was); err != nil {\n			return err\n		}\n	}\n	return nil"),
+	changed("lifetimes are restored a second off", "steps/tokenlifetimes.go", "		if err := writeLifetime(ctx, side, s.env.Profile, id, was); err != nil {\n			return err\n		}\n	}\n	return nil", "		off := int64(3601)\n		if was != nil {\n			off = *was + 1\n		}\n		was = &off\n		if err := writeLifetime(ctx, side, s.env.Profile, id, was); err != nil {\n			return err\n		}\n	}\n	return nil"),
 
 	// Clients wait for a lock.
 	changed("the fence is put up slowly", "replay/fence.go", "ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence, ENABLE ALWAYS TRIGGER tideover_fence_truncate`\n", "ALTER TABLE ` + name + ` ENABLE ALWAYS TRIGGER tideover_fence, ENABLE ALWAYS TRIGGER tideover_fence_truncate; SELECT pg_sleep(2.5)`\n"),

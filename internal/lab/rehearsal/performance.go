@@ -112,6 +112,9 @@ func (p *performance) upgrade(ctx context.Context) error {
 	if was.green, err = tracesOf(ctx, green); err != nil {
 		return err
 	}
+	if was.lifetimes, err = lifetimesOf(ctx, blue); err != nil {
+		return err
+	}
 	p.generator.Mark(markRun)
 	runErr := p.run(ctx, blue, green)
 	p.generator.Mark(markAfter)
@@ -147,6 +150,10 @@ func (p *performance) over(ctx context.Context, blue, green *postgres.DB, before
 		before []string
 	}
 	sides := []side{{blue, before.blue}}
+	serves := green
+	if p.options.AndBack || p.runbook.InPlace() {
+		serves = blue
+	}
 	switch {
 	case p.options.AndBack: // green is of no use any more
 	case p.runbook.Step(plan.Retire) == nil:
@@ -161,6 +168,11 @@ func (p *performance) over(ctx context.Context, blue, green *postgres.DB, before
 		}
 		p.report.Findings = append(p.report.Findings, found...)
 	}
+	now, err := lifetimesOf(ctx, serves)
+	if err != nil {
+		return err
+	}
+	p.report.Findings = append(p.report.Findings, before.lifetimes.kept(now)...)
 	return nil
 }
 

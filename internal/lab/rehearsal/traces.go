@@ -34,7 +34,10 @@ UNION ALL SELECT 'index that is not valid: ' || indexrelid::regclass FROM pg_cat
 UNION ALL SELECT 'prepared transaction ' || gid FROM pg_catalog.pg_prepared_xacts WHERE gid LIKE 'tideover%' AND database = pg_catalog.current_database()`
 
 // traces are what there was before a run.
-type traces struct{ blue, green []string }
+type traces struct {
+	blue, green []string
+	lifetimes   lifetimes // of blue
+}
 
 func tracesOf(ctx context.Context, db *postgres.DB) ([]string, error) {
 	rows, err := db.Pool().Query(ctx, tracesSQL)
