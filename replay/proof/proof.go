@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) (_ Report, err error) {
 	}
 	p := &proof{Options: o}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
-	if err := p.open(ctx); err != nil {
+	if err := p.open(ctx); err != nil || len(p.report.Objections) > 0 {
 		return p.report, err
 	}
 	deeds := []deed{{"insert", p.insert}, {"update", p.rewrite}}
@@ -129,6 +129,9 @@ func (p *proof) open(ctx context.Context) error {
 	if err := p.migrated(ctx, p.new); err != nil {
 		return err
 	}
+	if err := p.policed(ctx); err != nil || len(p.report.Objections) > 0 {
+		return err
+	}
 	if err := replay.NewCapture(p.old, p.Profile, plan.Blue).Install(ctx, postgres.DefaultBudget()); err != nil {
 		return err
 	}
@@ -171,6 +174,28 @@ func (p *proof) bind(ctx context.Context) error {
 		}
 	}
 	p.Profile = &own
+	return nil
+}
+
+// policed objects to row security that the migrations put in force for our role on green: rows that replay merges would be refused,
+// and others not seen.
+func (p *proof) policed(ctx context.Context) error {
+	const sql = `
+SELECT c.oid::pg_catalog.regclass::pg_catalog.text, current_user::pg_catalog.text FROM pg_catalog.pg_class c
+WHERE c.relrowsecurity AND c.relkind IN ('r', 'p') AND pg_catalog.row_security_active(c.oid) ORDER BY 1`
+	rows, err := p.new.Pool().Query(ctx, sql)
+	if err != nil {
+		return fmt.Errorf("look for row security on green: %w", err)
+	}
+	var table, role string
+	_, err = pgx.ForEachRow(rows, []any{&table, &role}, func() error {
+		p.object("migrate", fmt.Sprintf("the migrations put row security of table %s in force for role %q, by which replay writes on green", table, role),
+			fmt.Sprintf("ALTER ROLE %s BYPASSRLS on green's server, or leave FORCE ROW LEVEL SECURITY of %s to after the switch", pgx.Identifier{role}.Sanitize(), table))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look for row security on green: %w", err)
+	}
 	return nil
 }
 

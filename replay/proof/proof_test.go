@@ -2,6 +2,7 @@ package proof_test
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -171,6 +172,36 @@ func TestBundledProfileIsProved(t *testing.T) {
 	}
 	r := run(t, blue, green, p, migrate.NewGoose(schema.Files(), 20006))
 	if len(r.Objections) > 0 {
+		t.Errorf("objections: %v", r.Objections)
+	}
+}
+
+// TestForcedRowSecurity: migrations that put policies in force for our own role on green are named before the run.
+func TestForcedRowSecurity(t *testing.T) {
+	t.Parallel()
+	blue, admin := open(t, "blue", pgtest.NewDatabase(t)), open(t, "green", pgtest.NewDatabase(t))
+	for db, sql := range map[*postgres.DB]string{
+		blue: `CREATE TABLE token (id text PRIMARY KEY); INSERT INTO token SELECT 's' || n FROM generate_series(1, 9) n`,
+		admin: `DO $$ BEGIN
+				CREATE ROLE policed LOGIN CREATEDB PASSWORD 'word';
+				EXECUTE format('ALTER DATABASE %I OWNER TO policed', current_database());
+			END $$; GRANT SET ON PARAMETER session_replication_role TO policed; GRANT ALL ON SCHEMA public TO policed`,
+	} {
+		if _, err := pgtest.Pool(t, db.DSN()).Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dsn, err := url.Parse(admin.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn.User = url.UserPassword("policed", "word")
+	p, err := plan.ParseProfile("x.yaml", []byte("name: x\ntables: [{name: token}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, blue, open(t, "green", dsn.String()), p, statements(`ALTER TABLE token ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY p ON token USING (true)`))
+	if len(r.Objections) != 1 || !strings.Contains(r.Objections[0].Text, `row security of table public.token in force for role "policed"`) {
 		t.Errorf("objections: %v", r.Objections)
 	}
 }
