@@ -55,6 +55,8 @@ var mutants = []mutant.Mutant{
 	changed("migrations lose session links", flowSQL, "SELECT id FROM oauth_network LIMIT 1), lr.client_id, lr.session_id,", "SELECT id FROM oauth_network LIMIT 1), lr.client_id, NULL,"),
 	changed("a rule loses session links", profile, "  - name: flow-state\n    phase: after\n", "  - name: links\n    phase: after\n    description: x\n    table: oauth_flow\n    where: t.session_id IS NOT NULL\n    fix: [UPDATE oauth_flow SET session_id = NULL WHERE session_id IS NOT NULL]\n    repair: true\n\n  - name: flow-state\n    phase: after\n"),
 
+	changed("deltas lose session links", "replay/merge.go", "		if err := r.setAside(ctx, tx, s, d);", "		if rel.name == \"oauth_flow\" {\n			if _, err := tx.Exec(ctx, `UPDATE `+s.temp+` SET session_id = NULL`); err != nil {\n				return nil, err\n			}\n		}\n		if err := r.setAside(ctx, tx, s, d);"),
+
 	// What a person would look up is gone.
 	changed("migrations lose request URLs", flowSQL, "lr.skip, lr.request_url, lr.requested_scope,", "lr.skip, '', lr.requested_scope,"),
 	changed("migrations shorten request URLs", flowSQL, "lr.skip, lr.request_url, lr.requested_scope,", "lr.skip, left(lr.request_url, 40), lr.requested_scope,"),
@@ -107,6 +109,7 @@ var mutants = []mutant.Mutant{
 	changed("coalesced answers outlive revocations", "cutover/router/coalesce.go", "f.cleared < doubts\n", "f.cleared > doubts\n"),
 	changed("strangers get a coalesced answer", "cutover/router/coalesce.go", "auth, r.Header.Get(\"Dpop\"), r.Header.Get(\"Origin\"), form.Encode())", "form.Get(\"client_id\"))"),
 	changed("answers may be kept by caches", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Del(\"Cache-Control\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
+	changed("coalesced answers may be kept by caches", "cutover/router/coalesce.go", "header: a.header.Clone()", "header: func() http.Header { h := a.header.Clone(); h.Del(`Cache-Control`); return h }()"),
 	changed("answers say nothing of their kind", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Set(\"Content-Type\", \"text/plain\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
 	changed("scripts can read cookies", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if cookies := resp.Header.Values(\"Set-Cookie\"); x.outcome.side == plan.Green {\n		for i := range cookies {\n			cookies[i] = strings.ReplaceAll(cookies[i], \"; HttpOnly\", \"\")\n		}\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
 

@@ -65,6 +65,7 @@ type promise struct {
 // promises compares what answers promise, besides what they are about: headers, and how long tokens live. What the old side
 // said before the run, the new one has to say of answers of the same sort when the run is over.
 func (j *judge) promises() {
+	j.sameAgain()
 	for _, o := range j.ops {
 		if j.effect(o) == done && o.answer.Issued != nil && o.answer.Issued.Access != "" && j.late(o) && o.answer.Headers != nil && !strings.Contains(o.answer.Headers["Cache-Control"], "no-store") {
 			j.find(WrongAnswer, []*op{o}, "%s hands out tokens in an answer that may be kept (RFC 6749 section 5.1)", about(o))
@@ -104,6 +105,27 @@ func (j *judge) promises() {
 			}
 			told[sortOf(o)+name] = true
 			j.find(WrongAnswer, []*op{o, p.first}, "%s answers with %s %q; before the run it was %s", about(o), name, value, quoted(p.said[name]))
+		}
+	}
+}
+
+// sameAgain: an answer that is given to a second request promises what it did the first time.
+func (j *judge) sameAgain() {
+	first := map[string]*op{} // by access token
+	for _, o := range j.ops {
+		if o.Target != Router || o.answer == nil || o.answer.Headers == nil || o.answer.Issued == nil || o.answer.Issued.Access == "" {
+			continue
+		}
+		was := first[o.answer.Issued.Access]
+		if was == nil {
+			first[o.answer.Issued.Access] = o
+			continue
+		}
+		for _, name := range promising {
+			if a, b := was.answer.Headers[name], o.answer.Headers[name]; a != b {
+				j.find(WrongAnswer, []*op{o, was}, "%s gives the tokens of another answer with %s %q, where that has %q", about(o), name, b, a)
+				return
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -56,7 +57,7 @@ func TestPromises(t *testing.T) {
 			n := int64(0)
 			put := func(second int, value string) {
 				n++
-				a := &Answer{Status: 200, Issued: &Issued{Access: "x", ExpiresIn: 3600}, Headers: map[string]string{tt.header: value}}
+				a := &Answer{Status: 200, Issued: &Issued{Access: fmt.Sprint("token ", n), ExpiresIn: 3600}, Headers: map[string]string{tt.header: value}}
 				if tt.header == "expires_in" {
 					a.Headers, a.Issued.ExpiresIn = nil, map[string]int64{"3600": 3600, "3599": 3599, "1800": 1800}[value]
 				}
@@ -82,5 +83,31 @@ func TestPromises(t *testing.T) {
 				t.Errorf("finds %v, want one of %s", j.findings, tt.finding)
 			}
 		})
+	}
+}
+
+// TestSameAgain gives the tokens of one answer to a second request.
+func TestSameAgain(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		tokens, headers [2]string
+		findings        int
+	}{
+		"as before":             {[2]string{"x", "x"}, [2]string{"no-store", "no-store"}, 0},
+		"it may be kept now":    {[2]string{"x", "x"}, [2]string{"no-store", ""}, 1},
+		"tokens of another one": {[2]string{"x", "y"}, [2]string{"no-store", ""}, 0},
+	} {
+		h := &History{}
+		for n := range 2 {
+			h.Records = append(h.Records, Record{Op: int64(n), Request: &Request{Target: Router, Kind: Refresh}},
+				Record{At: time.Second, Op: int64(n), Answer: &Answer{Status: 200, Issued: &Issued{Access: tt.tokens[n]}, Headers: map[string]string{"Cache-Control": tt.headers[n]}}})
+		}
+		h.Closed = len(h.Records)
+		ops, tl, _ := fold(h)
+		j := &judge{ledger: &ledger{ops: ops, timeline: tl}}
+		j.sameAgain()
+		if len(j.findings) != tt.findings {
+			t.Errorf("%s: finds %v", name, j.findings)
+		}
 	}
 }
