@@ -54,8 +54,8 @@ func TestMutants(t *testing.T) {
 			}
 		}
 	}
-	runbook := briskRunbook(t, "demo.yaml")
-	edit(t, runbook, "  - step: preflight\n", "") // its proof in miniature takes half of the time, and judges by the mutant's own code
+	whole, runbook := briskRunbook(t, "demo.yaml"), briskRunbook(t, "demo.yaml")
+	edit(t, runbook, "  - step: preflight\n", "") // its proof in miniature takes half of the time
 	for _, m := range chosen {
 		t.Run(strings.ReplaceAll(m.Name, " ", "-"), func(t *testing.T) {
 			began := time.Now()
@@ -64,27 +64,18 @@ func TestMutants(t *testing.T) {
 				t.Fatal(err)
 			}
 			judge, why, err := sentence(t.Context(), binary, runbook, onPair(t))
+			if err == nil && judge == "" {
+				judge, why, err = sentence(t.Context(), binary, whole, onPair(t))
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			if judge == "" && (os.Getenv("TIDEOVER_SLICE") == "all" || seen[m.Name]) {
-				t.Fatalf("nobody sees that %s", m.Name)
-			}
 			if judge == "" {
-				t.Logf("NOT PROVED: nobody sees that %s", m.Name)
+				t.Fatalf("nobody sees that %s", m.Name)
 			}
 			t.Logf("| %s | %s | %.0f s | %s |", m.Name, judge, time.Since(began).Seconds(), why)
 		})
 	}
-}
-
-// seen are mutants that a judge has been seen to find: a slice fails where one of them passes. Of the others it tells; make mutants
-// fails for them, too.
-var seen = map[string]bool{
-	"the fence waits for no writer": true, "the fence waits for the writers of one table": true, "migrations revive codes": true, "a rule revives codes": true,
-	"a rule changes all clients": true, "a rule changes all clients, unwatched": true, "migrations make refused consents valid": true,
-	"migrations lose session links": true, "migrations lose the extra claims of tokens": true, "lifetimes are restored on blue": true,
-	"capture stays on green": true, "deletes are not captured": true, "reads go to green while requests are held": true,
 }
 
 // sentence rehearses the demo's runbook and says who found fault with it, and what; "" where nobody did.

@@ -168,6 +168,9 @@ func (g *Generator) revoker(k Kind) func(context.Context, ask) {
 			if g.dice.n(2) == 0 || g.tense.Load() {
 				a.introspect(ctx, t)
 			}
+			if k == RevokeConsent && s.id != "" && g.dice.n(3) == 0 {
+				g.leave(ctx, a, s)
+			}
 		})
 	}
 }
@@ -214,13 +217,18 @@ func (g *Generator) race(ctx context.Context, a ask) {
 
 func (g *Generator) logOut(ctx context.Context, a ask) {
 	g.with(ctx, a, func(u *user) bool { return hasSession(u) && u.sessions[len(u.sessions)-1].id != "" }, func(u *user) {
-		stale := g.cookies(u)
-		if a.logout(ctx, u, u.sessions[len(u.sessions)-1].id) && stale != nil {
-			g.mu.Lock()
-			g.ghosts = append(g.ghosts, &user{name: u.name + ", by cookies of before a log-out", jar: stale})
-			g.mu.Unlock()
-		}
+		g.leave(ctx, a, u.sessions[len(u.sessions)-1])
 	})
+}
+
+// leave logs a person out, by the ID token of a session.
+func (g *Generator) leave(ctx context.Context, a ask, s *session) {
+	stale := g.cookies(s.user)
+	if a.logout(ctx, s.user, s.id) && stale != nil {
+		g.mu.Lock()
+		g.ghosts = append(g.ghosts, &user{name: s.user.name + ", by cookies of before a log-out", jar: stale})
+		g.mu.Unlock()
+	}
 }
 
 // cookies copies what a person's browser has for the server, as somebody might who had it in hand.

@@ -100,7 +100,11 @@ func (j *judge) promises() {
 			continue
 		}
 		for name, value := range promised(o) {
-			if told[sortOf(o)+name] || slices.ContainsFunc(slices.Collect(maps.Keys(p.said[name])), func(was string) bool { return keeps(name, was, value) }) {
+			said := slices.Collect(maps.Keys(p.said[name]))
+			if name == "Set-Cookie" && value != "" && len(said) > 1 { // a cookie is held against cookies
+				said = slices.DeleteFunc(said, func(was string) bool { return was == "" })
+			}
+			if told[sortOf(o)+name] || slices.ContainsFunc(said, func(was string) bool { return keeps(name, was, value) }) {
 				continue
 			}
 			told[sortOf(o)+name] = true

@@ -43,6 +43,8 @@ func TestPromises(t *testing.T) {
 		{"new", "Pragma", []string{""}, "no-cache", ""},
 		{"sometimes, before", "Pragma", []string{"no-cache", ""}, "", ""},
 		{"a cookie that scripts can read", "Set-Cookie", []string{"HttpOnly SameSite path /"}, "SameSite path /", "Set-Cookie"},
+		{"a cookie that scripts can read, where some answers had none", "Set-Cookie", []string{"", "HttpOnly path /"}, "path /", "Set-Cookie"},
+		{"a cookie where there was none", "Set-Cookie", []string{""}, "path /", ""},
 		{"a cookie that is kept better", "Set-Cookie", []string{"HttpOnly path /"}, "HttpOnly Secure path /", ""},
 		{"no cookie", "Set-Cookie", []string{"HttpOnly path /"}, "", ""},
 		{"sent elsewhere", "Location", []string{"http://router"}, "http://green", "Location"},
