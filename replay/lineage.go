@@ -100,6 +100,17 @@ func (r *Replayer) descend(lineage sqlrewrite.Lineage, defined map[string]bool, 
 			l.object(c.Place, "", "", fmt.Sprintf("the function %s may look at other rows", c.Function), "write out what the function does, or make it IMMUTABLE if it looks at its arguments alone")
 		}
 	}
+	for _, o := range lineage.Operators {
+		if defined[o.Function] {
+			l.object(o.Place, "", "", fmt.Sprintf("the operator %s calls a function that may look at other rows", o.Function), "write out what the function does, or make it IMMUTABLE if it looks at its arguments alone")
+		}
+	}
+	for _, name := range sortedNames(defined) {
+		if strings.HasPrefix(name, castPrefix) && len(lineage.Written) > 0 {
+			l.object(lineage.Written[0].Place, lineage.Written[0].Table, "", fmt.Sprintf("the cast %s, which any value may take, calls a function that may look at other rows", strings.TrimPrefix(name, castPrefix)),
+				"make the function IMMUTABLE if it looks at its argument alone, or drop the cast")
+		}
+	}
 	for _, d := range lineage.Temporary {
 		if l.blue[d.Table] != nil {
 			l.object(d.Place, d.Table, "", fmt.Sprintf("a temporary table has the name of table %q", d.Table), "give it a name of its own")
@@ -437,10 +448,19 @@ func (l *lineal) feeder(d sqlrewrite.Derived, from string, h home) string {
 	return ""
 }
 
-// functionsOfRowsSQL lists functions whose code may look at rows: none of Postgres' own, of C, or that say that they don't.
+const castPrefix = "CAST "
+
+// functionsOfRowsSQL lists functions whose code may look at rows: none of Postgres' own, of C, or that say that they don't. Aggregates,
+// operators and casts are what calls one.
 const functionsOfRowsSQL = `
-SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-WHERE n.nspname <> 'pg_catalog' AND n.nspname <> 'information_schema' AND l.lanname NOT IN ('c', 'internal') AND p.provolatile <> 'i' AND p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype`
+WITH looking AS (
+	SELECT p.oid, p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+	WHERE n.nspname <> 'pg_catalog' AND n.nspname <> 'information_schema' AND l.lanname NOT IN ('c', 'internal') AND p.provolatile <> 'i' AND p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype
+)
+SELECT proname::text FROM looking
+UNION SELECT p.proname FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid JOIN looking f ON f.oid IN (a.aggtransfn, a.aggfinalfn)
+UNION SELECT o.oprname FROM pg_catalog.pg_operator o JOIN looking f ON f.oid = o.oprcode
+UNION SELECT pg_catalog.format('` + castPrefix + `(%s AS %s)', pg_catalog.format_type(c.castsource, NULL), pg_catalog.format_type(c.casttarget, NULL)) FROM pg_catalog.pg_cast c JOIN looking f ON f.oid = c.castfunc`
 
 func functionsOfRows(ctx context.Context, q queryer, into map[string]bool) error {
 	rows, err := q.Query(ctx, functionsOfRowsSQL)

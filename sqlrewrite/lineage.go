@@ -21,6 +21,7 @@ type Lineage struct {
 	Overwritten []Overwrite
 	Written     []Write
 	Calls       []Call
+	Operators   []Call // each but those that are said to be Postgres' own
 	Unread      []Unread
 	Temporary   []Mention // temporary tables; one with the name of another table hides it
 }
@@ -371,7 +372,7 @@ func (l *lineage) altered(v *pg.AlterTableStmt) {
 			a.columns = slices.DeleteFunc(a.columns, func(s string) bool { return s == c.Name })
 		case pg.AlterTableType_AT_AlterColumnType:
 			if x := l.cell(v.Relation, c.Name); x != nil && c.GetDef().GetColumnDef().GetRawDefault() != nil {
-				if a.own && x.origin != nil && c.GetDef().GetColumnDef().GetRawDefault().GetTypeCast() == nil {
+				if a.own && x.origin != nil && !castAlone(c.GetDef().GetColumnDef().GetRawDefault()) {
 					l.found.Overwritten = append(l.found.Overwritten, Overwrite{l.at, *x.origin})
 				}
 				a.cells[c.Name] = x.changed()
@@ -386,6 +387,22 @@ func (l *lineage) altered(v *pg.AlterTableStmt) {
 			l.unread("rows come to or leave table "+v.GetRelation().GetRelname()+" by its partitions or children", "copy the rows into the partitioned table (INSERT … SELECT), or attach and detach after the switch")
 		}
 	}
+}
+
+// castAlone says whether an expression is a column, cast, by way of text at most.
+func castAlone(n *pg.Node) bool {
+	c := n.GetTypeCast()
+	if c == nil {
+		return false
+	}
+	for c.GetArg().GetTypeCast() != nil {
+		c = c.GetArg().GetTypeCast()
+		name := texts(c.GetTypeName().GetNames())
+		if len(name) == 0 || len(c.GetTypeName().GetTypmods()) > 0 || !slices.Contains([]string{"text", "varchar"}, name[len(name)-1]) {
+			return false
+		}
+	}
+	return c.GetArg().GetColumnRef() != nil
 }
 
 // changed is the column with values of its own. What was copied to it before is no copy any more.

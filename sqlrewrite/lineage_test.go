@@ -56,6 +56,11 @@ func sayLineage(l Lineage) string {
 	for _, c := range l.Calls {
 		say("calls %s", strings.TrimPrefix(c.Schema+"."+c.Function, "."))
 	}
+	for _, o := range l.Operators {
+		if strings.Contains(o.Function, "#") { // all others are in each case's SQL
+			say("operator %s", strings.TrimPrefix(o.Schema+"."+o.Function, "."))
+		}
+	}
 	for _, u := range l.Unread {
 		say("unread: %s", u.Why)
 	}
@@ -67,6 +72,18 @@ func TestLineage(t *testing.T) {
 		{"own row", "UPDATE t SET a = b + 1 WHERE c IS NULL; DELETE FROM t WHERE d;", ""},
 		{"where it runs", "UPDATE t SET d = current_database() || CURRENT_CATALOG; UPDATE t SET z = pg_catalog.txid_current(); UPDATE t SET z = other.lastval(); SELECT pg_table_size('t'); CREATE TABLE n (d text DEFAULT current_database());",
 			"calls current_database\ncalls other.lastval\ncalls pg_table_size\nunread: current_catalog says where the migrations run, and a delta is migrated elsewhere\nunread: current_database() says where the migrations run, and a delta is migrated elsewhere\nunread: txid_current() says where the migrations run, and a delta is migrated elsewhere"},
+		{"a catalog", "UPDATE t SET n = (SELECT reltuples FROM pg_class WHERE oid = 't'::regclass); UPDATE t SET n = null_frac FROM pg_catalog.pg_stats; UPDATE t SET a = b WHERE EXISTS (SELECT FROM information_schema.columns); SELECT relname FROM pg_class;",
+			"unread: pg_class says how things are where the migrations run, and a delta is migrated elsewhere\nunread: pg_stats says how things are where the migrations run, and a delta is migrated elsewhere"},
+		{"SQL in a text", "UPDATE t SET x = query_to_xml('SELECT count(*) FROM t', true, true, ''); UPDATE t SET n = (SELECT count(*) FROM ts_stat('SELECT v FROM t')); UPDATE t SET q = ts_rewrite(q, 'SELECT a, b FROM s'), r = ts_rewrite(q, q, q);",
+			"calls count\ncalls query_to_xml\ncalls ts_rewrite\ncalls ts_stat\nunread: query_to_xml() reads rows that can't be told from the statement\nunread: ts_rewrite() reads rows that can't be told from the statement\nunread: ts_stat() reads rows that can't be told from the statement"},
+		{"an operator", "UPDATE t SET n = v OPERATOR(other.##) 1 WHERE a ### b AND n OPERATOR(pg_catalog.#) 1 > 0;", "operator ###\noperator other.##"},
+		{"another row's failure", "DO $$ BEGIN UPDATE t SET n = v::int; EXCEPTION WHEN others THEN UPDATE t SET n = 0; END $$;",
+			"unread: a DO block does something else for all rows where UPDATE t fails for one (EXCEPTION)"},
+		{"another row's failure, in DDL", "DO $$ BEGIN BEGIN ALTER TABLE t ADD UNIQUE (v); EXCEPTION WHEN duplicate_table OR unique_violation THEN NULL; END; END $$;",
+			"unread: a DO block does something else for all rows where ALTER TABLE fails for one (EXCEPTION)"},
+		{"another row's failure, of a text", "DO $$ BEGIN EXECUTE 'ALTER TABLE t ALTER v TYPE int USING v::int'; EXCEPTION WHEN SQLSTATE '22P02' THEN NULL; END $$;",
+			"unread: a DO block does something else for all rows where EXECUTE fails for one (EXCEPTION)"},
+		{"what is there already", "DO $$ BEGIN CREATE TYPE e AS ENUM ('a'); ALTER TABLE t ADD CHECK (a > 0); EXCEPTION WHEN duplicate_object OR SQLSTATE '42P07' THEN NULL; END $$; DO $$ BEGIN CREATE TABLE n (id int); EXCEPTION WHEN others THEN RAISE NOTICE 'x'; END $$;", ""},
 		{"seed", "CREATE TABLE s (id int, v text); INSERT INTO s VALUES (1, 'x'); UPDATE t SET s = (SELECT id FROM s LIMIT 1);", ""},
 		{"parent's column", "UPDATE child c SET name = p.name FROM parent p WHERE p.id = c.parent_id;", "child on parent by id,name"},
 		{"parent's column, in a subquery", "UPDATE child SET name = (SELECT name FROM parent WHERE parent.id = child.parent_id);", "child on parent by id,name"},

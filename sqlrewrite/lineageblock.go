@@ -35,6 +35,10 @@ func (l *lineage) block(d *pg.DoStmt) {
 		l.unread("a DO block that can't be read", outOfTheBlock)
 		return
 	}
+	if caught := caughtIn(body); caught != "" {
+		l.unread("a DO block does something else for all rows where "+caught+" fails for one (EXCEPTION)", "take the statement out of the block, or catch by name what hangs on no row (duplicate_object, undefined_table)")
+		return
+	}
 	var writes []*pg.Node
 	for _, q := range queries {
 		tree, err := pg.Parse(q)
@@ -76,6 +80,82 @@ func (l *lineage) block(d *pg.DoStmt) {
 			l.writes(w)
 		}
 	}
+}
+
+// ofTheSchema are errors that hang on what there is beside rows, by name or SQLSTATE.
+var ofTheSchema = regexp.MustCompile(`^(42...|0A000|2BP01|3[DF]000|55000|55006|duplicate_(alias|column|cursor|database|function|prepared_statement|schema|table|object)|(undefined|ambiguous)_\w+|` +
+	`invalid_\w+_definition|invalid_(schema|catalog)_name|invalid_foreign_key|wrong_object_type|insufficient_privilege|feature_not_supported|syntax_error|dependent_objects_still_exist|object_in_use|object_not_in_prerequisite_state)$`)
+
+// caughtIn is the first statement of a block that may fail for the sake of a row and is caught when it does; "": there is none.
+func caughtIn(body string) (caught string) {
+	tree, err := pg.ParsePlPgSqlToJSON("CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS " + quoted(body))
+	var parsed any
+	if err != nil || json.Unmarshal([]byte(tree), &parsed) != nil {
+		return ""
+	}
+	eachOf(parsed, "PLpgSQL_stmt_block", func(v any) {
+		block, _ := v.(map[string]any)
+		broad := false
+		eachOf(block["exceptions"], "condname", func(v any) {
+			name, _ := v.(string)
+			broad = broad || !ofTheSchema.MatchString(name)
+		})
+		if !broad || caught != "" {
+			return
+		}
+		eachOf(block["body"], "PLpgSQL_stmt_dynexecute", func(any) { caught = "EXECUTE" })
+		eachOf(block["body"], "query", func(v any) {
+			q, _ := v.(string)
+			if tree, err := pg.Parse(q); err == nil && caught == "" {
+				for _, s := range tree.Stmts {
+					if hangsOnRows(s.Stmt) {
+						caught = strings.Join(strings.Fields(q)[:min(2, len(strings.Fields(q)))], " ")
+					}
+				}
+			}
+		})
+	})
+	return caught
+}
+
+// eachOf gives what a tree of JSON has under a name, wherever that is.
+func eachOf(x any, name string, f func(any)) {
+	switch v := x.(type) {
+	case []any:
+		for _, e := range v {
+			eachOf(e, name, f)
+		}
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			if k == name {
+				f(v[k])
+			}
+			eachOf(v[k], name, f)
+		}
+	}
+}
+
+// hangsOnRows says whether it may be rows that make a statement fail.
+func hangsOnRows(n *pg.Node) bool {
+	switch v := n.GetNode().(type) {
+	case *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt, *pg.Node_CreateTableAsStmt, *pg.Node_RefreshMatViewStmt, *pg.Node_CopyStmt, *pg.Node_CallStmt, *pg.Node_DoStmt:
+		return true
+	case *pg.Node_SelectStmt:
+		return len(tablesIn(n)) > 0
+	case *pg.Node_IndexStmt:
+		return v.IndexStmt.Unique || len(v.IndexStmt.ExcludeOpNames) > 0
+	case *pg.Node_AlterDomainStmt:
+		return v.AlterDomainStmt.Subtype == "C" || v.AlterDomainStmt.Subtype == "V" || v.AlterDomainStmt.Subtype == "O"
+	case *pg.Node_AlterTableStmt:
+		return slices.ContainsFunc(v.AlterTableStmt.Cmds, func(c *pg.Node) bool {
+			switch c.GetAlterTableCmd().GetSubtype() {
+			case pg.AlterTableType_AT_AlterColumnType, pg.AlterTableType_AT_AddConstraint, pg.AlterTableType_AT_SetNotNull, pg.AlterTableType_AT_ValidateConstraint, pg.AlterTableType_AT_AttachPartition:
+				return true
+			}
+			return false
+		})
+	}
+	return false
 }
 
 // changing finds words of statements that change no rows.

@@ -2,6 +2,7 @@ package sqlrewrite
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -177,6 +178,14 @@ var ofThePlace = strings.Fields(`current_database pg_backend_pid txid_current tx
 	pg_current_snapshot inet_client_port pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size pg_database_size pg_relation_filenode pg_relation_filepath
 	pg_current_wal_lsn pg_current_wal_insert_lsn lastval current_query`)
 
+// runsText are functions of Postgres' own that run SQL from a text, or read a whole table by its name.
+var runsText = regexp.MustCompile(`^((query|cursor|table|schema|database)_to_xml(schema|_and_xmlschema)?|ts_stat|ts_rewrite)$`)
+
+// sameInAll are catalogs that say in each database of one schema the same of what the schema has.
+func sameInAll(r *pg.RangeVar) bool {
+	return r.GetSchemaname() == "information_schema" || slices.Contains([]string{"pg_enum", "pg_tables", "pg_views", "pg_timezone_names"}, r.GetRelname())
+}
+
 // placed refuses values that a statement that fills rows takes from where it runs.
 func (l *lineage) placed(n *pg.Node) {
 	const way = "write the value itself"
@@ -184,19 +193,35 @@ func (l *lineage) placed(n *pg.Node) {
 		if v, is := m.(*pg.SQLValueFunction); is && v.GetOp() == pg.SQLValueFunctionOp_SVFOP_CURRENT_CATALOG {
 			l.unread("current_catalog says where the migrations run, and a delta is migrated elsewhere", way)
 		}
+		if r, is := m.(*pg.RangeVar); is && ofPostgres(r) && !sameInAll(r) {
+			l.unread(r.GetRelname()+" says how things are where the migrations run, and a delta is migrated elsewhere", way)
+		}
 		c, ok := m.(*pg.FuncCall)
 		if !ok || len(c.Funcname) == 0 || len(c.Funcname) > 1 && c.Funcname[0].GetString_().GetSval() != "pg_catalog" {
 			return
 		}
-		if name := c.Funcname[len(c.Funcname)-1].GetString_().GetSval(); slices.Contains(ofThePlace, name) {
+		switch name := c.Funcname[len(c.Funcname)-1].GetString_().GetSval(); {
+		case slices.Contains(ofThePlace, name):
 			l.unread(name+"() says where the migrations run, and a delta is migrated elsewhere", way)
+		case runsText.MatchString(name) && (name != "ts_rewrite" || len(c.Args) == 2):
+			l.unread(name+"() reads rows that can't be told from the statement", "write a query in its place")
 		}
 	})
 }
 
-// calls notes the functions that aren't known to be Postgres' own.
+// calls notes the functions that aren't known to be Postgres' own, and the operators, which are functions.
 func (l *lineage) calls(n *pg.Node) {
 	walk(n, func(m any) {
+		if o, is := m.(*pg.A_Expr); is && len(o.Name) > 0 {
+			call := Call{Place: l.at, Function: o.Name[len(o.Name)-1].GetString_().GetSval()}
+			if len(o.Name) > 1 {
+				call.Schema = o.Name[0].GetString_().GetSval()
+			}
+			if call.Schema != "pg_catalog" && !slices.Contains(l.found.Operators, call) {
+				l.found.Operators = append(l.found.Operators, call)
+			}
+			return
+		}
 		c, ok := m.(*pg.FuncCall)
 		if !ok || len(c.Funcname) == 0 {
 			return
