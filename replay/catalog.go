@@ -34,6 +34,8 @@ type column struct {
 	typ       string // as format_type gives it without length: usable in a cast
 	declared  string // as format_type gives it with its length; a domain's is what it is based on
 	folds     bool   // its collation takes different texts for equal, or its type does
+	collation string // that which takes different texts for equal; "": none does
+	via       string // the type of blue's key that becomes the column, where it is another: what is cast to the column is read so first
 	enum      bool
 	equals    string // the operator by which keys of its type are equal, such as OPERATOR(pg_catalog.=)
 	stable    bool   // its values read the same whatever a session's settings are
@@ -142,7 +144,9 @@ WITH RECURSIVE base AS (
 )
 SELECT c.relname, c.relkind = 'p', c.relhasrules, a.attname, pg_catalog.format_type(a.atttypid, -1),
 	CASE WHEN b.base = a.atttypid THEN pg_catalog.format_type(a.atttypid, a.atttypmod) ELSE pg_catalog.format_type(b.base, -1) END,
-	t.typname = 'citext' OR EXISTS (SELECT FROM pg_catalog.pg_collation co WHERE co.oid = a.attcollation AND NOT co.collisdeterministic), t.typtype = 'e',
+	t.typname = 'citext' OR EXISTS (SELECT FROM pg_catalog.pg_collation co WHERE co.oid = a.attcollation AND NOT co.collisdeterministic),
+	coalesce((SELECT pg_catalog.format('%I.%I', cn.nspname, co.collname) FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
+		WHERE co.oid = a.attcollation AND NOT co.collisdeterministic), ''), t.typtype = 'e',
 	coalesce(e.operator, 'OPERATOR(pg_catalog.=)'),
 	s.typtype = 'e' OR s.typname = 'citext' OR s.typnamespace = 'pg_catalog'::regnamespace AND s.typname = ANY (
 		'{text,varchar,bpchar,name,char,int2,int4,int8,oid,bool,uuid,numeric,inet,cidr,macaddr,macaddr8,bit,varbit,json,jsonb,time,timetz,tid,xid,xid8,pg_lsn}'),
@@ -241,7 +245,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	var name string
 	var partitioned, ruled bool
 	var c column
-	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &ruled, &c.name, &c.typ, &c.declared, &c.folds, &c.enum, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull, &c.next, &c.varies}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &ruled, &c.name, &c.typ, &c.declared, &c.folds, &c.collation, &c.enum, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull, &c.next, &c.varies}, func() error {
 		if found[name] == nil {
 			found[name] = &relation{schema: schema, name: name, partitioned: partitioned, ruled: ruled}
 		}

@@ -247,6 +247,9 @@ func typed(rel *relation, columns, arrays []string, alias string) string {
 	for i, name := range columns {
 		c, _ := rel.column(name)
 		casts[i] = fmt.Sprintf("%s::%s AS %[1]s", numbers[i], c.typ)
+		if c.via != "" {
+			casts[i] = fmt.Sprintf("%s::%s::%s::%s AS %[1]s", numbers[i], c.via, c.declared, c.typ)
+		}
 	}
 	return "(SELECT " + strings.Join(casts, ", ") + " FROM ROWS FROM (pg_catalog.unnest(" + strings.Join(arrays, "), pg_catalog.unnest(") + ")) u(" +
 		strings.Join(numbers, ", ") + ")) " + alias

@@ -20,8 +20,9 @@ import (
 type retype struct {
 	column   string // of blue
 	from, to string // types, as a cast takes them
+	collate  string // " COLLATE …" where different texts are equal
 	equals   string // by which keys of the new type are equal
-	exact    bool   // keys of the new type that are equal read the same
+	exact    bool   // two keys that become equal don't both read as the new type writes it
 }
 
 // widens are changes of type that keep any two keys apart, by what they lead to.
@@ -37,13 +38,31 @@ var exactTypes = []string{"smallint", "integer", "bigint", "oid", "boolean", "uu
 
 // parts says whether a change of a column's type keeps any two keys apart, whatever they are.
 func parts(old, now column) bool {
-	if old.declared == now.declared && old.folds == now.folds || now.enum {
+	if old.declared == now.declared && old.folds == now.folds && old.collation == now.collation || now.enum {
 		return true
 	}
 	if now.folds {
 		return false
 	}
-	return now.declared == "text" || now.declared == "character varying" || slices.Contains(widens[now.typ], old.declared)
+	return now.declared == "text" || now.declared == "character varying" || slices.Contains(widens[now.declared], old.declared)
+}
+
+// wholeNumbers are types of which each value is written in one way.
+var wholeNumbers = []string{"smallint", "integer", "bigint", "oid"}
+
+// hangs says by which setting of a session it hangs what a change of a column's type makes of a key; "": by none.
+func hangs(old, now column, zone, style string) string {
+	zoned := func(c column) bool { return strings.HasSuffix(c.declared, " with time zone") }
+	dated := func(c column) bool {
+		return c.declared == "date" || strings.HasPrefix(c.declared, "time") || strings.HasPrefix(c.declared, "interval")
+	}
+	switch {
+	case zoned(old) != zoned(now) && !slices.Contains([]string{"UTC", "Etc/UTC", "UCT", "Etc/UCT", "GMT", "Etc/GMT", "Zulu"}, zone):
+		return "the time zone (" + zone + ")"
+	case dated(old) != dated(now) && style != "ISO, MDY":
+		return "how dates are written (" + style + ")"
+	}
+	return ""
 }
 
 // retypes finds the tables whose keys may become one, and whether blue has such keys already.
@@ -77,21 +96,62 @@ func (r *Replayer) retypes(ctx context.Context) error {
 
 func (r *Replayer) retypesTo(ctx context.Context, i int, h home) error {
 	table := r.Profile.Tables[i].Name
+	rel := r.green[h.table]
 	for n, name := range r.keys[table] {
 		old, _ := r.blue[table].column(name)
-		now, known := r.green[h.table].column(h.key[n])
-		if !known || parts(old, now) {
+		now, known := rel.column(h.key[n])
+		if !known {
+			continue
+		}
+		if old.declared != now.declared {
+			if err := r.castOnGreen(ctx, i, name, old, rel, h.key[n]); err != nil {
+				return err
+			}
+		}
+		if parts(old, now) {
 			continue
 		}
 		var there bool
-		if err := r.Blue.Pool().QueryRow(ctx, `SELECT pg_catalog.to_regtype($1) IS NOT NULL`, now.typ).Scan(&there); err != nil {
-			return fmt.Errorf("look for type %s on blue: %w", now.typ, err)
+		sql := `SELECT pg_catalog.to_regtype($1) IS NOT NULL AND ($2 = '' OR EXISTS (SELECT FROM pg_catalog.pg_collation WHERE oid = pg_catalog.to_regcollation($2) AND NOT collisdeterministic))`
+		if err := r.Blue.Pool().QueryRow(ctx, sql, now.declared, now.collation).Scan(&there); err != nil {
+			return fmt.Errorf("look for type %s on blue: %w", now.declared, err)
 		}
 		if !there {
-			return r.Profile.At(fmt.Sprintf("tables[%d]", i), fmt.Sprintf("the migrations make of column %q of the key of %q one of type %s, which blue has not got: whether two keys become one is not known", name, table, now.declared),
-				"make the type on blue too (CREATE EXTENSION), or name another key of "+table+" (key)")
+			kind, way := now.declared, "make the type on blue too (CREATE EXTENSION)"
+			if now.collation != "" {
+				kind, way = kind+" of collation "+now.collation, "make the collation on blue too (CREATE COLLATION)"
+			}
+			return r.Profile.At(fmt.Sprintf("tables[%d]", i), fmt.Sprintf("the migrations make of column %q of the key of %q one of type %s, which blue has not got: whether two keys become one is not known", name, table, kind),
+				way+", or name another key of "+table+" (key)")
 		}
-		r.retyped[table] = append(r.retyped[table], retype{column: name, from: old.declared, to: now.declared, equals: now.equals, exact: !now.folds && slices.Contains(exactTypes, now.typ)})
+		t := retype{column: name, from: old.declared, to: now.declared, equals: now.equals}
+		if now.collation != "" {
+			t.collate = " COLLATE " + now.collation
+		}
+		t.exact = !now.folds && (slices.Contains(exactTypes, now.typ) || slices.Contains(wholeNumbers, old.declared))
+		r.retyped[table] = append(r.retyped[table], t)
+	}
+	return nil
+}
+
+// castOnGreen has a key of blue's read as blue's type on green, before it is cast to that of green: 7.6 is the number 8 that
+// the migrations make of it.
+func (r *Replayer) castOnGreen(ctx context.Context, i int, name string, old column, rel *relation, as string) error {
+	at := slices.IndexFunc(rel.columns, func(c column) bool { return c.name == as })
+	now := &rel.columns[at]
+	var zone, style string
+	var there bool
+	sql := `SELECT pg_catalog.to_regtype($1) IS NOT NULL, (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'), (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'DateStyle')`
+	if err := r.Green.Pool().QueryRow(ctx, sql, old.declared).Scan(&there, &zone, &style); err != nil {
+		return fmt.Errorf("look for type %s on green: %w", old.declared, err)
+	}
+	table := r.Profile.Tables[i].Name
+	if by := hangs(old, *now, zone, style); by != "" {
+		return r.Profile.At(fmt.Sprintf("tables[%d]", i), fmt.Sprintf("the migrations make of column %q of the key of %q, %s, one of type %s, and which key becomes which hangs on a setting of green's database, %s",
+			name, table, old.declared, now.declared, by), "name another key of "+table+" (key), or leave the change of type to after the switch")
+	}
+	if there && !slices.Contains(widens[now.declared], old.declared) { // a type that the migrations drop reads as text
+		now.via = old.declared
 	}
 	return nil
 }
@@ -132,7 +192,7 @@ func (r *Replayer) kin(ctx context.Context, tx pgx.Tx, table string, wanted []tu
 		on[i] = rel.equal("t", key[i:i+1], "k", numbered(len(key))[i:])
 		for _, t := range r.retyped[table] {
 			if t.column == name {
-				on[i] = fmt.Sprintf("t.%s::%s %s k.c%d::%[2]s", pgx.Identifier{name}.Sanitize(), t.to, t.equals, i+1)
+				on[i] = fmt.Sprintf("(t.%s::%s%s) %s (k.c%d::%[2]s%[3]s)", pgx.Identifier{name}.Sanitize(), t.to, t.collate, t.equals, i+1)
 			}
 		}
 	}

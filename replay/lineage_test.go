@@ -318,6 +318,8 @@ var lineageMutants = []struct {
 	{lineageMutant("rivals make room", "rival.go", "return &rivalsError{found}", "return nil"), playRivals},
 	{lineageMutant("old places are forgotten", "capture.go", "linking(all, c.profile, s.table)", "linking(nil, c.profile, s.table)[:0]"), caseNamed("a count of children, without a foreign key, followed")},
 	{lineageMutant("kin stay at home", "kin.go", "if len(r.retyped[table]) == 0 {\n		return nil, nil", "if true {\n		return nil, nil"), kinCases["a text becomes a number"].play},
+	{lineageMutant("a key is not read as blue's", "kin.go", "now.via = old.declared", "now.via = \"\""), kinCases["a number is rounded, alone"].play},
+	{lineageMutant("kin are the same by blue's collation", "kin.go", "t.collate = \" COLLATE \" + now.collation", "t.collate = \"\""), kinCases["a collation for which case counts no more"].play},
 	{lineageMutant("no key is blurred", "kin.go", "r.blurred[table] = true", "return nil, nil"), kinCases["a text becomes a number"].play},
 }
 

@@ -63,6 +63,45 @@ var kinCases = map[string]kinCase{
 		[]string{"BEGIN; INSERT INTO t VALUES ('0000000A-0000-0000-0000-000000000000', 'x'); DELETE FROM t WHERE id = '0000000A-0000-0000-0000-000000000000'; COMMIT"}, false},
 	"case counts no more": {`CREATE EXTENSION citext; CREATE TABLE t (id text PRIMARY KEY, a text); INSERT INTO t SELECT 'k' || n, 'a' FROM generate_series(1, 9) n`, "ALTER TABLE t ALTER id TYPE citext",
 		[]string{"BEGIN; INSERT INTO t VALUES ('K7', 'x'); DELETE FROM t WHERE id = 'K7'; COMMIT"}, false},
+	"a collation for which case counts no more": {`CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE t (id text PRIMARY KEY, a text); INSERT INTO t SELECT 'k' || n, 'a' FROM generate_series(1, 9) n`,
+		"ALTER TABLE t ALTER id TYPE text COLLATE public.ci", []string{"BEGIN; INSERT INTO t VALUES ('K7', 'x'); DELETE FROM t WHERE id = 'K7'; COMMIT", "BEGIN; DELETE FROM t WHERE id = 'k8'; INSERT INTO t VALUES ('K8', 'y'); COMMIT"}, false},
+	"a number is rounded, alone": {`CREATE TABLE t (id numeric(10, 2) PRIMARY KEY, a text); INSERT INTO t SELECT n, 'a' FROM generate_series(1, 9) n`, "ALTER TABLE t ALTER id TYPE numeric(10, 0)",
+		[]string{"INSERT INTO t VALUES (99.6, 'x'), (8.7 + 100, 'y')", "DELETE FROM t WHERE id = 99.6", "UPDATE t SET id = 50.2 WHERE id = 108.7"}, false},
+	"a number is rounded to tens": {`CREATE TABLE t (id bigint PRIMARY KEY, a text); INSERT INTO t SELECT 10 * n, 'a' FROM generate_series(1, 9) n`, "ALTER TABLE t ALTER id TYPE numeric(10, -1)",
+		[]string{"BEGIN; INSERT INTO t VALUES (51, 'x'); DELETE FROM t WHERE id = 51; COMMIT", "BEGIN; DELETE FROM t WHERE id = 60; INSERT INTO t VALUES (61, 'y'); COMMIT"}, false},
+	"a text is cut, alone": {kinTexts, "ALTER TABLE t ALTER id TYPE varchar(2) USING id::varchar(2)", []string{"INSERT INTO t VALUES ('xyz', 'x')", "DELETE FROM t WHERE id = 'xyz'"}, false},
+	"a double becomes a numeric": {`CREATE TABLE t (id float8 PRIMARY KEY, a text); INSERT INTO t SELECT n, 'a' FROM generate_series(1, 9) n`, "ALTER TABLE t ALTER id TYPE numeric",
+		[]string{"INSERT INTO t VALUES (0.1::float8 + 0.2::float8, 'x')", "DELETE FROM t WHERE id < 1"}, false},
+	"blanks at the end go": {`CREATE TABLE t (id char(5) PRIMARY KEY, a text); INSERT INTO t SELECT n, 'a' FROM generate_series(1, 9) n`, "ALTER TABLE t ALTER id TYPE text",
+		[]string{"UPDATE t SET a = 'b' WHERE id = '3'", "DELETE FROM t WHERE id = '4'", "UPDATE t SET id = 'q' WHERE id = '5'"}, false},
+	"a domain": {kinTexts, "CREATE DOMAIN no AS int CHECK (VALUE > 0); ALTER TABLE t ALTER id TYPE no USING id::no", []string{"BEGIN; INSERT INTO t VALUES ('07', 'x'); DELETE FROM t WHERE id = '07'; COMMIT", "DELETE FROM t WHERE id = '8'"}, false},
+}
+
+// TestKeysOfAnotherTypeAreRefused: which key becomes which must be known without what green's database or the migrations have alone.
+func TestKeysOfAnotherTypeAreRefused(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	for name, tt := range map[string]struct{ schema, migration, setting, want string }{
+		"a collation that blue has not got": {kinTexts, `CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); ALTER TABLE t ALTER id TYPE text COLLATE ci`, "",
+			"one of type text of collation public.ci, which blue has not got"},
+		"a time zone": {"CREATE TABLE t (id timestamp PRIMARY KEY, a text)", "ALTER TABLE t ALTER id TYPE timestamptz", "TimeZone = 'Europe/London'", "hangs on a setting of green's database, the time zone (Europe/London)"},
+		"no zone":     {"CREATE TABLE t (id timestamp PRIMARY KEY, a text)", "ALTER TABLE t ALTER id TYPE timestamptz", "TimeZone = 'Etc/UTC'", ""},
+		"a style":     {"CREATE TABLE t (id text PRIMARY KEY, a text)", "ALTER TABLE t ALTER id TYPE date USING id::date", "DateStyle = 'ISO, DMY'", "how dates are written (ISO, DMY)"},
+		"dates stay":  {"CREATE TABLE t (id date PRIMARY KEY, a text)", "ALTER TABLE t ALTER id TYPE timestamp", "DateStyle = 'ISO, DMY'", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newMigrated(t, &plan.Profile{Tables: tables("t id"), Bookkeeping: []string{"goose_db_version"}}, tt.schema, tt.migration)
+			if tt.setting != "" {
+				exec(t, w.green, "DO $$ BEGIN EXECUTE pg_catalog.format('ALTER DATABASE %I SET "+strings.ReplaceAll(tt.setting, "'", "''")+"', pg_catalog.current_database()); END $$")
+				w.green.Pool().Reset()
+			}
+			err := w.replayer(t).Prepare(t.Context())
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
 }
 
 // TestKeysThatBecomeOne: where the migrations give a key a type by which two keys of blue are one, a row that comes or goes leaves
