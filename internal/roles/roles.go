@@ -173,7 +173,48 @@ func (s Server) Missing(ctx context.Context, blue, green *postgres.DB, p *plan.P
 		missing = append(missing, l.of(o)...)
 	}
 	slices.Reverse(missing)
+	assumed, err := s.assumed(ctx, blue)
+	if err != nil {
+		return nil, err
+	}
+	for _, role := range assumed {
+		if l.old, err = objects(ctx, blue, role); err != nil {
+			return nil, err
+		}
+		if now, err = objects(ctx, green, role); err != nil {
+			return nil, err
+		}
+		l.role, l.needed = role, map[string]bool{}
+		var more []Right
+		for _, o := range slices.Backward(now) {
+			if _, there := l.was(o); !there && o.Kind != "schema" {
+				continue // nobody knows for whom the migrations have made it
+			}
+			for _, right := range l.of(o) {
+				right.Object += " as role " + pgx.Identifier{role}.Sanitize() + " (SET ROLE)"
+				more = append(more, right)
+			}
+		}
+		slices.Reverse(more)
+		missing = append(missing, more...)
+	}
 	return missing, nil
+}
+
+// assumedSQL lists the roles whose rights a role ($1) has only after SET ROLE: it doesn't inherit them.
+const assumedSQL = `
+SELECT g.rolname::text FROM pg_catalog.pg_roles r, pg_catalog.pg_roles g
+WHERE r.rolname = $1 AND NOT r.rolsuper AND g.oid <> r.oid AND g.rolname NOT LIKE 'pg\_%'
+	AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER') AND NOT pg_catalog.pg_has_role(r.oid, g.oid, 'USAGE')
+ORDER BY 1`
+
+func (s Server) assumed(ctx context.Context, blue *postgres.DB) ([]string, error) {
+	rows, _ := blue.Pool().Query(ctx, assumedSQL, s.Blue) // its error comes up in the rows
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("blue: look for the roles that %q may take: %w", s.Blue, err)
+	}
+	return found, nil
 }
 
 // lack finds what a role of green has not.

@@ -161,3 +161,35 @@ CREATE SCHEMA fresh; CREATE TABLE fresh.made (id serial PRIMARY KEY); CREATE VIE
 		t.Error(err)
 	}
 }
+
+// A role that takes another one's rights by SET ROLE needs them on green, too.
+func TestRightsOfARoleThatIsTaken(t *testing.T) {
+	t.Parallel()
+	blue, green, app, p := world(t)
+	login := app + "_login"
+	pgtest.Exec(t, blue.DSN(), `CREATE ROLE `+login+` NOINHERIT IN ROLE `+app)
+	t.Cleanup(func() {
+		for _, db := range []*postgres.DB{green, blue} {
+			pgtest.Exec(t, db.DSN(), `DROP OWNED BY `+login+` CASCADE`)
+		}
+		pgtest.Exec(t, blue.DSN(), `DROP ROLE `+login)
+	})
+	s := roles.Server{Blue: login, Green: login, Named: true}
+	missing, err := s.Missing(t.Context(), blue, green, p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range missing {
+		if strings.Contains(r.Object, "(SET ROLE)") {
+			got = append(got, r.Grant)
+		}
+	}
+	to := " TO " + pgx.Identifier{app}.Sanitize()
+	want := []string{"GRANT USAGE ON SCHEMA billing" + to, "GRANT EXECUTE ON ROUTINE public.twice(n integer)" + to, "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE billing.invoice" + to, "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.client" + to}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
