@@ -328,7 +328,11 @@ func (p *proof) compare(ctx context.Context) error {
 		if d.Kind == oracle.Schema && slices.Equal(d.Columns, []string{oracle.Behind}) {
 			continue // sequences are set in the switch
 		}
-		p.object(done, said(d), "if the table's rows live elsewhere on green, say so in the profile (tables: green, on_delete, follow); if a column is filled at random there, name it in green.volatile")
+		way := "if the table's rows live elsewhere on green, say so in the profile (tables: green, on_delete, follow); if a column is filled at random there, name it in green.volatile"
+		if d.Kind == oracle.Differs {
+			way = "if such a column has another value each time that it is filled (at random, or numbered: serial, identity), name it in green.volatile; else what fills it looks at more than its row, or at where it runs: write it so that it doesn't, or say which rows belong together (follow)"
+		}
+		p.object(done, said(d), way)
 		if len(p.report.Objections) == mostObjections {
 			break
 		}
