@@ -14,6 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgerrcode"
+
+	"github.com/tideover/tideover/internal/postgres"
 )
 
 // Applied is told of every migration once it is committed: its version, its file, and how long it took.
@@ -39,6 +43,13 @@ func (e *Error) Hint() string {
 	if errors.As(e.Err, &hinted) && hinted.Hint() != "" {
 		return hinted.Hint()
 	}
+	if code := postgres.Code(e.Err); code == pgerrcode.UndefinedTable || code == pgerrcode.InvalidSchemaName {
+		return e.state() + ". If the file, or one before it, changes search_path (SET, RESET, set_config), names are found no more, goose's table among them: have it end with SET search_path = the server's schema"
+	}
+	return e.state()
+}
+
+func (e *Error) state() string {
 	if e.Live {
 		return "what is done of the file is noted, and blocks nobody; mend the cause and resume: it goes on with the part that failed"
 	}

@@ -241,3 +241,13 @@ func TestCommandIsKilledWithItsChildren(t *testing.T) {
 		t.Errorf("error %v; want the deadline", err)
 	}
 }
+
+// A file that leaves search_path empty, as pg_dump's do, takes the version table out of sight.
+func TestHintOfALostPath(t *testing.T) {
+	t.Parallel()
+	g := migrate.NewGoose(fstest.MapFS{"1_dump.sql": {Data: []byte("-- +goose Up\nSELECT pg_catalog.set_config('search_path', '', false);\nCREATE TABLE public.n (id int);\n")}}, 0)
+	var failed *migrate.Error
+	if err := g.Migrate(t.Context(), pgtest.NewDatabase(t)); !errors.As(err, &failed) || !strings.Contains(failed.Hint(), "search_path") {
+		t.Fatalf("got %v, want a hint at search_path", err)
+	}
+}
