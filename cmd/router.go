@@ -24,6 +24,9 @@ Clients use --public-listen and --admin-listen in place of the server's own addr
 side by side, each with a state file of its own. The first line on stdout is a JSON object with the three addresses;
 port 0 takes a free one. /metrics on the control address is for Prometheus.
 
+--public-url and --admin-url say where clients reach the two listeners. Logins that the other side has begun begin anew
+there, and servers are told that host. Without them no host that a client names is sent to anybody: browsers get a path.
+
 SIGHUP reads the profile and the certificate again; no request notices, and what is wrong with them is logged and
 changes nothing. SIGTERM stops it: no new connections, requests under way and held ones come to their end; with
 --stopping /health first says 503 for a while, and answers end their connections, so that balancers go elsewhere.
@@ -114,6 +117,8 @@ func NewRouterCmd(std *IO) *cobra.Command {
 	f.StringVar(&config.Blue.Admin, "blue-admin", "", "base URL of the old server's admin listener")
 	f.StringVar(&config.Green.Public, "green-public", "", "base URL of the new server's public listener")
 	f.StringVar(&config.Green.Admin, "green-admin", "", "base URL of the new server's admin listener")
+	f.StringVar(&config.PublicURL, "public-url", "", "where clients reach the public listener, such as https://id.example.com: logins begin anew there")
+	f.StringVar(&config.AdminURL, "admin-url", "", "where the login app and operators reach the admin listener")
 	f.StringVar(&config.StatePath, "state", "tideover-router.json", "file that keeps which side serves, over a restart")
 	f.StringVar(&config.Certificate, "tls-cert", "", "certificate for the public and admin listeners, a PEM file")
 	f.StringVar(&config.Key, "tls-key", "", "its key, a PEM file")

@@ -32,6 +32,7 @@ type listener struct {
 	spec    plan.Listener
 	targets map[plan.Side]*url.URL
 	profile plan.HTTP
+	reached *url.URL       // where clients reach it; nil: not configured
 	foreign *plan.Listener // the admin listener's paths, which the public one refuses
 }
 

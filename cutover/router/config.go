@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/tideover/tideover/plan"
@@ -23,6 +24,11 @@ type Config struct {
 
 	Blue, Green Target
 	Profile     plan.HTTP
+
+	// PublicURL and AdminURL are where clients reach the two listeners, such as https://id.example.com; a path is what
+	// comes before the paths that reach the router. Logins begin anew there, and servers are told that Host and no
+	// other. Empty: the router sends browsers to paths of the host where they are, and servers are told the client's Host.
+	PublicURL, AdminURL string
 
 	// Certificate and Key are PEM files. With them the public and the admin listener speak TLS, with ControlTLS the
 	// control listener, too. Without, they speak plain HTTP/1.1, and HTTP/2 to clients that begin with it (h2c).
@@ -112,6 +118,18 @@ func (c Config) check() error {
 		return fmt.Errorf("router: forwarded proto %q: want http or https", c.ForwardedProto)
 	}
 	return nil
+}
+
+// reached is the URL at which clients reach a listener; nil where it is not configured.
+func (c Config) reached(listener string) (*url.URL, error) {
+	raw := c.PublicURL
+	if listener == "admin" {
+		raw = c.AdminURL
+	}
+	if raw == "" {
+		return nil, nil
+	}
+	return base(listener+" URL", strings.TrimSuffix(raw, "/"))
 }
 
 func base(name, raw string) (*url.URL, error) {

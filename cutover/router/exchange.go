@@ -43,6 +43,10 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 		p.Out.Header.Set("X-Forwarded-Proto", proto)
 	}
 	p.Out.Host = p.In.Host
+	if u := x.listener.reached; u != nil {
+		p.Out.Host = u.Host
+		p.Out.Header.Set("X-Forwarded-Host", u.Host)
+	}
 	p.Out.URL.RawQuery = p.In.URL.RawQuery // as the client sent it, also where Go would read it otherwise
 }
 

@@ -30,7 +30,7 @@ type logins struct {
 type nameHash [sha256.Size]byte
 
 type login struct {
-	original string // absolute URL of the authorization request
+	original string // path and query of the authorization request; "": too long to be kept
 	side     plan.Side
 	began    time.Time
 	seen     time.Time
@@ -170,7 +170,7 @@ func withoutVerifier(u *url.URL) string {
 	for _, v := range verifiers {
 		q.Del(v)
 	}
-	return u.Path + "?" + q.Encode()
+	return u.EscapedPath() + "?" + q.Encode()
 }
 
 // isError reports whether an answer to an authorization request says that it went wrong: by a status, or by an error

@@ -347,6 +347,8 @@ func TestConfigIsChecked(t *testing.T) {
 		"short token": func(c *Config) { c.Token = "x" },
 		"no state":    func(c *Config) { c.StatePath = "" },
 		"no url":      func(c *Config) { c.Green.Admin = "green:80" },
+		"public url":  func(c *Config) { c.PublicURL = "id.example.com" },
+		"admin url":   func(c *Config) { c.AdminURL = "https://a/?x=y" },
 		"proto":       func(c *Config) { c.ForwardedProto = "gopher" },
 		"class": func(c *Config) {
 			c.Profile.Admin.Routes = append(c.Profile.Admin.Routes[:0:0], c.Profile.Admin.Routes[0])

@@ -28,6 +28,10 @@ func (f *fronts) aim(config Config, profile plan.HTTP) error {
 		if err := checkRoutes(name, l.spec); err != nil {
 			return err
 		}
+		var err error
+		if l.reached, err = config.reached(name); err != nil {
+			return err
+		}
 		l.targets = map[plan.Side]*url.URL{}
 		for side, t := range map[plan.Side]Target{plan.Blue: config.Blue, plan.Green: config.Green} {
 			raw := t.Public

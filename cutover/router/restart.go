@@ -2,11 +2,14 @@ package router
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/tideover/tideover/plan"
 )
 
 func parseForm(body []byte) (url.Values, error) { return url.ParseQuery(string(body)) }
@@ -23,15 +26,19 @@ func (x *exchange) followBrowser(resp *http.Response) {
 		}
 		if original != "" {
 			x.router.stats.restarted()
-			replace(resp, http.StatusFound, "", http.Header{"Location": {original}})
+			replace(resp, http.StatusFound, "", http.Header{"Location": {x.listener.at(original)}})
 			return
 		}
 	}
-	x.router.logins.authorized(x.outcome.side, x.originalURL(), query, resp.Header.Get("Location"))
+	x.router.logins.authorized(x.outcome.side, x.authorization(), query, resp.Header.Get("Location"))
 }
 
-// originalURL is the authorization request as the browser would have to send it again.
-func (x *exchange) originalURL() string {
+// longestRequest is the longest authorization request that is remembered; browsers send none that is longer.
+const longestRequest = 16 << 10
+
+// authorization is the request of a login as the browser would have to send it again: its path and its query. Which host
+// it was sent to is what the client says, and nothing that anybody else may be sent to.
+func (x *exchange) authorization() string {
 	q := x.in.URL.Query()
 	if x.in.Method == http.MethodPost {
 		form, _ := parseForm(x.body)
@@ -42,14 +49,69 @@ func (x *exchange) originalURL() string {
 	for _, v := range verifiers {
 		q.Del(v)
 	}
-	u := url.URL{Scheme: x.router.config.ForwardedProto, Host: x.in.Host, Path: x.in.URL.Path, RawQuery: q.Encode()}
-	if u.Scheme == "" {
-		u.Scheme = "http"
-		if x.in.TLS != nil {
-			u.Scheme = "https"
-		}
+	if original := x.in.URL.EscapedPath() + "?" + q.Encode(); len(original) <= longestRequest {
+		return original
 	}
-	return u.String()
+	return ""
+}
+
+// at is where a browser that is at this server sends an authorization request again: at the configured URL, or at the
+// host where it is.
+func (l *listener) at(original string) string {
+	if l.reached == nil {
+		return original
+	}
+	return l.reached.String() + original
+}
+
+// elsewhere is where a login app sends a browser with an authorization request: to the configured URL, or to what the
+// serving side itself calls its authorization endpoint. It is "" where neither is known, or no request.
+func (x *exchange) elsewhere(original string) string {
+	public := x.router.fronts.get("public")
+	switch {
+	case original == "":
+		return ""
+	case public.reached != nil:
+		return public.at(original)
+	}
+	endpoint := x.router.authorizationEndpoint(x.in.Context(), public, x.outcome.side)
+	if _, query, ok := strings.Cut(original, "?"); ok && endpoint != "" {
+		return endpoint + "?" + query
+	}
+	return ""
+}
+
+// discoveryPath is that of OpenID Connect Discovery 1.0 section 4.
+const discoveryPath = "/.well-known/openid-configuration"
+
+// authorizationEndpoint asks a side's public listener, under the address that the router itself has for it: what a client
+// says of hosts has no part in the answer.
+func (r *Router) authorizationEndpoint(ctx context.Context, public *listener, side plan.Side) string {
+	ctx, cancel := context.WithTimeout(ctx, livingTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, discoveryPath, nil)
+	if err != nil {
+		return ""
+	}
+	if proto := r.config.ForwardedProto; proto != "" {
+		req.Header.Set("X-Forwarded-Proto", proto)
+	}
+	public.aim(req.URL, side)
+	resp, err := r.transports[side].RoundTrip(req)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var discovery struct {
+		Endpoint string `json:"authorization_endpoint"`
+	}
+	if resp.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&discovery) != nil {
+		return ""
+	}
+	if u, err := base("authorization endpoint", discovery.Endpoint); err != nil || u.Fragment != "" {
+		return ""
+	}
+	return discovery.Endpoint
 }
 
 // followApp looks at what a login app is told about a challenge. Where the serving side does not know a challenge that
@@ -61,15 +123,15 @@ func (x *exchange) followApp(resp *http.Response) {
 		return
 	}
 	if resp.StatusCode >= 400 && resp.StatusCode < 500 {
-		original := x.router.logins.restart(challenge, x.outcome.side)
-		if original == "" {
+		to := x.elsewhere(x.router.logins.restart(challenge, x.outcome.side))
+		if to == "" {
 			return
 		}
 		status := http.StatusOK
 		if x.in.Method == http.MethodGet {
 			status = http.StatusGone
 		}
-		body, _ := json.Marshal(map[string]string{"redirect_to": original})
+		body, _ := json.Marshal(map[string]string{"redirect_to": to})
 		x.router.stats.restarted()
 		replace(resp, status, string(body), http.Header{"Content-Type": {"application/json"}})
 		return

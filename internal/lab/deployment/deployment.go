@@ -217,6 +217,7 @@ func (s *Deployment) startServers(ctx context.Context) error {
 			"--public-listen", free[4], "--admin-listen", free[5], "--control-listen", free[6],
 			"--blue-public", s.BlueServer.Public, "--blue-admin", s.BlueServer.Admin,
 			"--green-public", s.GreenServer.Public, "--green-admin", s.GreenServer.Admin,
+			"--public-url", s.Router.Public, "--admin-url", s.Router.Admin,
 			"--state", filepath.Join(s.directory, "router.json")}}
 	for _, name := range []string{BlueServer, GreenServer, RouterName} {
 		if err := s.Restart(ctx, name); err != nil {
