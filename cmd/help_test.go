@@ -54,6 +54,7 @@ func TestWrongCommandLine(t *testing.T) {
 		{"a console without users", []string{"console", "serve", "--admin", "http://127.0.0.1:1", "--public", "http://127.0.0.1:1"}, "--users"},
 		{"a console of users that are not there", []string{"console", "serve", "--admin", "http://127.0.0.1:1", "--public", "http://127.0.0.1:1", "--users", "nowhere.users"}, "nowhere.users"},
 		{"a router without a token", router("--profile", "bundled"), "TIDEOVER_ROUTER_TOKEN"},
+		{"a router that trusts a name", router("--profile", "bundled", "--trusted-proxy", "balancer"), "balancer"},
 		{"a router of an unknown profile", router("--profile", "bundeld"), "bundled"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,6 +27,10 @@ port 0 takes a free one. /metrics on the control address is for Prometheus.
 --public-url and --admin-url say where clients reach the two listeners. Logins that the other side has begun begin anew
 there, and servers are told that host. Without them no host that a client names is sent to anybody: browsers get a path.
 
+What X-Forwarded-*, Forwarded, X-Real-Ip and headers with client certificates (X-SSL-Client-*, Client-Cert and the like)
+say is passed on from a --trusted-proxy, with the proxy's own address appended to X-Forwarded-For. From all others it is
+dropped, and the router says what it sees itself. Without the flag nobody is trusted.
+
 SIGHUP reads the profile and the certificate again; no request notices, and what is wrong with them is logged and
 changes nothing. SIGTERM stops it: no new connections, requests under way and held ones come to their end; with
 --stopping /health first says 503 for a while, and answers end their connections, so that balancers go elsewhere.
@@ -66,6 +70,7 @@ func reloadOnHangup(ctx context.Context, r *router.Router, log *slog.Logger, pro
 func NewRouterCmd(std *IO) *cobra.Command {
 	var profile string
 	var verbose bool
+	var proxies []string
 	config := router.Config{Coalesce: true}
 	c := &cobra.Command{
 		Use:   "router",
@@ -80,6 +85,13 @@ func NewRouterCmd(std *IO) *cobra.Command {
 			config.Profile = p.HTTP
 			if config.Token = std.variable("TIDEOVER_ROUTER_TOKEN"); config.Token == "" {
 				return usageErrorf("the environment variable TIDEOVER_ROUTER_TOKEN is empty: it holds the token of the control API")
+			}
+			for _, s := range proxies {
+				p, err := router.ParseProxy(s)
+				if err != nil {
+					return usageError{err}
+				}
+				config.TrustedProxies = append(config.TrustedProxies, p)
 			}
 			level := slog.LevelWarn
 			if verbose {
@@ -124,6 +136,7 @@ func NewRouterCmd(std *IO) *cobra.Command {
 	f.StringVar(&config.Key, "tls-key", "", "its key, a PEM file")
 	f.BoolVar(&config.ControlTLS, "control-tls", false, "speak TLS on the control listener, too")
 	f.DurationVar(&config.Stopping, "stopping", 0, "how long to go on serving after SIGTERM, with /health saying 503")
+	f.StringSliceVar(&proxies, "trusted-proxy", nil, "`CIDR` of proxies before the router whose word about their clients is passed on; repeatable")
 	f.StringVar(&config.ForwardedProto, "forwarded-proto", "", "X-Forwarded-Proto for the servers, where TLS ends before the router: https")
 	f.BoolVar(&config.Coalesce, "coalesce", true, "answer equal refresh requests with one upstream request")
 	f.DurationVar(&config.Limits.Window, "coalesce-window", 0, "how long a refresh answer is kept (default 10s)")

@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -39,8 +40,11 @@ type Config struct {
 	// connection, so that balancers and clients go elsewhere before the listeners close.
 	Stopping time.Duration
 
+	// TrustedProxies are those whose word about their clients is passed on to the servers (forwarded.go). Empty: nobody's.
+	TrustedProxies []netip.Prefix
+
 	// ForwardedProto is told to the servers as X-Forwarded-Proto, for a router that stands behind a TLS terminator.
-	// Empty: the scheme of the connection to the router.
+	// Empty: what a trusted proxy says, or else the scheme of the connection to the router.
 	ForwardedProto string
 
 	Coalesce bool // answer equal refresh requests with one upstream request

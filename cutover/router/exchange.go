@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
-	"strings"
 	"time"
 
 	"github.com/tideover/tideover/plan"
@@ -29,24 +28,11 @@ type exchange struct {
 	outcome  outcome
 }
 
-// rewrite sets what the server is told about the client. Whatever the client says of itself in X-Forwarded-* is dropped.
+// rewrite makes the request that the server gets.
 func (x *exchange) rewrite(p *httputil.ProxyRequest) {
-	for name := range p.Out.Header {
-		if strings.HasPrefix(name, "X-Forwarded-") || name == "X-Real-Ip" {
-			p.Out.Header.Del(name)
-		}
-	}
 	p.Out.Header.Del("Upgrade") // nothing that an OAuth server speaks, and a tunnel could not be held
 	p.Out.Header.Del("Connection")
-	p.SetXForwarded()
-	if proto := x.router.config.ForwardedProto; proto != "" {
-		p.Out.Header.Set("X-Forwarded-Proto", proto)
-	}
-	p.Out.Host = p.In.Host
-	if u := x.listener.reached; u != nil {
-		p.Out.Host = u.Host
-		p.Out.Header.Set("X-Forwarded-Host", u.Host)
-	}
+	x.introduce(p)
 	p.Out.URL.RawQuery = p.In.URL.RawQuery // as the client sent it, also where Go would read it otherwise
 }
 
