@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -103,9 +102,9 @@ type errNotForwarded struct{ error }
 func (e errNotForwarded) Unwrap() error { return e.error }
 
 // do gives the answer to the request with this key: of an equal one that is under way or was answered within the
-// window, or that of call. The answer is the caller's own copy. living asks the server whether the tokens of an answer
-// still live.
-func (c *coalescer) do(ctx context.Context, request, client flightKey, call func() (*answer, error), living func(*answer) bool) (*answer, error) {
+// window, or that of call. The answer is the caller's own copy. wait waits until its channel is closed; living asks the
+// server whether the tokens of an answer still live.
+func (c *coalescer) do(request, client flightKey, call func() (*answer, error), wait func(<-chan struct{}) error, living func(*answer) bool) (*answer, error) {
 	for {
 		c.mu.Lock()
 		f := c.flights[request]
@@ -121,10 +120,8 @@ func (c *coalescer) do(ctx context.Context, request, client flightKey, call func
 		}
 		c.mu.Unlock()
 
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return nil, errNotForwarded{context.Cause(ctx)}
+		if err := wait(f.done); err != nil {
+			return nil, errNotForwarded{err}
 		}
 		c.mu.Lock()
 		a, err, doubts := f.answer.clone(), f.err, f.doubts
@@ -139,6 +136,10 @@ func (c *coalescer) do(ctx context.Context, request, client flightKey, call func
 			f.cleared = max(f.cleared, doubts)
 		}
 		if a != nil || err != nil {
+			if errors.Is(err, errQueueFull) { // there is no place for this one either
+				c.mu.Unlock()
+				return nil, err
+			}
 			if !errors.As(err, new(errNotForwarded)) {
 				c.shared++
 				c.mu.Unlock()

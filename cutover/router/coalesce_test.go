@@ -223,6 +223,8 @@ func TestRefreshInDoubtIsAskedFor(t *testing.T) {
 
 func dead(*answer) bool { return false }
 
+func patient(done <-chan struct{}) error { <-done; return nil }
+
 func TestRefreshInAHold(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
@@ -233,10 +235,11 @@ func TestRefreshInAHold(t *testing.T) {
 	gone := b.refresh(ctx, refreshBody)
 	b.heldNow(1)
 	one, two := b.refresh(t.Context(), refreshBody), b.refresh(t.Context(), refreshBody)
+	b.heldNow(3)
 	leave() // the one whose request was to be sent: another takes its place
 	<-gone
 	await.That(t, "gone", func() bool { return b.router.State().Gone == 1 })
-	b.heldNow(1)
+	b.heldNow(2)
 	b.switchTo(run1, plan.Green)
 	b.release(run1)
 	for _, c := range []<-chan answered{one, two} {
@@ -252,16 +255,16 @@ func TestRefreshInAHold(t *testing.T) {
 func TestKeptAnswersAreWiped(t *testing.T) {
 	t.Parallel()
 	c := newCoalescer(time.Minute, 1)
-	kept, err := c.do(t.Context(), c.key("a"), c.key("client"), func() (*answer, error) {
+	kept, err := c.do(c.key("a"), c.key("client"), func() (*answer, error) {
 		return &answer{status: 200, body: []byte("secret")}, nil
-	}, dead)
+	}, patient, dead)
 	if err != nil {
 		t.Fatal(err)
 	}
 	held := c.flights[c.key("a")].answer.body
 	full := 0
 	for range 2 { // over the bound: every one for itself
-		c.do(t.Context(), c.key("b"), c.key("client"), func() (*answer, error) { full++; return &answer{status: 200}, nil }, dead)
+		c.do(c.key("b"), c.key("client"), func() (*answer, error) { full++; return &answer{status: 200}, nil }, patient, dead)
 	}
 	c.forget(nil)
 	if string(kept.body) != "secret" || contains(held, "s") || full != 2 || len(c.flights) != 0 {
@@ -298,12 +301,12 @@ func TestForgottenRefreshLeavesItsSuccessorAlone(t *testing.T) {
 	t.Parallel()
 	c := newCoalescer(time.Minute, 10)
 	k := c.key("a")
-	c.do(t.Context(), k, k, func() (*answer, error) {
+	c.do(k, k, func() (*answer, error) {
 		c.forget(nil)
-		c.do(t.Context(), k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("kept")}, nil }, dead)
+		c.do(k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("kept")}, nil }, patient, dead)
 		return &answer{status: 500}, nil
-	}, dead)
-	a, err := c.do(t.Context(), k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("asked again")}, nil }, dead)
+	}, patient, dead)
+	a, err := c.do(k, k, func() (*answer, error) { return &answer{status: 200, body: []byte("asked again")}, nil }, patient, dead)
 	if err != nil || string(a.body) != "kept" {
 		t.Errorf("%s %v", a.body, err)
 	}

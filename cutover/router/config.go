@@ -55,7 +55,7 @@ type Config struct {
 // Limits bound what the router keeps and how long it waits. A zero field takes the default.
 type Limits struct {
 	Queue       int           // requests that wait at once; default 10000
-	QueueBytes  int64         // their bodies together; default 64 MiB
+	QueueBytes  int64         // their headers and bodies together; default 64 MiB
 	Body        int64         // one request's body; default 1 MiB
 	Large       int           // bodies above 64 KiB that are read or wait at once; default 64
 	Header      time.Duration // for a client to send its header; default 10s

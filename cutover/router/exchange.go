@@ -73,7 +73,7 @@ func (x *exchange) revokes() func() {
 }
 
 func (x *exchange) coalesced(out *http.Request, request, client flightKey) (*http.Response, error) {
-	a, err := x.router.coalescer.do(x.in.Context(), request, client, func() (*answer, error) {
+	a, err := x.router.coalescer.do(request, client, func() (*answer, error) {
 		resp, err := x.forward(out)
 		if err != nil {
 			return nil, err
@@ -84,6 +84,14 @@ func (x *exchange) coalesced(out *http.Request, request, client flightKey) (*htt
 			return nil, err
 		}
 		return &answer{status: resp.StatusCode, header: resp.Header, body: body}, nil
+	}, func(done <-chan struct{}) error {
+		began := time.Now()
+		held, err := x.router.gate.sit(x.in.Context(), x, done)
+		if held {
+			x.outcome.wasHeld = true
+			x.outcome.held += time.Since(began)
+		}
+		return err
 	}, func(a *answer) bool { return x.router.living(x.in.Context(), a) })
 	if err != nil {
 		return nil, err
@@ -107,7 +115,7 @@ func (x *exchange) forward(out *http.Request) (*http.Response, error) {
 	again := 50 * time.Millisecond
 	for {
 		began := time.Now()
-		side, waited, err := g.enter(wait, x.newLogin, int64(len(x.body)))
+		side, waited, err := g.enter(wait, x.newLogin, x)
 		if waited {
 			x.outcome.wasHeld = true
 			x.outcome.held += time.Since(began)

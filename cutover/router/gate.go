@@ -51,12 +51,11 @@ type gate struct {
 	changed   chan struct{} // closed at every change of phase or side
 	quiet     chan struct{} // not nil while a hold waits for writes to reach 0
 	writes    int           // forwarded and not answered
-	waiting   int
-	bytes     int64 // bodies of those that wait
+	shares    *shares
 }
 
 func newGate(limits Limits, store *store, state stored) *gate {
-	return &gate{limits: limits, store: store, state: state, phase: Open, changed: make(chan struct{})}
+	return &gate{limits: limits, store: store, state: state, phase: Open, changed: make(chan struct{}), shares: newShares(limits)}
 }
 
 // serving is the side that answers at this moment.
@@ -88,23 +87,26 @@ func (g *gate) switchedWithin(d time.Duration) bool {
 
 // enter waits until a write or login may go on, counts it as forwarded, and says where to. Each success needs one
 // leave. A request that stops waiting, because ctx ends, has not been counted and must not be forwarded.
-func (g *gate) enter(ctx context.Context, newLogin bool, size int64) (side plan.Side, waited bool, err error) {
+func (g *gate) enter(ctx context.Context, newLogin bool, who claimant) (side plan.Side, waited bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	var w *waiter
 	for g.phase == Holding || (g.phase == Draining && newLogin) {
 		if !waited {
-			if g.waiting >= g.limits.Queue || g.bytes+size > g.limits.QueueBytes {
+			if w = g.shares.take(who.claim()); w == nil {
 				return "", false, errQueueFull
 			}
 			waited = true
-			g.waiting++
-			g.bytes += size
-			defer func() { g.waiting--; g.bytes -= size }()
+			defer g.shares.give(w)
+		}
+		if w.gone {
+			return "", true, errQueueFull
 		}
 		changed := g.changed
 		g.mu.Unlock()
 		select {
 		case <-changed:
+		case <-w.out:
 		case <-ctx.Done():
 		}
 		g.mu.Lock()
@@ -117,6 +119,34 @@ func (g *gate) enter(ctx context.Context, newLogin bool, size int64) (side plan.
 	}
 	g.writes++
 	return g.state.Side, waited, nil
+}
+
+// sit waits, in a hold in a place of its own, until done is closed: by a request that goes on for this one, too.
+func (g *gate) sit(ctx context.Context, who claimant, done <-chan struct{}) (held bool, err error) {
+	var out chan struct{} // never closed where it has no place
+	g.mu.Lock()
+	if g.phase == Holding {
+		w := g.shares.take(who.claim())
+		if w == nil {
+			g.mu.Unlock()
+			return false, errQueueFull
+		}
+		held, out = true, w.out
+		defer func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.shares.give(w)
+		}()
+	}
+	g.mu.Unlock()
+	select {
+	case <-done:
+		return held, nil
+	case <-out:
+		return held, errQueueFull
+	case <-ctx.Done():
+		return held, context.Cause(ctx)
+	}
 }
 
 // leave counts a forwarded write as answered.
@@ -154,7 +184,7 @@ func (g *gate) pause(ctx context.Context, pause time.Duration) error {
 
 // set changes phase and side and wakes everything that waits. The caller holds mu.
 func (g *gate) set(phase Phase) {
-	if phase == Open && g.waiting >= crowd {
+	if phase == Open && g.shares.taken >= crowd {
 		time.AfterFunc(2*time.Second, giveMemoryBack)
 	}
 	g.phase = phase
@@ -208,7 +238,7 @@ func (g *gate) view() State {
 		Side: g.state.Side, Phase: g.phase, Draining: g.phase == Draining, Holding: g.phase == Holding,
 		Quiet: g.phase == Holding && g.quietHold, Run: g.owner.Run, Term: g.owner.Term,
 		Terms: g.state.Terms, // never changed in place
-		Held:  g.waiting, InFlight: g.writes, ExpiredHolds: g.expired,
+		Held:  g.shares.taken, InFlight: g.writes, ExpiredHolds: g.expired,
 	}
 	if g.phase != Open {
 		st.UntilMS = max(0, time.Until(g.until).Milliseconds())
