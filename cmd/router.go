@@ -144,6 +144,7 @@ func NewRouterCmd(std *IO) *cobra.Command {
 	f.DurationVar(&config.Limits.Hold, "max-hold", 0, "longest deadline that a hold may ask for (default 1m)")
 	f.DurationVar(&config.Limits.Upstream, "upstream-timeout", 0, "until a server begins its answer (default 30s)")
 	f.IntVar(&config.Limits.Queue, "queue", 0, "requests that wait at once (default 10000)")
+	f.IntVar(&config.Limits.Clients, "clients", 0, "connections of clients to each of the two listeners, half of them from one address (default 22000)")
 	f.IntVar(&config.Limits.Connections, "connections", 0, "connections to each listener of each side (default 256)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "also log the commands that are carried out")
 	for _, name := range []string{"profile", "blue-public", "blue-admin", "green-public", "green-admin"} {

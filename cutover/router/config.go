@@ -64,6 +64,7 @@ type Limits struct {
 	Hold        time.Duration // longest deadline that a hold or drain may ask for; default 60s
 	Fenced      time.Duration // how long a write refused by a fence is tried again while nothing is held; default 5s
 	Upstream    time.Duration // until a server begins its answer; default 30s
+	Clients     int           // connections of clients to each of the two listeners, half of them from one address; default twice Queue and 2000
 	Connections int           // to each listener of each side; default 256
 	Logins      int           // logins remembered; default 10000
 	LoginIdle   time.Duration // a login without a request for so long is not under way any more; default 2m
@@ -84,6 +85,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Hold, time.Minute)
 	set(&l.Fenced, 5*time.Second)
 	set(&l.Upstream, 30*time.Second)
+	set(&l.Clients, 2*l.Queue+2000)
 	set(&l.Connections, 256)
 	set(&l.Logins, 10_000)
 	set(&l.LoginIdle, 2*time.Minute)

@@ -34,7 +34,7 @@ type State struct {
 	LongestHoldMS     int64   `json:"longest_hold_ms"`      // the longest of them
 	LongestReadWaitMS float64 `json:"longest_read_wait_ms"` // the longest that introspection, discovery or keys waited in the router during a switch
 	Refused           int64   `json:"refused"`              // answered 503 by the router: queue full, or waited too long
-	Gone              int64   `json:"gone"`                 // the client left before its request was forwarded
+	Gone              int64   `json:"gone"`                 // the client left before its request was forwarded, or while a server was asked what is never held
 	ExpiredHolds      int     `json:"expired_holds"`        // holds and drains that ended by their deadline
 	Coalesced         int64   `json:"coalesced"`            // refresh requests answered with another's answer
 	FencedRetries     int64   `json:"fenced_retries"`       // writes sent again after a fence had refused them

@@ -260,10 +260,12 @@ func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	case errors.Is(err, errQueueFull), errors.Is(err, errWaited):
 		status, code, retry = http.StatusServiceUnavailable, "temporarily_unavailable", "1"
 		what = "please try again"
-	case errors.As(err, new(errNotForwarded)):
-		x.outcome.gone = true // nobody reads this answer
+	case errors.As(err, new(errNotForwarded)), !x.class.waits() && x.in.Context().Err() != nil:
+		x.outcome.gone = true // nobody reads this answer, and it says nothing about the server
 	}
-	x.router.log.Warn("request not answered by a server", "listener", x.listener.name, "class", string(x.class), "error", err)
+	if !x.outcome.gone {
+		x.router.few.warn(x.router.log, what, "request not answered by a server", "listener", x.listener.name, "class", string(x.class), "error", err)
+	}
 	x.outcome.status = status
 	refuse(w, status, retry, code, what)
 }

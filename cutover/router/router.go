@@ -34,7 +34,8 @@ import (
 type Router struct {
 	config      Config
 	log         *slog.Logger
-	warn        *log.Logger // log, for net/http
+	few         few
+	warn        *log.Logger // few lines to log, for net/http
 	store       *store
 	gate        *gate
 	logins      *logins
@@ -74,7 +75,7 @@ func New(config Config) (*Router, error) {
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	r.warn = slog.NewLogLogger(r.log.Handler(), slog.LevelWarn)
+	r.warn = log.New(lines{&r.few, r.log}, "", 0)
 	if err := r.fronts.aim(config, config.Profile); err != nil {
 		return nil, err
 	}
@@ -120,6 +121,9 @@ func (r *Router) listen() error {
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 		if err != nil {
 			return fmt.Errorf("router: %s listener: %w", name, err)
+		}
+		if name != "control" {
+			l = newTurnstile(l, r.config.Limits.Clients, r.config.trusts)
 		}
 		r.listeners[name] = l
 	}

@@ -28,7 +28,7 @@ type stats struct {
 	longest   time.Duration
 	read      time.Duration // the longest that a request which is never held waited for its turn
 	refused   int64         // not forwarded: queue full, or waited too long
-	gone      int64         // the client left while it was held
+	gone      int64         // the client left while it was held, or a server was asked something that is never held
 	again     int64         // attempts that a fence had refused and that were sent again
 	restart   int64         // logins begun anew
 }
@@ -114,7 +114,7 @@ type outcome struct {
 	waited    time.Duration // never held: from its arrival to its connection to a server
 	forwarded bool          // a server was asked
 	answered  bool          // and answered
-	gone      bool          // the client left before it was forwarded
+	gone      bool          // the client left before it was forwarded, or, where it is never held, before it was answered
 }
 
 func (s *stats) record(o outcome) {
