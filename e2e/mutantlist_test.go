@@ -108,7 +108,7 @@ var mutants = []mutant.Mutant{
 	changed("the router sends a body no second time", "cutover/router/exchange.go", "	if len(body) > 0 {", "	if len(body) > 0 && !x.outcome.wasHeld {"),
 	changed("refreshes are not coalesced", "cutover/router/coalesce.go", `form.Get("grant_type") != "refresh_token"`, `form.Get("grant_type") == "refresh_token"`),
 	changed("coalesced answers outlive revocations", "cutover/router/coalesce.go", "f.cleared < doubts\n", "f.cleared > doubts\n"),
-	changed("strangers get a coalesced answer", "cutover/router/coalesce.go", "auth, r.Header.Get(\"Dpop\"), r.Header.Get(\"Origin\"), form.Encode())", "form.Get(\"client_id\"))"),
+	changed("strangers get a coalesced answer", "cutover/router/coalesce.go", "c.key(append(parts, form.Encode())...)", "c.key(form.Get(\"client_id\"))"),
 	changed("answers may be kept by caches", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Del(\"Cache-Control\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),
 	changed("coalesced answers may be kept by caches", "cutover/router/coalesce.go", "header: a.header.Clone()", "header: func() http.Header { h := a.header.Clone(); h.Del(`Cache-Control`); return h }()"),
 	changed("answers say nothing of their kind", "cutover/router/exchange.go", "	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {", "	if x.outcome.side == plan.Green {\n		resp.Header.Set(\"Content-Type\", \"text/plain\")\n	}\n	x.outcome.status = resp.StatusCode\n	if x.listener.name == \"public\" && x.class == Login {"),

@@ -6,8 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -16,8 +20,9 @@ import (
 // session when a refresh token comes twice; a client that retries after a lost answer, or refreshes in two threads, is
 // not a thief.
 //
-// Equal means the same bytes in every form field and credential: who can send the request has the token and the
-// client's secret, and gets what the server would have told them. Keys are HMACs with a key of this process; answers
+// Equal means the same in everything that a server may look at: form fields, all headers but those of the way (see
+// ofTheWay), the client's certificate. Who can send the request has the token and the client's secret, and gets what the
+// server would have told them. Keys are HMACs with a key of this process; answers
 // are kept in memory only, for a few seconds, only successful ones, and are zeroed when they go.
 //
 // A revocation that passes by puts the answers in doubt that it could contradict. Before one of those is given again
@@ -27,6 +32,8 @@ type coalescer struct {
 	window time.Duration
 	most   int
 	secret [32]byte
+
+	nameless flightKey // of clients that say who they are otherwise than by a client_id
 
 	mu      sync.Mutex
 	flights map[flightKey]*flight
@@ -56,6 +63,7 @@ type answer struct {
 func newCoalescer(window time.Duration, most int) *coalescer {
 	c := &coalescer{window: window, most: most, flights: map[flightKey]*flight{}}
 	rand.Read(c.secret[:]) // never fails (crypto/rand)
+	c.nameless = c.key("client", "")
 	return c
 }
 
@@ -71,16 +79,39 @@ func (c *coalescer) key(parts ...string) flightKey {
 	return flightKey(mac.Sum(nil))
 }
 
-// refreshKeys are the keys of a refresh request and of its client; ok is false for any other request.
-func (c *coalescer) refreshKeys(r *http.Request, body []byte) (request, client flightKey, ok bool) {
+// refreshKeys are the keys of a refresh request and of its client; ok is false for any other request. out is the request
+// as the server gets it.
+func (c *coalescer) refreshKeys(in, out *http.Request, body []byte) (request, client flightKey, ok bool) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil || form.Get("grant_type") != "refresh_token" || form.Get("refresh_token") == "" {
 		return request, client, false
 	}
-	auth := r.Header.Get("Authorization")
-	request = c.key("request", r.Host, r.URL.RequestURI(), r.Header.Get("Content-Type"), r.Header.Get("Accept"),
-		auth, r.Header.Get("Dpop"), r.Header.Get("Origin"), form.Encode())
-	return request, c.clientKey(r, form), true
+	parts := []string{"request", out.Host, in.URL.RequestURI()}
+	for _, name := range slices.Sorted(maps.Keys(out.Header)) {
+		if values := out.Header[name]; !ofTheWay(name) {
+			parts = append(append(parts, name, strconv.Itoa(len(values))), values...)
+		}
+	}
+	if in.TLS != nil {
+		for _, certificate := range in.TLS.PeerCertificates {
+			parts = append(parts, string(certificate.Raw))
+		}
+	}
+	request = c.key(append(parts, form.Encode())...)
+	return request, c.clientKey(in, form), true
+}
+
+// ofTheWay reports whether a header says how a request has come, and not what it asks: these differ between a request and
+// its retry. The client's address is among them: an answer gets lost just when a phone changes its network. User-Agent is
+// not: it is the same in a retry, and servers bind sessions to it; nor are cookies, languages and idempotency keys.
+func ofTheWay(name string) bool {
+	switch name {
+	case "Content-Length", "Date", "Expect", "Te", "Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Port", "X-Real-Ip",
+		"Traceparent", "Tracestate", "Baggage", "B3", "X-Request-Id", "Request-Id", "X-Correlation-Id", "Sentry-Trace",
+		"Uber-Trace-Id", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context":
+		return true
+	}
+	return strings.HasPrefix(name, "X-B3-") || strings.HasPrefix(name, "X-Datadog-")
 }
 
 func (c *coalescer) clientKey(r *http.Request, form url.Values) flightKey {
@@ -180,12 +211,13 @@ func (c *coalescer) remove(request flightKey, f *flight) {
 	f.wipe()
 }
 
-// doubt puts what is kept and what is under way in doubt: of one client, or of all with nil.
+// doubt puts what is kept and what is under way in doubt: of one client, and of those that did not say who they are, or of
+// all with nil.
 func (c *coalescer) doubt(client *flightKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.flights {
-		if client == nil || f.client == *client {
+		if client == nil || f.client == *client || f.client == c.nameless {
 			f.doubts++
 		}
 	}

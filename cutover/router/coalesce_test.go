@@ -2,8 +2,11 @@ package router
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,7 +59,7 @@ func TestParallelRefreshIsOneRequest(t *testing.T) {
 
 func TestRefreshIsNotSharedWithOthers(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
+	b := setup(t, func(c *Config) { c.TrustedProxies = proxies(t, "127.0.0.1") })
 	answer, n := rotating(nil)
 	b.blue.answers(answer)
 	basic := func(user, password string) []string {
@@ -81,6 +84,21 @@ func TestRefreshIsNotSharedWithOthers(t *testing.T) {
 		{noID, basic("app", "b")},
 		{noID, basic("thief", "a")},
 		{refreshBody, []string{"Dpop", "proof"}},
+		{refreshBody, []string{"Cookie", "session=a"}},
+		{refreshBody, []string{"Cookie", "session=b"}},
+		{refreshBody, []string{"User-Agent", "thief"}},
+		{refreshBody, []string{"Accept", "application/jwt"}},
+		{refreshBody, []string{"Accept-Language", "de"}},
+		{refreshBody, []string{"Oauth-Client-Attestation", "a"}},
+		{refreshBody, []string{"Oauth-Client-Attestation-Pop", "a"}},
+		{refreshBody, []string{"X-Tenant", "a"}},
+		{refreshBody, []string{"X-Tenant", ""}},
+		{refreshBody, []string{"Idempotency-Key", "a"}},
+		{refreshBody, []string{"X-Forwarded-Host", "told"}}, // by a trusted proxy, as what follows
+		{refreshBody, []string{"X-Forwarded-Proto", "https"}},
+		{refreshBody, []string{"X-Ssl-Client-Cert", "a"}},
+		{refreshBody, []string{"X-Ssl-Client-Cert", "b"}},
+		{refreshBody, []string{"X-Forwarded-Client-Cert", "a"}},
 	} {
 		for range 2 {
 			a := <-b.refresh(t.Context(), c.body, c.header...)
@@ -96,6 +114,56 @@ func TestRefreshIsNotSharedWithOthers(t *testing.T) {
 	<-b.refresh(t.Context(), other)
 	if n.Load() != before+2 {
 		t.Error("a request that is no refresh was coalesced")
+	}
+}
+
+// A retry that has come another way than the request is a retry all the same.
+func TestRefreshByAnotherWayIsARetry(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.TrustedProxies = proxies(t, "127.0.0.1") })
+	answer, n := rotating(nil)
+	b.blue.answers(answer)
+	<-b.refresh(t.Context(), refreshBody)
+	for _, header := range [][]string{
+		{"Traceparent", "00-1"}, {"Tracestate", "a=b"}, {"X-Request-Id", "1"}, {"X-B3-Traceid", "1"}, {"Date", "now"}, {"Via", "1.1 a"},
+		{"X-Forwarded-For", "6.6.6.6"}, {"X-Real-Ip", "6.6.6.6"}, {"Forwarded", "for=6.6.6.6"}, {"Connection", "close"}, {"Te", "trailers"},
+	} {
+		if a := <-b.refresh(t.Context(), refreshBody, header...); a.body != `{"access_token":"1"}` {
+			t.Errorf("%s: %+v", header, a)
+		}
+	}
+	if n.Load() != 1 {
+		t.Errorf("%d upstream requests, want 1", n.Load())
+	}
+}
+
+// Two names for one header, or one value for two, are not the same.
+func TestRefreshKeysTellHeadersApart(t *testing.T) {
+	t.Parallel()
+	c := newCoalescer(time.Minute, 1)
+	seen := map[flightKey]int{}
+	certificate := func(raw string) *tls.ConnectionState {
+		return &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: []byte(raw)}}}
+	}
+	for i, r := range []*http.Request{
+		{Header: http.Header{}},
+		{Header: http.Header{"A": {"b"}}},
+		{Header: http.Header{"A": {"b", ""}}},
+		{Header: http.Header{"A": {"b"}, "C": {""}}},
+		{Header: http.Header{"A": {"b", "C"}}},
+		{Header: http.Header{"A": {"b, C"}}},
+		{Header: http.Header{"A": nil, "B": {"1"}}},
+		{Header: http.Header{"A": {"1"}, "B": nil}},
+		{Header: http.Header{}, Host: "a"},
+		{Header: http.Header{}, TLS: certificate("a")},
+		{Header: http.Header{}, TLS: certificate("b")},
+	} {
+		r.URL = &url.URL{Path: "/oauth2/token"}
+		key, _, ok := c.refreshKeys(r, r, []byte(refreshBody))
+		if before, there := seen[key]; there || !ok {
+			t.Errorf("%d is as %d", i, before)
+		}
+		seen[key] = i
 	}
 }
 
@@ -129,6 +197,14 @@ func TestRefreshIsForgotten(t *testing.T) {
 	}{
 		"revoked by the client": {func(b *bundle) func() { return revoke(b, "POST", b.public+"/oauth2/revoke", "token=x&client_id=app") }, 2},
 		"revoked by another":    {func(b *bundle) func() { return revoke(b, "POST", b.public+"/oauth2/revoke", "token=x&client_id=else") }, 1},
+		"revoked by a client that signs": {func(b *bundle) func() {
+			return revoke(b, "POST", b.public+"/oauth2/revoke", "token=x&client_assertion=a.b.c")
+		}, 2},
+		"logged out by a link": {func(b *bundle) func() {
+			return revoke(b, "GET", b.public+"/oauth2/sessions/logout?id_token_hint=x", "")
+		}, 2},
+		"refused to nobody": {func(b *bundle) func() { return revoke(b, "POST", b.public+"/refused", "token=x") }, 1},
+		"refused to a link": {func(b *bundle) func() { return revoke(b, "GET", b.public+"/refused", "") }, 1},
 		"sessions ended": {func(b *bundle) func() {
 			return revoke(b, "DELETE", b.admin+"/oauth2/auth/sessions/consent?subject=s", "")
 		}, 2},
@@ -149,8 +225,11 @@ func TestRefreshIsForgotten(t *testing.T) {
 			})
 			var n atomic.Int64
 			b.blue.answers(func(w http.ResponseWriter, r *http.Request, _ seen) {
-				if r.URL.Path == "/oauth2/token" {
+				switch r.URL.Path {
+				case "/oauth2/token":
 					n.Add(1)
+				case "/refused":
+					w.WriteHeader(http.StatusUnauthorized)
 				}
 			})
 			<-b.refresh(t.Context(), refreshBody)

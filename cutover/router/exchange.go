@@ -44,32 +44,40 @@ func (x *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 	}
 	if r.config.Coalesce && x.listener.name == "public" && x.in.Method == http.MethodPost &&
 		x.in.URL.Path == x.listener.profile.RefreshPath {
-		if request, client, ok := r.coalescer.refreshKeys(x.in, x.body); ok {
+		if request, client, ok := r.coalescer.refreshKeys(x.in, out, x.body); ok {
 			return x.coalesced(out, request, client)
 		}
 	}
-	doubt := x.revokes()
-	doubt()
+	revokes, whose, known := x.revokes()
+	if revokes && known {
+		r.coalescer.doubt(whose)
+	}
 	resp, err := x.forward(out)
-	doubt()
+	if revokes && (err != nil || resp.StatusCode < 400 || resp.StatusCode >= 500 || known) {
+		r.coalescer.doubt(whose)
+	}
 	return resp, err
 }
 
-// revokes gives what puts the kept refresh answers in doubt which this request may contradict: a client's own
-// revocation those of the client, an operator's change all. Logins and tokens take nothing away.
-func (x *exchange) revokes() func() {
+// revokes reports whether a request may contradict kept refresh answers, and whose they are: a client's own revocation
+// those of the client, an operator's change those of all, which is nil. Logins and tokens take nothing away. Anybody can
+// send what is not known to be anybody's, or asked by GET such as a logout: it counts once a server has not refused it.
+func (x *exchange) revokes() (yes bool, whose *flightKey, known bool) {
 	method, path := x.in.Method, x.in.URL.Path
 	switch {
-	case x.class == Login, method == http.MethodGet, method == http.MethodHead, method == http.MethodOptions,
-		path == x.listener.profile.RefreshPath,
+	case x.class == Login, method == http.MethodHead, method == http.MethodOptions, path == x.listener.profile.RefreshPath,
 		x.listener.name == "admin" && first(x.in.URL.Query(), challenges) != "":
-		return func() {}
+		return false, nil, false
+	case method == http.MethodGet:
+		return true, nil, false
 	case x.listener.name == "public" && method == http.MethodPost:
 		form, _ := parseForm(x.body)
-		client := x.router.coalescer.clientKey(x.in, form)
-		return func() { x.router.coalescer.doubt(&client) }
+		if client := x.router.coalescer.clientKey(x.in, form); client != x.router.coalescer.nameless {
+			return true, &client, true
+		}
+		return true, nil, false
 	}
-	return func() { x.router.coalescer.doubt(nil) }
+	return true, nil, true
 }
 
 func (x *exchange) coalesced(out *http.Request, request, client flightKey) (*http.Response, error) {
