@@ -33,8 +33,27 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	p.Out.Header.Del("Upgrade") // nothing that an OAuth server speaks, and a tunnel could not be held
 	p.Out.Header.Del("Connection")
 	x.introduce(p)
+	x.repeatable(p.Out.Header)
 	p.Out.URL.RawQuery = p.In.URL.RawQuery // as the client sent it, also where Go would read it otherwise
 }
+
+// repeatable says which requests are sent again by the transport when a server ends a kept connection instead of
+// answering: beside those of which nothing was sent, those that change nothing. net/http knows them by GET and the like, or
+// by a header; an empty one is not sent. A client's own header must not have a write sent twice: servers of OAuth don't
+// know it. In small letters it means the same, but not to net/http.
+func (x *exchange) repeatable(h http.Header) {
+	for canonical, small := range idempotent {
+		if values, there := h[canonical]; there {
+			delete(h, canonical)
+			h[small] = values
+		}
+	}
+	if !x.class.waits() {
+		h["X-Idempotency-Key"] = []string{}
+	}
+}
+
+var idempotent = map[string]string{"Idempotency-Key": "idempotency-key", "X-Idempotency-Key": "x-idempotency-key"}
 
 // RoundTrip is the http.RoundTripper of the reverse proxy.
 func (x *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
