@@ -99,13 +99,8 @@ func (r *Router) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", r.authenticated(api))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.stats.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
-		if r.stopping.Load() {
-			reply(w, http.StatusServiceUnavailable, map[string]string{"status": "stopping"})
-			return
-		}
-		reply(w, http.StatusOK, map[string]string{"status": "ok"})
-	})
+	mux.HandleFunc("GET /health", r.health)
+	mux.HandleFunc("GET /health/{listener}", r.healthOf)
 	return mux
 }
 
