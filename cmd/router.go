@@ -83,15 +83,15 @@ func NewRouterCmd(std *IO) *cobra.Command {
 				return usageError{err}
 			}
 			config.Profile = p.HTTP
-			if config.Token = std.variable("TIDEOVER_ROUTER_TOKEN"); config.Token == "" {
-				return usageErrorf("the environment variable TIDEOVER_ROUTER_TOKEN is empty: it holds the token of the control API")
-			}
 			for _, s := range proxies {
 				p, err := router.ParseProxy(s)
 				if err != nil {
 					return usageError{err}
 				}
 				config.TrustedProxies = append(config.TrustedProxies, p)
+			}
+			if config.Token = std.variable("TIDEOVER_ROUTER_TOKEN"); config.Token == "" {
+				return usageErrorf("the environment variable TIDEOVER_ROUTER_TOKEN is empty: it holds the token of the control API")
 			}
 			level := slog.LevelWarn
 			if verbose {

@@ -9,11 +9,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 	"github.com/tideover/tideover/internal/postgres"
 )
 
 // TestLikeness: what is migrated in a database's place has its locale and settings, also where it is made of a template.
 func TestLikeness(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	admin := open(t, pgtest.NewDatabase(t))
 	made := func(name string) string {

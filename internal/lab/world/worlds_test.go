@@ -41,7 +41,11 @@ func TestWorlds(t *testing.T) {
 	seeds := slice.Of(t, 3, total)
 	var refused atomic.Int64
 	t.Cleanup(func() { // when all of them are over
-		if n := int(refused.Load()); n*10 > max(len(seeds), 10) {
+		chance := 0
+		if len(seeds) < total { // of a tenth in all, a slice may have some more
+			chance = 2
+		}
+		if n := int(refused.Load()); (n-chance)*10 > max(len(seeds), 10) {
 			t.Errorf("%d of %d worlds were refused, more than a tenth", n, len(seeds))
 		}
 	})
