@@ -59,3 +59,33 @@ func TestPaceOnSlowMachines(t *testing.T) {
 		})
 	}
 }
+
+// A burst of load that has made batches small must not keep them so where a batch costs much of its own.
+func TestPaceAfterABurst(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		own, each time.Duration
+		atLeast   float64 // changes a second, in the end
+	}{
+		{"each batch costs much", 3 * time.Second, 300 * time.Microsecond, 400},
+		{"each change costs much", 20 * time.Millisecond, 5 * time.Millisecond, 150},
+	} {
+		p := newPace(2000)
+		for range 20 {
+			p.learn(int64(p.limit), time.Minute)
+		}
+		var changes int
+		var took time.Duration
+		for i := range 120 {
+			last := c.own + time.Duration(p.limit)*c.each
+			if i >= 60 {
+				changes, took = changes+p.limit, took+last
+			}
+			p.learn(int64(p.limit), last)
+		}
+		if rate := float64(changes) / took.Seconds(); rate < c.atLeast {
+			t.Errorf("%s: %.0f changes a second; want at least %.0f", c.name, rate, c.atLeast)
+		}
+	}
+}
