@@ -80,13 +80,15 @@ EXIT STATUS
 func NewRollbackCmd(std *IO) *cobra.Command {
 	var f runFlags
 	var reason string
+	var yes bool
 	c := &cobra.Command{
 		Use:   "rollback [RUNBOOK]",
 		Short: "Take a run back: blue serves again",
 		Long: `Rollback takes back every step of a run that has an effect, the last one first. Before the point of no return
 blue is as it was. After it the cutover is turned round: green is fenced, the revocations that were made on green are
-brought back to blue, the participants and the router return to blue. Sessions that only green knows are counted and
-named; green is kept for people to look at.
+brought back to blue, the participants and the router return to blue. Rows that green's clients have written go back
+where the profile says so (carry_back). Sessions that only green knows, and all other rows that were written there, are
+counted and named before anything is done, and on a terminal you are asked; green is kept for people to look at.
 ` + targetHelp + `
 
 EXIT STATUS
@@ -98,11 +100,12 @@ EXIT STATUS
 				return err
 			}
 			load, take := f.takeOver(std, path)
-			return perform(c.Context(), std, f, load, false, take, func(ctx context.Context, s *steps.Session) error { return s.Rollback(ctx, reason) })
+			return perform(c.Context(), std, f, load, false, asking(std, yes, take), func(ctx context.Context, s *steps.Session) error { return s.Rollback(ctx, reason) })
 		},
 	}
 	f.add(c, true)
 	c.Flags().StringVar(&reason, "reason", "asked for by a person", "why, for the journal")
+	c.Flags().BoolVar(&yes, "yes", false, "go back without asking")
 	return c
 }
 

@@ -81,6 +81,21 @@ func (d *decoder) checkGreen(g GreenTables) {
 	}
 }
 
+func (d *decoder) checkCarryBack(p *Profile) {
+	d.unique("carry_back", "table", names(p.CarryBack, func(c CarryBack) string { return c.Table }))
+	for i, c := range p.CarryBack {
+		path := item("carry_back", i)
+		d.tableOf(join(path, "table"), c.Table, p)
+		t := p.Table(c.Table)
+		for j, column := range c.Columns {
+			if t != nil && slices.Contains(t.Key, column.Column) {
+				d.add(join(item(join(path, "columns"), j), "column"), "the key goes back as it is", "%s is a column of the key", quoted(column.Column))
+			}
+		}
+		d.unique(join(path, "columns"), "column", names(c.Columns, func(b BackColumn) string { return b.Column }))
+	}
+}
+
 func (d *decoder) checkRules(p *Profile) {
 	d.unique("rules", "name", names(p.Rules, func(r Rule) string { return r.Name }))
 	for i, r := range p.Rules {

@@ -82,6 +82,7 @@ func ParseProfile(name string, data []byte) (*Profile, error) {
 	d.checkTables(p)
 	d.checkRevocations(p)
 	d.checkGreen(p.Green)
+	d.checkCarryBack(p)
 	d.checkRules(p)
 	d.checkHTTP("http.public", p.HTTP.Public)
 	d.checkHTTP("http.admin", p.HTTP.Admin)

@@ -20,6 +20,7 @@ type Profile struct {
 	Converted   []ColumnRef  `yaml:"converted"`   // columns whose old values the migrations convert, or leave behind: no new type is asked of them
 	Revocations []Revocation `yaml:"revocations"`
 	Green       GreenTables  `yaml:"green"`
+	CarryBack   []CarryBack  `yaml:"carry_back"` // tables whose rows, as green's clients have left them, go back to blue in a rollback
 	Rules       []Rule       `yaml:"rules"`      // clean-up and repair, in order
 	Invariants  []Invariant  `yaml:"invariants"` // what validate asks
 	Lifetimes   *Lifetimes   `yaml:"lifetimes"`
@@ -116,6 +117,20 @@ type GreenTables struct {
 	Ignore    []string    `yaml:"ignore"`    // tables that are neither merged nor compared
 	// LivingOnly is SQL that lists (kind, key) of sessions that only green knows, for the report of a rollback.
 	LivingOnly string `yaml:"living_only"`
+}
+
+// CarryBack is a table of blue that gets back, in a rollback after the switch, what green's clients have written to its rows. A
+// column that the migrations have only renamed goes back as it is, one whose type they have changed where its text is the same in
+// both; columns that green has not got keep what they have on blue.
+type CarryBack struct {
+	Table   string       `yaml:"table"`   // of blue, one of Tables
+	Columns []BackColumn `yaml:"columns"` // blue's columns that are made of others
+}
+
+// BackColumn is a column of blue, and the SQL expression that makes its value of a row of green, called g.
+type BackColumn struct {
+	Column string `yaml:"column"`
+	SQL    string `yaml:"sql"`
 }
 
 // ColumnRef names a column of a table, and for a constant the SQL expression of its value on green.

@@ -13,6 +13,7 @@ var profileFields = map[string]field{
 	"Profile.settled":     {Doc: "What migrations make of a row by way of others, where that needs no following."},
 	"Profile.revocations": {Doc: "The ways in which authority is taken away."},
 	"Profile.green":       {Doc: "How rows are merged into green's tables."},
+	"Profile.carry_back":  {Doc: "Tables whose rows, as green's clients have left them, go back to blue in a rollback after the switch."},
 	"Profile.rules":       {Doc: "Clean-up and repair, in order."},
 	"Profile.invariants":  {Doc: "What `validate` asks."},
 	"Profile.lifetimes":   {Doc: "How access-token lifetimes are raised and restored on blue."},
@@ -54,6 +55,12 @@ var profileFields = map[string]field{
 	"GreenTables.volatile":    {Doc: "Columns that a migration fills at random: green's value stays, and is not compared."},
 	"GreenTables.ignore":      {Doc: "Tables that are neither merged nor compared."},
 	"GreenTables.living_only": {Doc: "Lists (kind, key) of sessions that only green knows, for the report of a rollback."},
+
+	"CarryBack.table":   {Doc: "The table on blue, one of `tables`.", Required: true},
+	"CarryBack.columns": {Doc: "Blue's columns that are made of others of green. All others go back as they are."},
+
+	"BackColumn.column": {Doc: "The column of blue; none of its key.", Required: true},
+	"BackColumn.sql":    {Doc: "The SQL expression of its value, of a row `g` of green's table.", Required: true},
 
 	"ColumnRef.table":  {Doc: "The table.", Required: true},
 	"ColumnRef.column": {Doc: "The column.", Required: true},

@@ -32,7 +32,7 @@ func TestReference(t *testing.T) {
 	}
 	table(&runbook, ParticipantSpec{})
 	for _, x := range []any{
-		Profile{}, Table{}, Follow{}, Settled{}, Revocation{}, RevocationSide{}, GreenTables{}, ColumnRef{}, Rule{}, Invariant{},
+		Profile{}, Table{}, Follow{}, Settled{}, Revocation{}, RevocationSide{}, GreenTables{}, ColumnRef{}, CarryBack{}, BackColumn{}, Rule{}, Invariant{},
 		Lifetimes{}, HTTP{}, Answer{}, Listener{}, Route{},
 	} {
 		table(&profile, x)
@@ -70,7 +70,7 @@ var titles = map[string]string{
 	"Runbook": "The runbook", "Service": "`blue`, `green`", "Control": "`control`", "Router": "`router`", "LockBudget": "`locks`", "Notify": "An entry of `notify`",
 	"ParticipantSpec": "A participant or job", "Profile": "The profile", "Table": "An entry of `tables`", "Follow": "An entry of `follow`", "Settled": "An entry of `settled`",
 	"Revocation": "An entry of `revocations`", "RevocationSide": "Its `blue` and `green`", "GreenTables": "`green`",
-	"ColumnRef": "An entry of `green.constants` and `green.volatile`", "Rule": "An entry of `rules`", "Invariant": "An entry of `invariants`",
+	"ColumnRef": "An entry of `green.constants` and `green.volatile`", "CarryBack": "An entry of `carry_back`", "BackColumn": "An entry of its `columns`", "Rule": "An entry of `rules`", "Invariant": "An entry of `invariants`",
 	"Lifetimes": "`lifetimes`", "HTTP": "`http`", "Answer": "An entry of `answers`", "Listener": "`http.public`, `http.admin`", "Route": "An entry of `routes`",
 }
 

@@ -156,7 +156,10 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	if err := r.retypes(ctx); err != nil {
 		return err
 	}
-	return r.homeless()
+	if err := r.homeless(); err != nil {
+		return err
+	}
+	return r.carriers(ctx, before, after)
 }
 
 // checkHome holds what the profile declares against green's catalog.

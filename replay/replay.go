@@ -106,6 +106,7 @@ type Replayer struct {
 	audit      *Audit        // is told what was changed; nil without one
 
 	sequences map[snapshot.SequenceName]snapshot.SequenceName // of blue that the migrations give another name, and that
+	trail     trail                                           // what a way back needs to know
 }
 
 // NewReplayer makes a Replayer and opens nothing.

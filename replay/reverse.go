@@ -12,7 +12,8 @@ import (
 )
 
 // Reverse carries revocations from green back to blue, by meaning: the rows of the new schema have no way back into the
-// old one, but what they took away has. It works on the queue that a [Capture] of [Green] fills.
+// old one, but what they took away has. It works on the queue that a [Capture] of [Green] fills. Before it go rows of the tables that
+// the profile's carry_back names, as they are on green (carryback.go).
 //
 // It is called with green fenced, so that nothing comes after it.
 type Reverse struct {
@@ -27,7 +28,8 @@ func NewReverse(blue, green *postgres.DB, p *plan.Profile) *Reverse {
 }
 
 // Drain applies green's revocations to blue until none is left. Run again after a crash it applies each once: the
-// ledger on blue is written in the transaction of the revocations.
+// ledger on blue is written in the transaction of the revocations. Upserted and Deleted are rows that were carried back, Parked those
+// that blue can't hold, each with its reason.
 func (v *Reverse) Drain(ctx context.Context) (Applied, error) {
 	var total Applied
 	if there, err := NewCapture(v.green, v.profile, plan.Green).there(ctx); err != nil || !there {
@@ -45,6 +47,9 @@ func (v *Reverse) Drain(ctx context.Context) (Applied, error) {
 	}
 	epoch, err := epochOf(ctx, v.green)
 	if err != nil {
+		return total, err
+	}
+	if total, err = v.carry(ctx, epoch); err != nil {
 		return total, err
 	}
 	for {

@@ -20,7 +20,7 @@ BEGIN
 		RETURN;
 	END IF;
 	DROP VIEW IF EXISTS tideover.recorded;
-	DROP TABLE IF EXISTS tideover.captured, tideover.shape, tideover.change, tideover.capture;
+	DROP TABLE IF EXISTS tideover.captured, tideover.shape, tideover.change, tideover.capture, tideover.trail, tideover.homebound;
 	DROP SEQUENCE IF EXISTS tideover.missed;
 	FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'tideover'::regnamespace
 		AND (p.proname = 'judge' OR p.proname LIKE 'capture\_%') LOOP
@@ -40,6 +40,12 @@ type trigger struct {
 // passed says whether the session is ours. A session that has never heard of the setting has NULL.
 const passed = postgres.Passed
 
+// wholeSQL refuses a truncate that removes rows which an old snapshot doesn't see: those can't be recorded.
+const wholeSQL = `IF NOT (pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[])) THEN
+		RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
+	END IF;
+	`
+
 // triggersOf makes the triggers of one table, whose rows in the intake have the number shape: blue's write there, and
 // green's, which has few changes to record, into the queue.
 //
@@ -55,15 +61,10 @@ const passed = postgres.Passed
 // A function has no search_path of its own, which would cost more than what it does: so each name in it is qualified,
 // operators too, and it means the same whatever the path of the session that fires it.
 func triggersOf(side plan.Side, r *relation, s recorded, shape int) []trigger {
-	// A truncate removes rows that an old snapshot doesn't see: those can't be recorded.
-	const whole = `IF NOT (pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{read committed,read uncommitted}'::pg_catalog.text[])) THEN
-		RAISE EXCEPTION 'tideover: TRUNCATE of a captured table needs READ COMMITTED' USING ERRCODE = 'feature_not_supported';
-	END IF;
-	`
 	// It is fired by each table that is emptied, a partition by itself too, for its own rows.
 	var inserted, updated, deleted, truncated string
 	emptied := func(record string) string {
-		return whole + "EXECUTE pg_catalog.concat(" + literal(record+" FROM ONLY ") + ", TG_RELID::pg_catalog.regclass, ' t');"
+		return wholeSQL + "EXECUTE pg_catalog.concat(" + literal(record+" FROM ONLY ") + ", TG_RELID::pg_catalog.regclass, ' t');"
 	}
 	if side == plan.Blue {
 		record := func(op, row string) string { return captured(r, s, shape, op, row) }

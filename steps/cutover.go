@@ -61,8 +61,11 @@ func (s *cutoverStep) Run(ctx context.Context, p *Progress) error {
 			return s.env.source().Finish(ctx)
 		}
 	}
-	// From the first write on green its revocations are recorded, for the way back.
+	// From the first write on green its revocations are recorded, for the way back, and which rows are to be carried along.
 	if err := replay.NewCapture(s.env.Green, s.env.Profile, plan.Green).Install(ctx, s.env.budget()); err != nil {
+		return err
+	}
+	if err := r.LayTrail(ctx, s.env.budget()); err != nil {
 		return err
 	}
 	figures, err := s.try(ctx, p, sw, r)
@@ -320,8 +323,20 @@ func (s *cutoverStep) reverse(ctx context.Context, p *Progress) error {
 		return err
 	}
 	named := only[:min(len(only), mostNamed)]
-	if err := p.Figure(ctx, "rollback", map[string]any{"revocations": applied.Revoked, "only_green": len(only), "sessions": named}); err != nil {
+	refused := applied.Parked[:min(len(applied.Parked), mostNamed)]
+	if err := p.Figure(ctx, "rollback", map[string]any{"revocations": applied.Revoked, "only_green": len(only), "sessions": named,
+		"carried": applied.Upserted + applied.Deleted, "not_carried": append([]string{}, refused...)}); err != nil {
 		return err
+	}
+	if len(s.env.Profile.CarryBack) > 0 {
+		if err := p.Note(ctx, "info", "%d rows written on green are on blue, %d are deleted there", applied.Upserted, applied.Deleted); err != nil {
+			return err
+		}
+	}
+	if len(applied.Parked) > 0 {
+		if err := p.Note(ctx, "warn", "%d rows of green that blue can't hold stay on green alone: %s", len(applied.Parked), few(applied.Parked)); err != nil {
+			return err
+		}
 	}
 	return p.Note(ctx, "warn", "%d revocations brought back to blue; %d sessions are known to green alone and end here: %s", applied.Revoked, len(only), few(only))
 }
@@ -338,6 +353,33 @@ func few(names []string) string {
 	return fmt.Sprintf("%v and %d more", names[:shown], len(names)-shown)
 }
 
+// left names what green's clients have written and blue has not got, once blue serves: nobody writes on green any more. That it can't be
+// told is no reason to stop.
+func (s *cutoverStep) left(ctx context.Context, p *Progress) error {
+	lost, err := s.env.lost(ctx)
+	if err != nil {
+		return p.Note(ctx, "warn", "what green's clients have written and blue has not got can't be told: %v", err)
+	}
+	if err := p.Figure(ctx, "rollback.lost", append([]replay.Lost{}, lost...)); err != nil {
+		return err
+	}
+	for _, l := range lost {
+		if err := p.Note(ctx, "warn", "written on green, and not on blue: %s", l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lost lists what a way back leaves on green, so far.
+func (e *Env) lost(ctx context.Context) ([]replay.Lost, error) {
+	mark, ok, err := e.greenSince()
+	if err != nil || !ok {
+		return nil, err
+	}
+	return replay.NewReverse(e.Blue, e.Green, e.Profile).Lost(ctx, mark)
+}
+
 // Undo gives blue back: a switch that was cut off is looked at, one that went through is turned round.
 func (s *cutoverStep) Undo(ctx context.Context, p *Progress) error {
 	state := p.State()
@@ -349,7 +391,10 @@ func (s *cutoverStep) Undo(ctx context.Context, p *Progress) error {
 		return err
 	}
 	if state.PastPointOfNoReturn {
-		return sw.Back(ctx)
+		if err := sw.Back(ctx); err != nil {
+			return err
+		}
+		return s.left(ctx, p)
 	}
 	_, err = sw.Recover(ctx, state.Cutover.Last)
 	var aborted *cutover.AbortedError

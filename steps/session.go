@@ -11,6 +11,7 @@ import (
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/replay"
 )
 
 // Options is what a process needs to work on a run.
@@ -139,6 +140,24 @@ func (s *Session) steered(ctx context.Context, work func() error) error {
 	defer cancel()
 	_ = s.journal.Leave(leaving, s.lease.Run(), s.lease.Term()) // who asked withdraws it otherwise
 	return err
+}
+
+// Cost is what a rollback would cost now.
+type Cost struct {
+	Sessions []string      // that green alone knows, as table and key
+	Lost     []replay.Lost // what green's clients have written and blue would not have
+}
+
+// Cost looks what a rollback would cost, past the point of no return; nothing before it. It reads each of green's tables once.
+func (s *Session) Cost(ctx context.Context) (c Cost, err error) {
+	if !s.env.pastPointOfNoReturn() {
+		return c, nil
+	}
+	if c.Sessions, err = replay.NewReverse(s.env.Blue, s.env.Green, s.env.Profile).OnlyGreen(ctx); err != nil {
+		return c, err
+	}
+	c.Lost, err = s.env.lost(ctx)
+	return c, err
 }
 
 // Rollback takes the run back.

@@ -229,12 +229,22 @@ func (e *Env) compareOnce(ctx context.Context, m oracle.Migrator, rules *cleanup
 	if c, err = oracle.Compare(ctx, expected, actual, e.Profile, clock); err != nil {
 		return c, 0, err
 	}
-	if raw, ok := e.State().Figures[greenMark]; ok && e.pastPointOfNoReturn() {
-		var mark uint64
-		if err := json.Unmarshal(raw, &mark); err != nil {
-			return c, 0, fmt.Errorf("figure %q: %w", greenMark, err)
-		}
-		later, err = c.SetAside(ctx, actual, e.Profile, mark)
+	if mark, ok, err := e.greenSince(); err != nil || !ok {
+		return c, 0, err
+	} else if later, err = c.SetAside(ctx, actual, e.Profile, mark); err != nil {
+		return c, 0, err
 	}
-	return c, later, err
+	return c, later, nil
+}
+
+// greenSince is the number of green's first transaction after the switch; false before it.
+func (e *Env) greenSince() (mark uint64, ok bool, err error) {
+	raw, ok := e.State().Figures[greenMark]
+	if !ok || !e.pastPointOfNoReturn() {
+		return 0, false, nil
+	}
+	if err := json.Unmarshal(raw, &mark); err != nil {
+		return 0, false, fmt.Errorf("figure %q: %w", greenMark, err)
+	}
+	return mark, true, nil
 }

@@ -1,0 +1,268 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/postgres"
+	"github.com/tideover/tideover/plan"
+)
+
+const (
+	carryOld = `
+CREATE TYPE color AS ENUM ('red', 'blue');
+CREATE TABLE team (id serial PRIMARY KEY, name text NOT NULL UNIQUE, lead int REFERENCES team (id));
+CREATE TABLE app (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, team int NOT NULL REFERENCES team (id) ON DELETE CASCADE, name varchar(8) NOT NULL,
+	price numeric(10,2) NOT NULL, n int, c color, j jsonb, at timestamptz, made date, code char(4), note text DEFAULT 'none', initial text GENERATED ALWAYS AS (left(name, 1)) STORED);
+CREATE TABLE stamp (what text);
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.stamp VALUES (NEW.name); NEW.note := 'touched'; RETURN NEW; END $$;
+CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON app FOR EACH ROW EXECUTE FUNCTION stamp();
+ALTER TABLE app ENABLE ALWAYS TRIGGER stamp;
+CREATE TABLE other (id int PRIMARY KEY, v text);`
+	carryRows = `
+INSERT INTO team (name) VALUES ('a'), ('b'), ('c');
+ALTER TABLE app DISABLE TRIGGER stamp;
+INSERT INTO app (team, name, price, n, c, j, at, made, code, note) VALUES (1, 'one', 1.50, 7, 'red', '{"k":1}', '2020-01-01 00:00:00.5+02', '2020-02-29', 'x', 'kept'),
+	(1, 'two', 2, NULL, NULL, NULL, 'infinity', NULL, NULL, 'kept too'), (2, 'three', 3, 1, 'blue', '[]', NULL, NULL, 'abcd', NULL);
+ALTER TABLE app ENABLE ALWAYS TRIGGER stamp;
+INSERT INTO other VALUES (1, 'x'), (2, 'y');`
+	carryNew = `
+DROP TRIGGER stamp ON app;
+ALTER TABLE app DROP COLUMN initial;
+ALTER TABLE app RENAME TO application;
+ALTER TABLE application RENAME COLUMN name TO title;
+ALTER TABLE application ALTER COLUMN title TYPE text;
+ALTER TABLE application ALTER COLUMN n TYPE bigint;
+ALTER TABLE application ADD COLUMN cents bigint;
+UPDATE application SET cents = price * 100;
+ALTER TABLE application DROP COLUMN price, DROP COLUMN note;
+ALTER TABLE application ADD COLUMN fresh text;
+ALTER SEQUENCE team_id_seq RENAME TO team_numbers;`
+)
+
+// sqlMigrator migrates by SQL.
+type sqlMigrator string
+
+func (m sqlMigrator) Migrate(ctx context.Context, dsn string) error {
+	conn, err := postgres.Connect(ctx, "scratch", dsn)
+	if err != nil {
+		return err
+	}
+	defer hangUp(ctx, conn)
+	_, err = conn.Exec(ctx, lookInPublic+string(m), pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+func carryPair(t *testing.T, back ...plan.CarryBack) *pair {
+	t.Helper()
+	p := &pair{blue: open(t, "blue", newDatabase(t)), green: open(t, "green", newDatabase(t))}
+	p.profile = &plan.Profile{Tables: []plan.Table{{Name: "team"}, {Name: "app"}, {Name: "other"}}, CarryBack: back}
+	p.config = Config{Blue: p.blue, Green: p.green, Profile: p.profile, Migrator: sqlMigrator(carryNew), Rules: cleanup.New(nil, cleanup.Options{})}
+	for _, db := range []*postgres.DB{p.blue, p.green} {
+		exec(t, db, carryOld)
+		exec(t, db, carryRows)
+	}
+	exec(t, p.green, carryNew)
+	if err := NewCapture(p.blue, p.profile, plan.Blue).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// switched has green serve: what it writes from now on is noted.
+func (p *pair) switched(t *testing.T) {
+	t.Helper()
+	r := p.replayer(t)
+	drain(t, r)
+	for range 2 {
+		if err := NewCapture(p.green, p.profile, plan.Green).Install(t.Context(), postgres.DefaultBudget()); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.LayTrail(t.Context(), postgres.DefaultBudget()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Wake(t.Context(), p.green, postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var both = []plan.CarryBack{{Table: "team"}, {Table: "app", Columns: []plan.BackColumn{{Column: "price", SQL: "g.cents / 100.0"}}}}
+
+func TestCarryBack(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	const appSQL = `SELECT string_agg((id, team, name, price, n, c, j, at, made, code, note, initial)::text, ' ' ORDER BY id) FROM app`
+	for _, c := range []struct {
+		name, sql string
+		team, app string // what blue has then, but for what it had
+		lost      string // a part of what is named, if anything is
+		next      int64  // the number that blue's next team gets; 0: any
+		leaves    string // rows of app that are as they were, beside app
+	}{
+		{name: "nothing", team: "(1,a,) (2,b,) (3,c,)", leaves: "1 2 3", next: 4},
+		{name: "an update keeps what green has not got", sql: `UPDATE application SET title = 'uno', cents = 175, n = 8, c = 'blue', j = '{"k": 2}', at = '2021-01-01 00:00:00+00', code = 'y' WHERE id = 1`,
+			app: `(1,1,uno,1.75,8,blue,"{""k"": 2}","2021-01-01 00:00:00+00",2020-02-29,"y   ",kept,u)`, leaves: "2 3"},
+		{name: "an insert has blue's defaults", sql: `INSERT INTO application (team, title, cents, fresh) VALUES (2, 'new', 5, 'lost')`,
+			app: `(4,2,new,0.05,,,,,,,none,n)`, leaves: "1 2 3"},
+		{name: "a delete", sql: `DELETE FROM application WHERE id = 2`, leaves: "1 3"},
+		{name: "a parent with its child, children first by name", sql: `INSERT INTO team (name, lead) VALUES ('d', 1); INSERT INTO application (team, title, cents) VALUES (4, 'of d', 0); UPDATE team SET lead = 4 WHERE id = 1`,
+			team: "(1,a,4) (2,b,) (3,c,) (4,d,1)", app: `(4,4,"of d",0.00,,,,,,,none,o)`, leaves: "1 2 3", next: 5},
+		{name: "a parent goes with its children", sql: `DELETE FROM team WHERE id = 1`, team: "(2,b,) (3,c,)", leaves: "3"},
+		{name: "a name changes hands", sql: `DELETE FROM team WHERE id = 3; INSERT INTO team (name) VALUES ('c'); UPDATE team SET name = 'z' WHERE id = 2; INSERT INTO team (name) VALUES ('b')`,
+			team: "(1,a,) (2,z,) (4,c,) (5,b,)", leaves: "1 2 3", next: 6},
+		{name: "a key changes", sql: `UPDATE team SET id = 30 WHERE id = 3`, team: "(1,a,) (2,b,) (30,c,)", leaves: "1 2 3"},
+		{name: "written and taken back", sql: `INSERT INTO team (name) VALUES ('gone'); DELETE FROM team WHERE name = 'gone'; UPDATE application SET cents = 1 WHERE id = 1; UPDATE application SET cents = 150 WHERE id = 1`,
+			team: "(1,a,) (2,b,) (3,c,)", leaves: "1 2 3", next: 5},
+		{name: "a truncate", sql: `TRUNCATE application`},
+		{name: "too long for blue", sql: `UPDATE application SET title = 'far too long' WHERE id = 1; UPDATE application SET title = 'zwei' WHERE id = 2`,
+			app: `(2,1,zwei,2.00,,,,infinity,,,"kept too",z)`, leaves: "1 3", lost: "app"},
+		{name: "too large for blue", sql: `UPDATE application SET n = 5000000000 WHERE id = 1; DELETE FROM application WHERE id = 3`, leaves: "1 2", lost: "out of range"},
+		{name: "of a parent that blue has not got", sql: `ALTER TABLE application DROP CONSTRAINT app_team_fkey; INSERT INTO application (team, title, cents) VALUES (99, 'orphan', 1), (1, 'child', 1)`,
+			app: `(5,1,child,0.01,,,,,,,none,c)`, leaves: "1 2 3", lost: "app_team_fkey"},
+		{name: "a value of an enum that blue has not got", sql: `ALTER TYPE color ADD VALUE 'green'; COMMIT; UPDATE application SET c = 'green' WHERE id = 1; UPDATE application SET c = 'red' WHERE id = 3`,
+			app: `(3,2,three,3.00,1,red,[],,,abcd,,t)`, leaves: "1 2", lost: "green"},
+		{name: "children that outlive their parent", sql: `ALTER TABLE application DROP CONSTRAINT app_team_fkey; DELETE FROM team WHERE id = 1`, team: "(2,b,) (3,c,)", leaves: "3", lost: "2 rows that are on green"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := carryPair(t, both...)
+			p.switched(t)
+			was := strings.Split(p.text(t, p.blue, strings.Replace(appSQL, "' '", "E'\\n'", 1)), "\n")
+			server := stranger(t, p.green)
+			for _, sql := range strings.Split(c.sql, "COMMIT;") {
+				if _, err := server.Exec(t.Context(), "SET search_path = public;"+sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+					t.Fatal(err)
+				}
+			}
+			v := NewReverse(p.blue, p.green, p.profile)
+			a, err := v.Drain(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (c.lost != "") != (len(a.Parked) > 0) || !strings.Contains(strings.Join(a.Parked, "; "), c.lost) {
+				t.Errorf("named are %q, want %q among them", a.Parked, c.lost)
+			}
+			want := make([]string, 0)
+			for _, row := range was {
+				if slices.Contains(strings.Fields(c.leaves), row[1:strings.Index(row, ",")]) {
+					want = append(want, row)
+				}
+			}
+			if c.app != "" {
+				want = append(want, c.app)
+			}
+			slices.Sort(want)
+			if got := strings.Split(p.text(t, p.blue, strings.Replace(appSQL, "' '", "E'\\n'", 1)), "\n"); !slices.Equal(slices.DeleteFunc(got, func(s string) bool { return s == "" }), want) {
+				t.Errorf("app:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			if c.team != "" {
+				if got := p.text(t, p.blue, `SELECT string_agg(t::text, ' ' ORDER BY id) FROM team t`); got != c.team {
+					t.Errorf("team: %s, want %s", got, c.team)
+				}
+			}
+			if stamps := p.text(t, p.blue, `SELECT string_agg(what, ' ') FROM stamp`); stamps != "" {
+				t.Errorf("blue's own trigger has run for %s", stamps)
+			}
+			if awake := p.text(t, p.blue, `SELECT string_agg(tgenabled::text, '') FROM pg_trigger WHERE tgname = 'stamp'`); awake != "A" {
+				t.Errorf("blue's trigger is %q now", awake)
+			}
+			// Blue serves. A way back that is begun once more brings nothing over what its clients write.
+			p.as(t, `SET search_path = public; UPDATE team SET name = name || '!'`)
+			after := p.text(t, p.blue, `SELECT string_agg(t::text, ' ' ORDER BY id) FROM team t`)
+			if again, err := v.Drain(t.Context()); err != nil || again.Upserted+again.Deleted > 0 || p.text(t, p.blue, `SELECT string_agg(t::text, ' ' ORDER BY id) FROM team t`) != after {
+				t.Errorf("again: %+v, %v", again, err)
+			}
+			if c.next > 0 {
+				if got := p.text(t, p.blue, `SELECT nextval('public.team_id_seq')::text`); got != fmt.Sprint(c.next) {
+					t.Errorf("blue's next team is %s, want %d", got, c.next)
+				}
+			}
+			if err := NewCapture(p.green, p.profile, plan.Green).Remove(t.Context(), postgres.DefaultBudget()); err != nil {
+				t.Fatal(err)
+			}
+			if left := p.text(t, p.green, `SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE tgname LIKE 'tideover%'`); left != "" {
+				t.Errorf("left on green: %s", left)
+			}
+		})
+	}
+}
+
+// What has no way back is refused when replay is prepared, by the field of the profile.
+func TestCarryBackRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		back []plan.CarryBack
+		want string
+	}{
+		{"a column that green has not got", []plan.CarryBack{{Table: "app"}}, `column "price" of table "app" of blue is NOT NULL, has no default, and is not on green`},
+		{"no such column", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "prize", SQL: "1"}}}}, `has no column "prize"`},
+		{"a generated one", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "initial", SQL: "1"}}}}, `is generated`},
+		{"the key", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "id", SQL: "1"}}}}, `is of the key`},
+		{"no expression", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "price", SQL: "g.nothing"}}}}, `green refuses what makes a row`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := carryPair(t, c.back...)
+			err := p.replayer(t).Prepare(t.Context())
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "carry_back[0]") {
+				t.Errorf("%v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+// What is left on green by a way back is named before it is begun.
+func TestLost(t *testing.T) {
+	t.Parallel()
+	p := carryPair(t, both[0])
+	p.switched(t)
+	var mark uint64
+	if err := p.green.Pool().QueryRow(t.Context(), `SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint`).Scan(&mark); err != nil {
+		t.Fatal(err)
+	}
+	v := NewReverse(p.blue, p.green, p.profile)
+	if lost, err := v.Lost(t.Context(), mark); err != nil || len(lost) > 0 {
+		t.Errorf("lost before anything was written: %v, %v", lost, err)
+	}
+	server := stranger(t, p.green)
+	for _, sql := range []string{
+		`SET search_path = public`,
+		`INSERT INTO team (name) VALUES ('carried')`,
+		`INSERT INTO application (team, title, cents) VALUES (1, 'new', 1)`,
+		`UPDATE application SET cents = 4 WHERE id = 1`,
+		`DELETE FROM application WHERE id = 2`,
+		`DELETE FROM application WHERE id = 3; INSERT INTO application (id, team, title) OVERRIDING SYSTEM VALUE VALUES (3, 1, 'anew')`,
+		`INSERT INTO application (team, title) VALUES (1, 'for a moment'); DELETE FROM application WHERE title = 'for a moment'`,
+		`TRUNCATE other`,
+		`CREATE SCHEMA extra; CREATE TABLE extra.log (what text); INSERT INTO extra.log VALUES ('x'), ('y')`,
+	} {
+		if _, err := server.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	lost, err := v.Lost(t.Context(), mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range lost {
+		got = append(got, l.String())
+	}
+	slices.Sort(got)
+	if want := []string{
+		"application: 1 new, 2 changed, 1 deleted [application (id=4) application (id=1) application (id=3) application (id=2)]",
+		"extra.log: 2 new, 0 changed, 0 deleted",
+		"other: 0 new, 0 changed, 2 deleted [other (id=1) other (id=2)]",
+	}; !slices.Equal(got, want) {
+		t.Errorf("lost:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

@@ -1,0 +1,455 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/internal/snapshot"
+)
+
+// What goes back is what a row is on green, and not what was done to it: read under green's fence, it is the last word. So the order of
+// the changes does not matter, and bringing a row twice is bringing it once. Blue's clients may have written it meanwhile only
+// where the way back had ended before; that is what the ledger of carried changes is for.
+
+// deed is what becomes of one row of blue.
+type deed struct {
+	of    *returning
+	place int64 // in the table of rows that go back; 0: the row is gone
+	key   tuple // of blue's table, as text
+	err   error // why blue can't hold it
+}
+
+func (d *deed) String() string { return describe(d.of.Table, d.of.Key, d.key) }
+
+// returning is a table with rows that go back.
+type returning struct {
+	carrier
+	rel  *relation // of blue
+	temp string
+	rows int64 // of blue's table, before; what is expected of it after
+}
+
+// notHeldError says that a row is not on blue what it is on green.
+type notHeldError struct{ table string }
+
+func (e *notHeldError) Error() string {
+	return "blue's column types, or what blue does by itself, make another row of it"
+}
+
+// carry brings the rows that green's clients have written since the switch, of the tables that the profile names. Rows that blue can't
+// hold are left out, and named in Parked.
+func (v *Reverse) carry(ctx context.Context, epoch string) (a Applied, err error) {
+	t, err := readTrail(ctx, v.green)
+	if err != nil {
+		return a, err
+	}
+	if len(t.Carriers) > 0 {
+		if a, err = v.carryRows(ctx, epoch, t); err != nil {
+			return a, err
+		}
+	}
+	if t.Homes == nil {
+		return a, nil
+	}
+	// Numbers that green's clients have are not given to others.
+	if _, err := snapshot.AdvanceSequences(ctx, v.green, v.blue, t.renamed()); err != nil {
+		return a, fmt.Errorf("blue: %w", err)
+	}
+	return a, nil
+}
+
+func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Applied, err error) {
+	blue, err := catalog(ctx, v.blue.Pool(), schemaOf(v.profile))
+	if err != nil {
+		return a, fmt.Errorf("blue: %w", err)
+	}
+	green, err := catalog(ctx, v.green.Pool(), schemaOf(v.profile))
+	if err != nil {
+		return a, fmt.Errorf("green: %w", err)
+	}
+	var ordered []*returning
+	for _, rel := range parentsFirst(blue) {
+		if i := slices.IndexFunc(t.Carriers, func(c carrier) bool { return c.Table == rel.name }); i >= 0 {
+			ordered = append(ordered, &returning{carrier: t.Carriers[i], rel: rel, temp: fmt.Sprintf("tideover_home_%d", i)})
+		}
+	}
+	if len(ordered) != len(t.Carriers) {
+		return a, fmt.Errorf("carry rows back to blue: of the tables %v some are not there any more", tablesOf(t.Carriers))
+	}
+	err = snapshotOf(ctx, v.green, schemaOf(v.profile), func(from pgx.Tx) error {
+		noted, keys, err := v.noted(ctx, from, epoch, ordered)
+		if err != nil || len(noted) == 0 {
+			return err
+		}
+		return pgx.BeginFunc(ctx, v.blue.Pool(), func(tx pgx.Tx) error {
+			if err := within(ctx, tx, schemaOf(v.profile)); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '10s'`); err != nil {
+				return err
+			}
+			wake, err := lullTables(ctx, tx, ordered)
+			if err != nil {
+				return err
+			}
+			var deeds []*deed
+			for _, table := range ordered {
+				found, err := fetch(ctx, from, tx, table, green[table.Home], keys[table.Table])
+				if err != nil {
+					return fmt.Errorf("table %q: %w", table.Table, err)
+				}
+				deeds = append(deeds, found...)
+			}
+			if a, err = settleDeeds(ctx, tx, ordered, deeds); err != nil {
+				return err
+			}
+			for _, h := range wake {
+				if _, err := tx.Exec(ctx, h.alter(false)); err != nil {
+					return &habitError{h, err}
+				}
+			}
+			return enter(ctx, tx, epoch, noted)
+		})
+	})
+	if err != nil {
+		return Applied{}, fmt.Errorf("carry rows back to blue: %w", err)
+	}
+	return a, nil
+}
+
+func tablesOf(all []carrier) []string {
+	names := make([]string, len(all))
+	for i, c := range all {
+		names[i] = c.Table
+	}
+	return names
+}
+
+// lullTables puts what some of blue's tables do by themselves to sleep until the end of tx: green's clients have had its like on green.
+func lullTables(ctx context.Context, tx pgx.Tx, tables []*returning) ([]habit, error) {
+	all, err := habits(ctx, tx, awakeSQL)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(h habit) bool {
+		name := pgx.Identifier{h.Schema, h.Table}.Sanitize()
+		return h.Kind == anEvent || !slices.ContainsFunc(tables, func(t *returning) bool { return t.rel.ident() == name || slices.Contains(t.rel.partitions, name) })
+	})
+	for _, h := range all {
+		if _, err := tx.Exec(ctx, h.alter(true)); err != nil {
+			return nil, &habitError{h, err}
+		}
+	}
+	return all, nil
+}
+
+// noted are the keys of the rows that green's clients have written, by table of blue, but for what has been carried back before.
+func (v *Reverse) noted(ctx context.Context, green pgx.Tx, epoch string, tables []*returning) (numbers []int64, keys map[string]*keySet, err error) {
+	there := make(map[string][]string)
+	for _, t := range tables {
+		there[t.Table] = t.There
+	}
+	rows, err := green.Query(ctx, `SELECT id, table_name, key::text FROM tideover.homebound WHERE table_name = ANY ($1) ORDER BY id`, sortedNames(there))
+	if err != nil {
+		return nil, nil, err
+	}
+	type note struct {
+		ID    int64
+		Table string
+		Key   []byte
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[note])
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range all {
+		numbers = append(numbers, n.ID)
+	}
+	done, err := collect[int64](ctx, v.blue.Pool(), "read the ledger on blue", `SELECT change_id FROM tideover.applied WHERE epoch = $1 AND change_id = ANY ($2)`, epoch, numbers)
+	if err != nil {
+		return nil, nil, err
+	}
+	before := make(map[int64]bool, len(done))
+	for _, n := range done {
+		before[n] = true
+	}
+	numbers, keys = nil, make(map[string]*keySet)
+	for _, n := range all {
+		if before[n.ID] {
+			continue
+		}
+		values, err := texts(n.Key)
+		if err != nil {
+			return nil, nil, err
+		}
+		k, ok := (&change{key: values}).pick(there[n.Table])
+		if !ok {
+			return nil, nil, fmt.Errorf("a noted key of table %q is not whole: %s", n.Table, n.Key)
+		}
+		if keys[n.Table] == nil {
+			keys[n.Table] = &keySet{}
+		}
+		keys[n.Table].add(k)
+		numbers = append(numbers, n.ID)
+	}
+	return numbers, keys, nil
+}
+
+// fetch reads what became of the rows of a table and puts those that are there into a temporary table on blue.
+func fetch(ctx context.Context, from, tx pgx.Tx, t *returning, home *relation, keys *keySet) (deeds []*deed, err error) {
+	if keys == nil {
+		return nil, nil
+	}
+	if home == nil {
+		return nil, fmt.Errorf("green has no table %q any more", t.Home)
+	}
+	columns := []string{`place bigint`}
+	names := []string{"place"}
+	for _, c := range t.Columns {
+		columns, names = append(columns, pgx.Identifier{c.Column}.Sanitize()+" text"), append(names, c.Column)
+	}
+	if _, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE "+t.temp+" ("+strings.Join(columns, ", ")+") ON COMMIT DROP"); err != nil {
+		return nil, err
+	}
+	wanted := unnest(home, t.There, "k")
+	same := home.equal("g", t.There, "k", numbered(len(t.There)))
+	var there [][]any
+	width := len(t.There)
+	found, err := tuplesWithNull(ctx, from, "SELECT DISTINCT "+keyTexts(home, t.There, "g")+", "+t.values()+" FROM "+home.rows()+" g WHERE EXISTS (SELECT FROM "+wanted+" WHERE "+same+")",
+		transpose(keys.keys, width), width+len(t.Columns))
+	if err != nil {
+		return nil, err
+	}
+	for i, row := range found {
+		d := &deed{of: t, place: int64(i) + 1}
+		for _, k := range row[:width] {
+			d.key = append(d.key, *k)
+		}
+		deeds = append(deeds, d)
+		line := []any{d.place}
+		for _, value := range row[width:] {
+			line = append(line, value)
+		}
+		there = append(there, line)
+	}
+	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"pg_temp", t.temp}, names, pgx.CopyFromRows(there)); err != nil {
+		return nil, err
+	}
+	gone, err := tuples(ctx, from, "SELECT "+textsOf(width)+" FROM "+wanted+" WHERE NOT EXISTS (SELECT FROM "+home.rows()+" g WHERE "+same+")", keys.keys, width)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range gone {
+		deeds = append(deeds, &deed{of: t, key: k})
+	}
+	return deeds, nil
+}
+
+// textsOf are the columns of [unnest] as text.
+func textsOf(n int) string {
+	parts := numbered(n)
+	for i, name := range parts {
+		parts[i] = "k." + name + "::pg_catalog.text"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func tuplesWithNull(ctx context.Context, tx pgx.Tx, sql string, args []any, width int) ([][]*string, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]*string, error) {
+		values := make([]*string, width)
+		into := make([]any, width)
+		for i := range values {
+			into[i] = &values[i]
+		}
+		return values, row.Scan(into...)
+	})
+}
+
+// settleDeeds makes blue's rows what green's are. All go at once, where blue takes them; where it does not, those that it takes do, and the
+// others are named.
+func settleDeeds(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*deed) (a Applied, err error) {
+	var gone bool
+	for _, d := range deeds {
+		gone = gone || d.place == 0
+	}
+	if gone { // what refers to a row may go with it
+		for _, t := range tables {
+			if err := tx.QueryRow(ctx, "SELECT count(*) FROM "+t.rel.rows()).Scan(&t.rows); err != nil {
+				return a, err
+			}
+		}
+	}
+	left, err := attemptDeeds(ctx, tx, tables, deeds, &a)
+	for err == nil && len(left) > 0 {
+		before := len(left)
+		if left, err = attemptDeeds(ctx, tx, tables, left, &a); len(left) == before {
+			break
+		}
+	}
+	if err != nil {
+		return a, err
+	}
+	for _, d := range left {
+		a.Parked = append(a.Parked, fmt.Sprintf("%s: %v", d, d.err))
+	}
+	for _, t := range tables {
+		if !gone {
+			break
+		}
+		var rows int64
+		if err := tx.QueryRow(ctx, "SELECT count(*) FROM "+t.rel.rows()).Scan(&rows); err != nil {
+			return a, err
+		}
+		if rows < t.rows {
+			a.Parked = append(a.Parked, fmt.Sprintf("table %q: %d rows that are on green went with rows that they refer to on blue", t.Table, t.rows-rows))
+		}
+	}
+	return a, nil
+}
+
+// attemptDeeds does all of them, or halves until it is known which can't be done. The rest is returned.
+func attemptDeeds(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*deed, a *Applied) (left []*deed, err error) {
+	if len(deeds) == 0 {
+		return nil, nil
+	}
+	var did Applied
+	before := make([]int64, len(tables))
+	for i, t := range tables {
+		before[i] = t.rows
+	}
+	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { // a savepoint
+		did, err = do(ctx, tx, tables, deeds)
+		return err
+	})
+	if err == nil {
+		a.add(did)
+		return nil, nil
+	}
+	for i, t := range tables {
+		t.rows = before[i]
+	}
+	if !poisonous(err) && !errors.As(err, new(*notHeldError)) {
+		return nil, err
+	}
+	if len(deeds) == 1 {
+		deeds[0].err = err
+		return deeds, nil
+	}
+	half := len(deeds) / 2
+	for _, part := range [][]*deed{deeds[:half], deeds[half:]} {
+		some, err := attemptDeeds(ctx, tx, tables, part, a)
+		if err != nil {
+			return nil, err
+		}
+		left = append(left, some...)
+	}
+	return left, nil
+}
+
+// do deletes what is gone, children first, and writes what is there, parents first.
+func do(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*deed) (a Applied, err error) {
+	if _, err := tx.Exec(ctx, `SET CONSTRAINTS ALL DEFERRED`); err != nil {
+		return a, err
+	}
+	for _, t := range slices.Backward(tables) {
+		var keys []tuple
+		for _, d := range deeds {
+			if d.of == t && d.place == 0 {
+				keys = append(keys, d.key)
+			}
+		}
+		if len(keys) == 0 {
+			continue
+		}
+		n := len(t.Key)
+		tag, err := tx.Exec(ctx, "DELETE FROM "+t.rel.rows()+" t USING "+unnest(t.rel, t.Key, "k")+" WHERE "+t.rel.equal("t", t.Key, "k", numbered(n)), transpose(keys, n)...)
+		if err != nil {
+			return a, err
+		}
+		a.Deleted += tag.RowsAffected()
+		t.rows -= tag.RowsAffected()
+	}
+	for _, t := range tables {
+		var places []int64
+		for _, d := range deeds {
+			if d.of == t && d.place > 0 {
+				places = append(places, d.place)
+			}
+		}
+		if len(places) == 0 {
+			continue
+		}
+		n, err := t.put(ctx, tx, places)
+		if err != nil {
+			return a, err
+		}
+		a.Upserted += n
+	}
+	_, err = tx.Exec(ctx, `SET CONSTRAINTS ALL IMMEDIATE`)
+	return a, err
+}
+
+// put writes rows of the temporary table, and looks whether blue has them as green does.
+func (t *returning) put(ctx context.Context, tx pgx.Tx, places []int64) (written int64, err error) {
+	var all, set, casts []string
+	for _, c := range t.Columns {
+		column, _ := t.rel.column(c.Column)
+		name := pgx.Identifier{c.Column}.Sanitize()
+		all = append(all, name)
+		casts = append(casts, name+"::"+column.typ+" AS "+name)
+		if !column.identity {
+			set = append(set, name+" = n."+name)
+		}
+	}
+	rows := "(SELECT " + strings.Join(casts, ", ") + " FROM pg_temp." + t.temp + " WHERE place = ANY ($1)) n"
+	same := t.rel.equal("t", t.Key, "n", t.Key)
+	if len(set) > 0 {
+		tag, err := tx.Exec(ctx, "UPDATE "+t.rel.rows()+" t SET "+strings.Join(set, ", ")+" FROM "+rows+" WHERE "+same, places)
+		if err != nil {
+			return 0, err
+		}
+		written += tag.RowsAffected()
+	}
+	list := strings.Join(all, ", ")
+	tag, err := tx.Exec(ctx, "INSERT INTO "+t.rel.ident()+" ("+list+") OVERRIDING SYSTEM VALUE SELECT "+list+" FROM "+rows+
+		" WHERE NOT EXISTS (SELECT FROM "+t.rel.rows()+" t WHERE "+same+")", places)
+	if err != nil {
+		return 0, err
+	}
+	written += tag.RowsAffected()
+	t.rows += tag.RowsAffected()
+	var bad int64
+	if err := tx.QueryRow(ctx, t.differingSQL(), places).Scan(&bad); err != nil {
+		return 0, err
+	}
+	if bad > 0 {
+		return 0, &notHeldError{t.Table}
+	}
+	return written, nil
+}
+
+// differingSQL counts the rows of some places that blue has not got as they came, by their texts.
+func (t *returning) differingSQL() string {
+	var alike, keys []string
+	for _, c := range t.Columns {
+		column, _ := t.rel.column(c.Column)
+		name := pgx.Identifier{c.Column}.Sanitize()
+		if slices.Contains(t.Key, c.Column) {
+			keys = append(keys, "t."+name+" "+column.equals+" n."+name+"::"+column.typ)
+		}
+		if !c.Made {
+			alike = append(alike, "t."+name+`::pg_catalog.text COLLATE "C" IS NOT DISTINCT FROM n.`+name+` COLLATE "C"`)
+		}
+	}
+	return "SELECT count(*) FROM pg_temp." + t.temp + " n WHERE n.place = ANY ($1) AND NOT EXISTS (SELECT FROM " + t.rel.rows() + " t WHERE " +
+		strings.Join(append(keys, alike...), " AND ") + ")"
+}
