@@ -10,7 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tideover/tideover/internal/cleanup"
+	"github.com/tideover/tideover/internal/lab/mutant"
 	"github.com/tideover/tideover/internal/lab/quick"
+	"github.com/tideover/tideover/internal/lab/slice"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/plan"
 )
@@ -96,100 +98,147 @@ func (p *pair) switched(t *testing.T) {
 
 var both = []plan.CarryBack{{Table: "team"}, {Table: "app", Columns: []plan.BackColumn{{Column: "price", SQL: "g.cents / 100.0"}}}}
 
+// carryCase is what green's clients do, and what blue has after the way back.
+type carryCase struct {
+	sql       string
+	team, app string // what blue has then, but for what it had
+	lost      string // a part of what is named, if anything is
+	next      int64  // the number that blue's next team gets; 0: any
+	leaves    string // rows of app that are as they were, beside app
+}
+
+var carryCases = map[string]carryCase{
+	"nothing":                           {team: "(1,a,) (2,b,) (3,c,)", leaves: "1 2 3", next: 4},
+	"a text that blue writes otherwise": {sql: `ALTER TABLE application ALTER COLUMN n TYPE text; UPDATE application SET n = '007' WHERE id = 1`, leaves: "1 2 3", lost: "another row"},
+	"an update keeps what green has not got": {sql: `UPDATE application SET title = 'uno', cents = 175, n = 8, c = 'blue', j = '{"k": 2}', at = '2021-01-01 00:00:00+00', code = 'y' WHERE id = 1`,
+		app: `(1,1,uno,1.75,8,blue,"{""k"": 2}","2021-01-01 00:00:00+00",2020-02-29,"y   ",kept,u)`, leaves: "2 3"},
+	"an insert has blue's defaults": {sql: `INSERT INTO application (team, title, cents, fresh) VALUES (2, 'new', 5, 'lost')`,
+		app: `(4,2,new,0.05,,,,,,,none,n)`, leaves: "1 2 3"},
+	"a delete": {sql: `DELETE FROM application WHERE id = 2`, leaves: "1 3"},
+	"a parent with its child, children first by name": {sql: `INSERT INTO team (name, lead) VALUES ('d', 1); INSERT INTO application (team, title, cents) VALUES (4, 'of d', 0); UPDATE team SET lead = 4 WHERE id = 1`,
+		team: "(1,a,4) (2,b,) (3,c,) (4,d,1)", app: `(4,4,"of d",0.00,,,,,,,none,o)`, leaves: "1 2 3", next: 5},
+	"a parent goes with its children": {sql: `DELETE FROM team WHERE id = 1`, team: "(2,b,) (3,c,)", leaves: "3"},
+	"a name changes hands": {sql: `DELETE FROM team WHERE id = 3; INSERT INTO team (name) VALUES ('c'); UPDATE team SET name = 'z' WHERE id = 2; INSERT INTO team (name) VALUES ('b')`,
+		team: "(1,a,) (2,z,) (4,c,) (5,b,)", leaves: "1 2 3", next: 6},
+	"a key changes": {sql: `UPDATE team SET id = 30 WHERE id = 3`, team: "(1,a,) (2,b,) (30,c,)", leaves: "1 2 3"},
+	"written and taken back": {sql: `INSERT INTO team (name) VALUES ('gone'); DELETE FROM team WHERE name = 'gone'; UPDATE application SET cents = 1 WHERE id = 1; UPDATE application SET cents = 150 WHERE id = 1`,
+		team: "(1,a,) (2,b,) (3,c,)", leaves: "1 2 3", next: 5},
+	"a truncate": {sql: `TRUNCATE application`},
+	"too long for blue": {sql: `UPDATE application SET title = 'far too long' WHERE id = 1; UPDATE application SET title = 'zwei' WHERE id = 2`,
+		app: `(2,1,zwei,2.00,,,,infinity,,,"kept too",z)`, leaves: "1 3", lost: "app"},
+	"too large for blue": {sql: `UPDATE application SET n = 5000000000 WHERE id = 1; DELETE FROM application WHERE id = 3`, leaves: "1 2", lost: "out of range"},
+	"of a parent that blue has not got": {sql: `ALTER TABLE application DROP CONSTRAINT app_team_fkey; INSERT INTO application (team, title, cents) VALUES (99, 'orphan', 1), (1, 'child', 1)`,
+		app: `(5,1,child,0.01,,,,,,,none,c)`, leaves: "1 2 3", lost: "app_team_fkey"},
+	"a value of an enum that blue has not got": {sql: `ALTER TYPE color ADD VALUE 'green'; COMMIT; UPDATE application SET c = 'green' WHERE id = 1; UPDATE application SET c = 'red' WHERE id = 3`,
+		app: `(3,2,three,3.00,1,red,[],,,abcd,,t)`, leaves: "1 2", lost: "green"},
+	"children that outlive their parent": {sql: `ALTER TABLE application DROP CONSTRAINT app_team_fkey; DELETE FROM team WHERE id = 1`, team: "(2,b,) (3,c,)", leaves: "3", lost: "2 rows that are on green"},
+}
+
+func (c carryCase) play(t *testing.T) (wrong []string) {
+	const appSQL = `SELECT string_agg((id, team, name, price, n, c, j, at, made, code, note, initial)::text, E'\n' ORDER BY id) FROM app`
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	p := carryPair(t, both...)
+	p.switched(t)
+	was := strings.Split(p.text(t, p.blue, appSQL), "\n")
+	server := stranger(t, p.green)
+	for _, sql := range strings.Split(c.sql, "COMMIT;") {
+		if _, err := server.Exec(t.Context(), "SET search_path = public;"+sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := NewReverse(p.blue, p.green, p.profile)
+	a, err := v.Drain(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if (c.lost != "") != (len(a.Parked) > 0) || !strings.Contains(strings.Join(a.Parked, "; "), c.lost) {
+		say("named are %q, want %q among them", a.Parked, c.lost)
+	}
+	want := make([]string, 0)
+	for _, row := range was {
+		if slices.Contains(strings.Fields(c.leaves), row[1:strings.Index(row, ",")]) {
+			want = append(want, row)
+		}
+	}
+	if c.app != "" {
+		want = append(want, c.app)
+	}
+	slices.Sort(want)
+	if got := strings.Split(p.text(t, p.blue, appSQL), "\n"); !slices.Equal(slices.DeleteFunc(got, func(s string) bool { return s == "" }), want) {
+		say("app:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if c.team != "" {
+		if got := p.text(t, p.blue, `SELECT string_agg(t::text, ' ' ORDER BY id) FROM team t`); got != c.team {
+			say("team: %s, want %s", got, c.team)
+		}
+	}
+	if stamps := p.text(t, p.blue, `SELECT string_agg(what, ' ') FROM stamp`); stamps != "" {
+		say("blue's own trigger has run for %s", stamps)
+	}
+	if awake := p.text(t, p.blue, `SELECT string_agg(tgenabled::text, '') FROM pg_trigger WHERE tgname = 'stamp'`); awake != "A" {
+		say("blue's trigger is %q now", awake)
+	}
+	// Blue serves. A way back that is begun once more brings nothing over what its clients write.
+	p.as(t, `SET search_path = public; UPDATE team SET name = name || '!'`)
+	after := p.text(t, p.blue, `SELECT string_agg(t::text, ' ' ORDER BY id) FROM team t`)
+	if again, err := v.Drain(t.Context()); err != nil || again.Upserted+again.Deleted > 0 || p.text(t, p.blue, `SELECT string_agg(t::text, ' ' ORDER BY id) FROM team t`) != after {
+		say("again: %+v, %v", again, err)
+	}
+	if c.next > 0 {
+		if got := p.text(t, p.blue, `SELECT nextval('public.team_id_seq')::text`); got != fmt.Sprint(c.next) {
+			say("blue's next team is %s, want %d", got, c.next)
+		}
+	}
+	if err := NewCapture(p.green, p.profile, plan.Green).Remove(t.Context(), postgres.DefaultBudget()); err != nil {
+		t.Fatal(err)
+	}
+	if left := p.text(t, p.green, `SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE tgname LIKE 'tideover%'`); left != "" {
+		say("left on green: %s", left)
+	}
+	return wrong
+}
+
 func TestCarryBack(t *testing.T) {
 	quick.Skip(t)
 	t.Parallel()
-	const appSQL = `SELECT string_agg((id, team, name, price, n, c, j, at, made, code, note, initial)::text, ' ' ORDER BY id) FROM app`
-	for _, c := range []struct {
-		name, sql string
-		team, app string // what blue has then, but for what it had
-		lost      string // a part of what is named, if anything is
-		next      int64  // the number that blue's next team gets; 0: any
-		leaves    string // rows of app that are as they were, beside app
-	}{
-		{name: "nothing", team: "(1,a,) (2,b,) (3,c,)", leaves: "1 2 3", next: 4},
-		{name: "an update keeps what green has not got", sql: `UPDATE application SET title = 'uno', cents = 175, n = 8, c = 'blue', j = '{"k": 2}', at = '2021-01-01 00:00:00+00', code = 'y' WHERE id = 1`,
-			app: `(1,1,uno,1.75,8,blue,"{""k"": 2}","2021-01-01 00:00:00+00",2020-02-29,"y   ",kept,u)`, leaves: "2 3"},
-		{name: "an insert has blue's defaults", sql: `INSERT INTO application (team, title, cents, fresh) VALUES (2, 'new', 5, 'lost')`,
-			app: `(4,2,new,0.05,,,,,,,none,n)`, leaves: "1 2 3"},
-		{name: "a delete", sql: `DELETE FROM application WHERE id = 2`, leaves: "1 3"},
-		{name: "a parent with its child, children first by name", sql: `INSERT INTO team (name, lead) VALUES ('d', 1); INSERT INTO application (team, title, cents) VALUES (4, 'of d', 0); UPDATE team SET lead = 4 WHERE id = 1`,
-			team: "(1,a,4) (2,b,) (3,c,) (4,d,1)", app: `(4,4,"of d",0.00,,,,,,,none,o)`, leaves: "1 2 3", next: 5},
-		{name: "a parent goes with its children", sql: `DELETE FROM team WHERE id = 1`, team: "(2,b,) (3,c,)", leaves: "3"},
-		{name: "a name changes hands", sql: `DELETE FROM team WHERE id = 3; INSERT INTO team (name) VALUES ('c'); UPDATE team SET name = 'z' WHERE id = 2; INSERT INTO team (name) VALUES ('b')`,
-			team: "(1,a,) (2,z,) (4,c,) (5,b,)", leaves: "1 2 3", next: 6},
-		{name: "a key changes", sql: `UPDATE team SET id = 30 WHERE id = 3`, team: "(1,a,) (2,b,) (30,c,)", leaves: "1 2 3"},
-		{name: "written and taken back", sql: `INSERT INTO team (name) VALUES ('gone'); DELETE FROM team WHERE name = 'gone'; UPDATE application SET cents = 1 WHERE id = 1; UPDATE application SET cents = 150 WHERE id = 1`,
-			team: "(1,a,) (2,b,) (3,c,)", leaves: "1 2 3", next: 5},
-		{name: "a truncate", sql: `TRUNCATE application`},
-		{name: "too long for blue", sql: `UPDATE application SET title = 'far too long' WHERE id = 1; UPDATE application SET title = 'zwei' WHERE id = 2`,
-			app: `(2,1,zwei,2.00,,,,infinity,,,"kept too",z)`, leaves: "1 3", lost: "app"},
-		{name: "too large for blue", sql: `UPDATE application SET n = 5000000000 WHERE id = 1; DELETE FROM application WHERE id = 3`, leaves: "1 2", lost: "out of range"},
-		{name: "of a parent that blue has not got", sql: `ALTER TABLE application DROP CONSTRAINT app_team_fkey; INSERT INTO application (team, title, cents) VALUES (99, 'orphan', 1), (1, 'child', 1)`,
-			app: `(5,1,child,0.01,,,,,,,none,c)`, leaves: "1 2 3", lost: "app_team_fkey"},
-		{name: "a value of an enum that blue has not got", sql: `ALTER TYPE color ADD VALUE 'green'; COMMIT; UPDATE application SET c = 'green' WHERE id = 1; UPDATE application SET c = 'red' WHERE id = 3`,
-			app: `(3,2,three,3.00,1,red,[],,,abcd,,t)`, leaves: "1 2", lost: "green"},
-		{name: "children that outlive their parent", sql: `ALTER TABLE application DROP CONSTRAINT app_team_fkey; DELETE FROM team WHERE id = 1`, team: "(2,b,) (3,c,)", leaves: "3", lost: "2 rows that are on green"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	for name, c := range carryCases {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := carryPair(t, both...)
-			p.switched(t)
-			was := strings.Split(p.text(t, p.blue, strings.Replace(appSQL, "' '", "E'\\n'", 1)), "\n")
-			server := stranger(t, p.green)
-			for _, sql := range strings.Split(c.sql, "COMMIT;") {
-				if _, err := server.Exec(t.Context(), "SET search_path = public;"+sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-					t.Fatal(err)
-				}
+			for _, w := range c.play(t) {
+				t.Error(w)
 			}
-			v := NewReverse(p.blue, p.green, p.profile)
-			a, err := v.Drain(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if (c.lost != "") != (len(a.Parked) > 0) || !strings.Contains(strings.Join(a.Parked, "; "), c.lost) {
-				t.Errorf("named are %q, want %q among them", a.Parked, c.lost)
-			}
-			want := make([]string, 0)
-			for _, row := range was {
-				if slices.Contains(strings.Fields(c.leaves), row[1:strings.Index(row, ",")]) {
-					want = append(want, row)
-				}
-			}
-			if c.app != "" {
-				want = append(want, c.app)
-			}
-			slices.Sort(want)
-			if got := strings.Split(p.text(t, p.blue, strings.Replace(appSQL, "' '", "E'\\n'", 1)), "\n"); !slices.Equal(slices.DeleteFunc(got, func(s string) bool { return s == "" }), want) {
-				t.Errorf("app:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-			}
-			if c.team != "" {
-				if got := p.text(t, p.blue, `SELECT string_agg(t::text, ' ' ORDER BY id) FROM team t`); got != c.team {
-					t.Errorf("team: %s, want %s", got, c.team)
-				}
-			}
-			if stamps := p.text(t, p.blue, `SELECT string_agg(what, ' ') FROM stamp`); stamps != "" {
-				t.Errorf("blue's own trigger has run for %s", stamps)
-			}
-			if awake := p.text(t, p.blue, `SELECT string_agg(tgenabled::text, '') FROM pg_trigger WHERE tgname = 'stamp'`); awake != "A" {
-				t.Errorf("blue's trigger is %q now", awake)
-			}
-			// Blue serves. A way back that is begun once more brings nothing over what its clients write.
-			p.as(t, `SET search_path = public; UPDATE team SET name = name || '!'`)
-			after := p.text(t, p.blue, `SELECT string_agg(t::text, ' ' ORDER BY id) FROM team t`)
-			if again, err := v.Drain(t.Context()); err != nil || again.Upserted+again.Deleted > 0 || p.text(t, p.blue, `SELECT string_agg(t::text, ' ' ORDER BY id) FROM team t`) != after {
-				t.Errorf("again: %+v, %v", again, err)
-			}
-			if c.next > 0 {
-				if got := p.text(t, p.blue, `SELECT nextval('public.team_id_seq')::text`); got != fmt.Sprint(c.next) {
-					t.Errorf("blue's next team is %s, want %d", got, c.next)
-				}
-			}
-			if err := NewCapture(p.green, p.profile, plan.Green).Remove(t.Context(), postgres.DefaultBudget()); err != nil {
-				t.Fatal(err)
-			}
-			if left := p.text(t, p.green, `SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE tgname LIKE 'tideover%'`); left != "" {
-				t.Errorf("left on green: %s", left)
+		})
+	}
+}
+
+// carryMutants are mistakes in what is carried back, and the case that shows each.
+var carryMutants = []struct {
+	mutant.Mutant
+	shownBy string
+}{
+	{lineageMutant("carried again and again", "carryback.go", "if before[n.ID] {", "if false && before[n.ID] {"), "a key changes"},
+	{lineageMutant("blue's triggers fire", "carryback.go", "wake, err := lullTables(ctx, tx, ordered)", "wake, err := lullTables(ctx, tx, nil)"), "an insert has blue's defaults"},
+	{lineageMutant("blue's triggers sleep on", "carryback.go", "for _, h := range wake {", "for _, h := range wake[:0] {"), "a delete"},
+	{lineageMutant("deletes stay on green", "carryback.go", "		a.Deleted += tag.RowsAffected()\n", "		return a, nil\n"), "a name changes hands"},
+	{lineageMutant("what is cut is not looked for", "carryback.go", "if bad > 0 {", "if bad < 0 {"), "a text that blue writes otherwise"},
+	{lineageMutant("a moved key leaves one row", "carry.go", `note("NEW") + others + " END IF; RETURN NEW;"`, `"NULL; END IF; RETURN NEW;"`), "a key changes"},
+	{lineageMutant("numbers are given twice", "carryback.go", "snapshot.AdvanceSequences(ctx, v.green, v.blue, t.renamed())", "snapshot.AdvanceSequences(ctx, v.green, v.blue, nil)"), "written and taken back"},
+	{lineageMutant("who goes along is not counted", "carryback.go", "if rows < t.rows {", "if rows < 0 {"), "children that outlive their parent"},
+	{lineageMutant("all or nothing", "carryback.go", "half := len(deeds) / 2", "if true {\n		for _, d := range deeds {\n			d.err = err\n		}\n		return deeds, nil\n	}\n	half := len(deeds) / 2"), "too long for blue"},
+}
+
+func TestCarryMutantsAreCaught(t *testing.T) {
+	quick.Skip(t)
+	t.Parallel()
+	played := carryMutants
+	if !mutant.Inside() {
+		played = slice.Pick(t, 1, carryMutants)
+	}
+	for _, m := range played {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			if variants.In(t, m.Mutant) && len(carryCases[m.shownBy].play(t)) == 0 {
+				t.Error("nothing has shown it")
 			}
 		})
 	}

@@ -128,6 +128,11 @@ func TestMutantsFitTheSource(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	for _, m := range carryMutants {
+		if _, err := m.Files("."); err != nil {
+			t.Error(err)
+		}
+	}
 	for _, m := range lineageMutants {
 		if _, err := m.Files("."); err != nil {
 			t.Error(err)
