@@ -53,7 +53,7 @@ func NewCleanupCmd(std *IO) *cobra.Command {
 				return err
 			}
 			defer conn.Close(c.Context())
-			found, err := cleanup.New(profile.Rules, cleanup.Options{Schema: profile.Schema, Approved: approvedIn(rb)}).Preview(c.Context(), conn, phase, sample)
+			found, err := cleanup.New(profile.Rules, cleanup.Options{Schemas: profile.Schemas(), Approved: approvedIn(rb)}).Preview(c.Context(), conn, phase, sample)
 			if err != nil {
 				return err
 			}

@@ -102,7 +102,7 @@ fit any more and nothing is put back.`,
 				return err
 			}
 			defer conn.Close(c.Context())
-			n, err := cleanup.Restore(c.Context(), conn, profile.Schema, args[1])
+			n, err := cleanup.Restore(c.Context(), conn, profile.Schemas(), args[1])
 			if err != nil {
 				return err
 			}

@@ -26,6 +26,28 @@ func names[T any](all []T, name func(T) string) []string {
 	return out
 }
 
+func (d *decoder) checkSchemas(p *Profile) {
+	own := p.Schemas().own()
+	for i, schema := range p.OtherSchemas {
+		at := item("other_schemas", i)
+		switch {
+		case schema == own:
+			d.add(at, "name the other ones alone", "%s is the profile's own schema", quoted(schema))
+		case schema == "":
+			d.add(at, "name a schema, or leave it out", "is empty")
+		case schema == "tideover" || schema == "information_schema" || strings.HasPrefix(schema, "pg_"):
+			d.add(at, "name the schemas with the server's tables", "%s has no tables of a server", quoted(schema))
+		case slices.Contains(p.OtherSchemas[:i], schema):
+			d.add(at, "name it once", "%s is there twice", quoted(schema))
+		}
+	}
+	for i, t := range p.Tables {
+		if name, qualified := strings.CutPrefix(t.Name, own+"."); qualified {
+			d.add(join(item("tables", i), "name"), "write "+name+": tables of the profile's own schema have no prefix", "%s is in the profile's own schema", quoted(t.Name))
+		}
+	}
+}
+
 func (d *decoder) checkTables(p *Profile) {
 	d.unique("tables", "name", names(p.Tables, func(t Table) string { return t.Name }))
 	for i, f := range p.Follow {

@@ -79,6 +79,7 @@ func ParseProfile(name string, data []byte) (*Profile, error) {
 	if !d.root(root, reflect.ValueOf(p).Elem(), "a profile begins with `name:`") {
 		return nil, d.errs
 	}
+	d.checkSchemas(p)
 	d.checkTables(p)
 	d.checkRevocations(p)
 	d.checkGreen(p.Green)

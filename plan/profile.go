@@ -9,6 +9,9 @@ type Profile struct {
 	Name   string `yaml:"name"`
 	Schema string `yaml:"schema"` // the Postgres schema of the server's tables; default "public"
 
+	// Others of the server's schemas; their tables are called schema.table wherever the profile names one.
+	OtherSchemas []string `yaml:"other_schemas"`
+
 	Tables []Table `yaml:"tables"` // blue's tables that are captured and replayed
 	// Others are tables of somebody else in the same database, as "schema.table" or "schema.*": copied, and neither watched nor
 	// fenced. Every other table that is not in Tables stops the run when it is written after the copy.
@@ -225,4 +228,34 @@ type Route struct {
 	Path    string   `yaml:"path"`
 	Methods []string `yaml:"methods"`
 	Class   string   `yaml:"class"`
+}
+
+// In is what the profile says of the tables of one of its schemas that green's side is compared by, with their names there.
+func (p *Profile) In(schema string) *Profile {
+	in := &Profile{Schema: schema}
+	own := func(table string) (string, bool) {
+		of, name := p.Schemas().Place(table)
+		return name, of == schema
+	}
+	for _, table := range p.Bookkeeping {
+		if name, is := own(table); is {
+			in.Bookkeeping = append(in.Bookkeeping, name)
+		}
+	}
+	for _, table := range p.Green.Ignore {
+		if name, is := own(table); is {
+			in.Green.Ignore = append(in.Green.Ignore, name)
+		}
+	}
+	columns := func(all []ColumnRef) (some []ColumnRef) {
+		for _, c := range all {
+			if name, is := own(c.Table); is {
+				c.Table = name
+				some = append(some, c)
+			}
+		}
+		return some
+	}
+	in.Green.Constants, in.Green.Volatile = columns(p.Green.Constants), columns(p.Green.Volatile)
+	return in
 }

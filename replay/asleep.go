@@ -172,7 +172,7 @@ func stubborn(all map[string]*relation) []habit {
 	for _, name := range sortedNames(all) {
 		for _, e := range all[name].parents {
 			if e.immediate && leads(all, e.to, e.from) {
-				found = append(found, habit{Kind: aForeignKey, Schema: all[name].schema, Table: name, Name: e.foreignKey})
+				found = append(found, habit{Kind: aForeignKey, Schema: all[name].schema, Table: all[name].table, Name: e.foreignKey})
 			}
 		}
 	}

@@ -84,6 +84,9 @@ func schemaOf(p *plan.Profile) string {
 	return p.Schema
 }
 
+// schemasOf are the schemas of a profile's tables, its own first.
+func schemasOf(p *plan.Profile) []string { return p.Schemas() }
+
 // sources lists what is captured, with keys filled in from the catalog.
 func (c *Capture) sources(all map[string]*relation) ([]recorded, error) {
 	var found []recorded
@@ -145,7 +148,7 @@ func dedupe(names []string) []string {
 }
 
 func (c *Capture) plan(ctx context.Context) (map[string]*relation, []recorded, error) {
-	all, err := catalog(ctx, c.db.Pool(), schemaOf(c.profile))
+	all, err := catalog(ctx, c.db.Pool(), schemasOf(c.profile))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", c.db.Name(), err)
 	}

@@ -64,11 +64,11 @@ func (v *Reverse) carry(ctx context.Context, epoch string) (a Applied, err error
 }
 
 func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Applied, err error) {
-	blue, err := catalog(ctx, v.blue.Pool(), schemaOf(v.profile))
+	blue, err := catalog(ctx, v.blue.Pool(), schemasOf(v.profile))
 	if err != nil {
 		return a, fmt.Errorf("blue: %w", err)
 	}
-	green, err := catalog(ctx, v.green.Pool(), schemaOf(v.profile))
+	green, err := catalog(ctx, v.green.Pool(), schemasOf(v.profile))
 	if err != nil {
 		return a, fmt.Errorf("green: %w", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tideover/tideover/plan"
 )
 
 // queryer is a connection, pool or transaction.
@@ -18,7 +20,8 @@ type queryer interface {
 // relation is one table as the catalog describes it.
 type relation struct {
 	schema      string
-	name        string
+	table       string // its name in the schema
+	name        string // as the profile calls it: with its schema, where that is not the profile's own
 	partitioned bool
 	ruled       bool     // has rules of its own, sleeping ones too
 	doubtful    bool     // has a check that old rows need not pass (NOT VALID)
@@ -26,7 +29,7 @@ type relation struct {
 	columns     []column
 	primary     []string // columns of the primary key; empty without one
 	unique      []unique // every index that refuses rows for the sake of others, the primary key's first
-	parents     []edge   // its foreign keys to tables of the same schema
+	parents     []edge   // its foreign keys to tables of the profile's schemas
 }
 
 type column struct {
@@ -70,7 +73,7 @@ type edge struct {
 	child                  *relation
 }
 
-func (r *relation) ident() string { return pgx.Identifier{r.schema, r.name}.Sanitize() }
+func (r *relation) ident() string { return pgx.Identifier{r.schema, r.table}.Sanitize() }
 
 // rows is what the table's own rows are read from and written to: without ONLY, those of tables that inherit from it
 // would be taken for its own.
@@ -142,7 +145,7 @@ WITH RECURSIVE base AS (
 	WHERE m.amname IN ('btree', 'hash') AND o.opcdefault
 	ORDER BY o.opcintype, m.amname
 )
-SELECT c.relname, c.relkind = 'p', c.relhasrules, a.attname, pg_catalog.format_type(a.atttypid, -1),
+SELECT ` + calledSQL + `, n.nspname, c.relname, c.relkind = 'p', c.relhasrules, a.attname, pg_catalog.format_type(a.atttypid, -1),
 	CASE WHEN b.base = a.atttypid THEN pg_catalog.format_type(a.atttypid, a.atttypmod) ELSE pg_catalog.format_type(b.base, -1) END,
 	t.typname = 'citext' OR EXISTS (SELECT FROM pg_catalog.pg_collation co WHERE co.oid = a.attcollation AND NOT co.collisdeterministic),
 	coalesce((SELECT pg_catalog.format('%I.%I', cn.nspname, co.collname) FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
@@ -167,24 +170,24 @@ JOIN pg_catalog.pg_type t ON t.oid = b.base
 JOIN pg_catalog.pg_type s ON s.oid = CASE t.typcategory WHEN 'A' THEN t.typelem ELSE t.oid END
 LEFT JOIN equality e ON e.type = b.base
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-ORDER BY c.relname, a.attnum`
+WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY n.nspname, c.relname, a.attnum`
 
 // partitionsSQL lists what is below partitioned tables, wherever it is.
 const partitionsSQL = `
-SELECT c.relname, pn.nspname, p.relname
+SELECT ` + calledSQL + `, pn.nspname, p.relname
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN pg_catalog.pg_partition_tree(c.oid) tree
 JOIN pg_catalog.pg_class p ON p.oid = tree.relid
 JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
-WHERE n.nspname = $1 AND c.relkind = 'p' AND NOT c.relispartition AND p.oid <> c.oid
+WHERE n.nspname = ANY ($1) AND c.relkind = 'p' AND NOT c.relispartition AND p.oid <> c.oid
 ORDER BY 1, 2, 3`
 
 // An index's expressions can't be told apart from plain columns by pg_get_indexdef alone, hence indkey. It says nothing
 // of collations either.
 const uniquesSQL = `
-SELECT c.relname, i.indisprimary,
+SELECT ` + calledSQL + `, i.indisprimary,
 	ARRAY(SELECT pg_catalog.format('(%s)', pg_catalog.pg_get_indexdef(i.indexrelid, k, true)) || CASE
 			WHEN i.indcollation[k - 1] NOT IN (0, 'pg_catalog."default"'::regcollation) THEN
 				(SELECT pg_catalog.format(' COLLATE %I.%I', cn.nspname, co.collname) FROM pg_catalog.pg_collation co
@@ -207,17 +210,17 @@ FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_constraint x ON x.conindid = i.indexrelid AND x.conexclop IS NOT NULL
-WHERE n.nspname = $1 AND (i.indisunique OR x.oid IS NOT NULL) AND i.indisvalid AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-ORDER BY c.relname, i.indisprimary DESC, i.indexrelid`
+WHERE n.nspname = ANY ($1) AND (i.indisunique OR x.oid IS NOT NULL) AND i.indisvalid AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY n.nspname, c.relname, i.indisprimary DESC, i.indexrelid`
 
 const doubtfulSQL = `
-SELECT DISTINCT c.relname FROM pg_catalog.pg_constraint k
+SELECT DISTINCT ` + calledSQL + ` FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND k.contype = 'c' AND NOT k.convalidated`
+WHERE n.nspname = ANY ($1) AND k.contype = 'c' AND NOT k.convalidated`
 
 const foreignSQL = `
-SELECT c.relname, p.relname,
+SELECT ` + calledSQL + `, CASE WHEN pn.nspname = ($1::pg_catalog.text[])[1] THEN p.relname::pg_catalog.text ELSE pn.nspname || '.' || p.relname END,
 	ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY u(n, k)
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = u.n ORDER BY u.k),
 	ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY u(n, k)
@@ -228,33 +231,40 @@ FROM pg_catalog.pg_constraint f
 CROSS JOIN LATERAL coalesce((pg_catalog.to_jsonb(f) ->> 'conenforced')::boolean, true) enforced -- of Postgres 18
 JOIN pg_catalog.pg_class c ON c.oid = f.conrelid
 JOIN pg_catalog.pg_class p ON p.oid = f.confrelid
+JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND f.contype = 'f' AND p.relnamespace = c.relnamespace AND f.conparentid = 0
-ORDER BY c.relname, f.conname`
+WHERE n.nspname = ANY ($1) AND f.contype = 'f' AND pn.nspname = ANY ($1) AND f.conparentid = 0
+ORDER BY n.nspname, c.relname, f.conname`
 
-// catalog describes the tables of a schema by name.
-func catalog(ctx context.Context, q queryer, schema string) (map[string]*relation, error) {
+// calledSQL is what the profile calls a table c of a namespace n; $1 are its schemas, its own first.
+const calledSQL = `CASE WHEN n.nspname = ($1::pg_catalog.text[])[1] THEN c.relname::pg_catalog.text ELSE n.nspname || '.' || c.relname END`
+
+// catalog describes the tables of some schemas by what the profile calls them.
+func catalog(ctx context.Context, q queryer, schemas []string) (map[string]*relation, error) {
 	found := make(map[string]*relation)
 	fail := func(err error) (map[string]*relation, error) {
-		return nil, fmt.Errorf("read the catalog of schema %q: %w", schema, err)
+		return nil, fmt.Errorf("read the catalog of schemas %v: %w", schemas, err)
 	}
-	rows, err := q.Query(ctx, columnsSQL, schema)
+	rows, err := q.Query(ctx, columnsSQL, schemas)
 	if err != nil {
 		return fail(err)
 	}
-	var name string
+	var name, schema, table string
 	var partitioned, ruled bool
 	var c column
-	if _, err := pgx.ForEachRow(rows, []any{&name, &partitioned, &ruled, &c.name, &c.typ, &c.declared, &c.folds, &c.collation, &c.enum, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull, &c.next, &c.varies}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &schema, &table, &partitioned, &ruled, &c.name, &c.typ, &c.declared, &c.folds, &c.collation, &c.enum, &c.equals, &c.stable, &c.generated, &c.identity, &c.notNull, &c.next, &c.varies}, func() error {
 		if found[name] == nil {
-			found[name] = &relation{schema: schema, name: name, partitioned: partitioned, ruled: ruled}
+			if of, as := plan.Schemas(schemas).Place(name); of != schema {
+				return fmt.Errorf("table %q of schema %q has the name by which a profile calls table %q of schema %q: leave that out of other_schemas", table, schema, as, of)
+			}
+			found[name] = &relation{schema: schema, table: table, name: name, partitioned: partitioned, ruled: ruled}
 		}
 		found[name].columns = append(found[name].columns, c)
 		return nil
 	}); err != nil {
 		return fail(err)
 	}
-	if rows, err = q.Query(ctx, partitionsSQL, schema); err != nil {
+	if rows, err = q.Query(ctx, partitionsSQL, schemas); err != nil {
 		return fail(err)
 	}
 	part := make(pgx.Identifier, 2)
@@ -266,7 +276,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	}); err != nil {
 		return fail(err)
 	}
-	if rows, err = q.Query(ctx, doubtfulSQL, schema); err != nil {
+	if rows, err = q.Query(ctx, doubtfulSQL, schemas); err != nil {
 		return fail(err)
 	}
 	if _, err := pgx.ForEachRow(rows, []any{&name}, func() error {
@@ -277,7 +287,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	}); err != nil {
 		return fail(err)
 	}
-	if rows, err = q.Query(ctx, uniquesSQL, schema); err != nil {
+	if rows, err = q.Query(ctx, uniquesSQL, schemas); err != nil {
 		return fail(err)
 	}
 	var primary, key bool
@@ -295,7 +305,7 @@ func catalog(ctx context.Context, q queryer, schema string) (map[string]*relatio
 	}); err != nil {
 		return fail(err)
 	}
-	if rows, err = q.Query(ctx, foreignSQL, schema); err != nil {
+	if rows, err = q.Query(ctx, foreignSQL, schemas); err != nil {
 		return fail(err)
 	}
 	var e edge

@@ -77,23 +77,23 @@ func MigratedKeys(ctx context.Context, dsn string, p *plan.Profile, m Migrator) 
 		return nil, err
 	}
 	defer hangUp(ctx, conn)
-	schema := schemaOf(p)
-	before, err := trace(ctx, conn, schema)
+	schemas := schemasOf(p)
+	before, err := trace(ctx, conn, schemas)
 	if err != nil {
 		return nil, err
 	}
-	blue, err := catalog(ctx, conn, schema)
+	blue, err := catalog(ctx, conn, schemas)
 	if err != nil {
 		return nil, err
 	}
 	if err := m.Migrate(ctx, dsn); err != nil {
 		return nil, fmt.Errorf("migrate an empty database of blue's schema: %w", err)
 	}
-	after, err := trace(ctx, conn, schema)
+	after, err := trace(ctx, conn, schemas)
 	if err != nil {
 		return nil, err
 	}
-	green, err := catalog(ctx, conn, schema)
+	green, err := catalog(ctx, conn, schemas)
 	if err != nil {
 		return nil, err
 	}

@@ -29,16 +29,16 @@ type tracedTable struct {
 }
 
 const tracedSQL = `
-SELECT c.oid, c.relname, a.attnum, a.attname
+SELECT c.oid, ` + calledSQL + `, a.attnum, a.attname
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition`
+WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p') AND NOT c.relispartition`
 
-func trace(ctx context.Context, q queryer, schema string) (traced, error) {
-	rows, err := q.Query(ctx, tracedSQL, schema)
+func trace(ctx context.Context, q queryer, schemas []string) (traced, error) {
+	rows, err := q.Query(ctx, tracedSQL, schemas)
 	if err != nil {
-		return nil, fmt.Errorf("trace the tables of schema %q: %w", schema, err)
+		return nil, fmt.Errorf("trace the tables of schemas %v: %w", schemas, err)
 	}
 	found := make(traced)
 	var number uint32
@@ -52,7 +52,7 @@ func trace(ctx context.Context, q queryer, schema string) (traced, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("trace the tables of schema %q: %w", schema, err)
+		return nil, fmt.Errorf("trace the tables of schemas %v: %w", schemas, err)
 	}
 	return found, nil
 }
@@ -92,7 +92,7 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	}
 	defer r.scratch.release()
 	defer hangUp(ctx, conn)
-	before, err := trace(ctx, conn, schemaOf(r.Profile))
+	before, err := trace(ctx, conn, schemasOf(r.Profile))
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	var lineage sqlrewrite.Lineage
 	var triggers []firing
 	if m, ok := r.Migrator.(Lineal); ok {
-		if triggers, err = firings(ctx, r.Blue.Pool(), schemaOf(r.Profile)); err != nil {
+		if triggers, err = firings(ctx, r.Blue.Pool(), schemasOf(r.Profile)); err != nil {
 			return err
 		}
 		if lineage, err = m.Lineage(ctx, dsn); err != nil {
@@ -117,7 +117,7 @@ func (r *Replayer) findHomes(ctx context.Context) error {
 	if err := r.Migrator.Migrate(ctx, dsn); err != nil {
 		return fmt.Errorf("migrate an empty database of blue's schema: %w", err)
 	}
-	after, err := trace(ctx, conn, schemaOf(r.Profile))
+	after, err := trace(ctx, conn, schemasOf(r.Profile))
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (r *Replayer) ruled() (found []sqlrewrite.Dependence, err error) {
 		}
 		sql := strings.Join(rule.Fix, ";\n")
 		if rule.Quarantine {
-			sql = fmt.Sprintf("DELETE FROM %s t WHERE (%s\n)", pgx.Identifier{schemaOf(r.Profile), rule.Table}.Sanitize(), rule.Where)
+			sql = fmt.Sprintf("DELETE FROM %s t WHERE (%s\n)", r.Profile.Schemas().Ident(rule.Table), rule.Where)
 		}
 		s, err := sqlrewrite.Parse("rule "+rule.Name, sql)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/sqlrewrite"
 )
 
@@ -23,20 +24,21 @@ type firing struct {
 
 // firingsSQL lists the triggers that fire for ordinary sessions.
 const firingsSQL = `
-SELECT c.relname, t.tgname, t.tgtype & 2 > 0, t.tgtype & 1 > 0,
+SELECT ` + calledSQL + `, t.tgname, t.tgtype & 2 > 0, t.tgtype & 1 > 0,
 	array_remove(ARRAY[CASE WHEN t.tgtype & 4 > 0 THEN 'INSERT' END, CASE WHEN t.tgtype & 8 > 0 THEN 'DELETE' END, CASE WHEN t.tgtype & 16 > 0 THEN 'UPDATE' END], NULL),
 	ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr::int2[])),
 	l.lanname, CASE WHEN l.lanname IN ('c', 'internal') THEN p.proname ELSE p.prosrc END
 FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND c.relnamespace = $1::text::pg_catalog.regnamespace AND t.tgtype & 28 > 0
+WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND n.nspname = ANY ($1) AND t.tgtype & 28 > 0
 	AND p.pronamespace IS DISTINCT FROM pg_catalog.to_regnamespace('tideover')
-ORDER BY c.relname, t.tgname`
+ORDER BY n.nspname, c.relname, t.tgname`
 
-func firings(ctx context.Context, q queryer, schema string) ([]firing, error) {
-	rows, err := q.Query(ctx, firingsSQL, pgx.Identifier{schema}.Sanitize())
+func firings(ctx context.Context, q queryer, schemas []string) ([]firing, error) {
+	rows, err := q.Query(ctx, firingsSQL, schemas)
 	if err != nil {
 		return nil, fmt.Errorf("read blue's triggers: %w", err)
 	}
@@ -55,7 +57,7 @@ var (
 
 // alone says whether what a trigger does hangs on its row alone, and is of that row alone. defined are functions that may look at
 // rows, brought the tables whose rows are merged: an outbox or a log of the server's is none.
-func (f firing) alone(defined map[string]bool, brought []string) bool {
+func (f firing) alone(defined map[string]bool, brought []string, schemas plan.Schemas) bool {
 	if f.Language != "plpgsql" {
 		return slices.Contains(rowLocal, f.Source)
 	}
@@ -66,7 +68,8 @@ func (f firing) alone(defined map[string]bool, brought []string) bool {
 		}
 	} else { // one that fires afterwards, and reads, can only refuse
 		names := func(table string) bool {
-			return regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(table) + `\b`).MatchString(body)
+			_, name := schemas.Place(table)
+			return regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(name) + `\b`).MatchString(body)
 		}
 		return !writesRows.MatchString(body) || !slices.ContainsFunc(brought, names)
 	}
@@ -87,7 +90,7 @@ func (l *lineal) fires(w sqlrewrite.Write, triggers []firing, defined map[string
 	}
 	for _, f := range triggers {
 		of := len(f.Columns) == 0 || w.Event != "UPDATE" || slices.ContainsFunc(w.Columns, func(c string) bool { return slices.Contains(f.Columns, c) })
-		if f.Table != w.Table || !slices.Contains(f.Events, w.Event) || !of || asleep(f.Name) || f.alone(defined, brought) {
+		if f.Table != w.Table || !slices.Contains(f.Events, w.Event) || !of || asleep(f.Name) || f.alone(defined, brought, l.Profile.Schemas()) {
 			continue
 		}
 		l.object(w.Place, w.Table, "", fmt.Sprintf("trigger %q of table %q fires, and may look at other rows or write them", f.Name, w.Table),

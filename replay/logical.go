@@ -354,7 +354,7 @@ func (l *Logical) RestoreIdentities(ctx context.Context, db *postgres.DB, budget
 			how = "USING INDEX " + pgx.Identifier{*i.Index}.Sanitize()
 		}
 		err := db.InTx(ctx, budget, func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `ALTER TABLE IF EXISTS `+pgx.Identifier{schemaOf(l.profile), i.Table}.Sanitize()+` REPLICA IDENTITY `+how)
+			_, err := tx.Exec(ctx, `ALTER TABLE IF EXISTS `+l.profile.Schemas().Ident(i.Table)+` REPLICA IDENTITY `+how)
 			return err
 		})
 		if err != nil {

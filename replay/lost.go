@@ -34,8 +34,8 @@ const (
 	lostShown = 8
 )
 
-// writtenTablesSQL lists the tables of green that clients may have written, with their primary keys: but for those of others ($1) and,
-// in the server's schema ($2), some more ($3).
+// writtenTablesSQL lists the tables of green that clients may have written, with their primary keys: but for those of others ($1) and
+// some more ($3), as a profile of schema $2 calls them.
 const writtenTablesSQL = `
 SELECT n.nspname, c.relname, c.relkind = 'p', coalesce((SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.place)
 	FROM pg_catalog.pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place)
@@ -44,7 +44,7 @@ SELECT n.nspname, c.relname, c.relkind = 'p', coalesce((SELECT pg_catalog.array_
 FROM (` + guardedSQL + `) g
 JOIN pg_catalog.pg_class c ON c.oid = g.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT c.relispartition AND NOT (n.nspname = $2 AND c.relname = ANY ($3))
+WHERE NOT c.relispartition AND CASE WHEN n.nspname = $2 THEN c.relname::pg_catalog.text ELSE n.nspname || '.' || c.relname END <> ALL ($3)
 	AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname <> $2, n.nspname, c.relname`
 
@@ -61,11 +61,11 @@ func (v *Reverse) Lost(ctx context.Context, mark uint64) (all []Lost, err error)
 	for _, c := range t.Carriers {
 		left = append(left, c.Home)
 	}
-	blue, err := catalog(ctx, v.blue.Pool(), schema)
+	blue, err := catalog(ctx, v.blue.Pool(), schemasOf(v.profile))
 	if err != nil {
 		return nil, fmt.Errorf("blue: %w", err)
 	}
-	now, err := catalog(ctx, v.green.Pool(), schema)
+	now, err := catalog(ctx, v.green.Pool(), schemasOf(v.profile))
 	if err != nil {
 		return nil, fmt.Errorf("green: %w", err)
 	}
@@ -87,15 +87,14 @@ func (v *Reverse) Lost(ctx context.Context, mark uint64) (all []Lost, err error)
 				return err
 			}
 			for _, table := range tables {
-				if table.schema == schema {
-					table.dwell(t, blue, now)
-				}
+				table.called = v.profile.Schemas().Called(table.schema, table.name)
+				table.dwell(t, blue, now)
 				lost, err := table.lost(ctx, green, tx, mark)
 				if err != nil {
-					return fmt.Errorf("table %q: %w", table.shown(schema), err)
+					return fmt.Errorf("table %q: %w", table.called, err)
 				}
 				if lost.New+lost.Changed+lost.Deleted > 0 {
-					lost.Table = table.shown(schema)
+					lost.Table = table.called
 					all = append(all, lost)
 				}
 			}
@@ -111,6 +110,7 @@ func (v *Reverse) Lost(ctx context.Context, mark uint64) (all []Lost, err error)
 // writtenTable is a table of green.
 type writtenTable struct {
 	schema, name string
+	called       string // by the profile
 	partitioned  bool
 	key          []string // by which its rows are named
 	// Where it is the home of one table of blue's: that, and both as their catalogs have them.
@@ -120,25 +120,18 @@ type writtenTable struct {
 	oldKey []string
 }
 
-func (t *writtenTable) shown(schema string) string {
-	if t.schema == schema {
-		return t.name
-	}
-	return t.schema + "." + t.name
-}
-
 // dwell finds the table of blue whose rows live in t.
 func (t *writtenTable) dwell(kept trail, blue, green map[string]*relation) {
 	for _, name := range sortedNames(kept.Homes) {
 		h := kept.Homes[name]
-		if h.Table != t.name || blue[name] == nil || green[t.name] == nil {
+		if h.Table != t.called || blue[name] == nil || green[t.called] == nil {
 			continue
 		}
 		if t.old != nil { // of several
 			t.table, t.home, t.old = "", nil, nil
 			return
 		}
-		t.table, t.home, t.old, t.oldKey, t.key = name, green[t.name], blue[name], h.Key, h.There
+		t.table, t.home, t.old, t.oldKey, t.key = name, green[t.called], blue[name], h.Key, h.There
 	}
 }
 
@@ -151,10 +144,10 @@ func (t *writtenTable) keyOf(alias string) string {
 }
 
 func (t *writtenTable) lost(ctx context.Context, green, blue pgx.Tx, mark uint64) (l Lost, err error) {
-	rel := &relation{schema: t.schema, name: t.name, partitioned: t.partitioned}
+	rel := &relation{schema: t.schema, table: t.name, partitioned: t.partitioned}
 	name := func(k tuple) {
 		if len(l.Rows) < lostNamed {
-			l.Rows = append(l.Rows, describe(t.name, t.key, k))
+			l.Rows = append(l.Rows, describe(t.called, t.key, k))
 		}
 	}
 	// A row's xmin is the low half of a transaction's number; age() compares it rightly across a wrap-around.

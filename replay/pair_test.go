@@ -178,7 +178,7 @@ func (p *pair) compare(t testing.TB) []string {
 	t.Helper()
 	expected := open(t, "expected", database11(t))
 	p.bulk(t, expected)
-	all, err := catalog(t.Context(), expected.Pool(), "public")
+	all, err := catalog(t.Context(), expected.Pool(), []string{"public"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,13 +54,14 @@ func (r *reader) change(ctx context.Context, message pglogrepl.Message) error {
 // root gives a partition the name of the table whose rows it has. Changes are published as those of partitions: of a partition that is
 // emptied Postgres would say nothing to those who know the root alone.
 func (r *reader) root(ctx context.Context, m *pglogrepl.RelationMessage) error {
-	if _, ours := r.sources[m.RelationName]; ours && m.Namespace == schemaOf(r.l.profile) {
+	if called := r.l.profile.Schemas().Called(m.Namespace, m.RelationName); slices.Contains(sortedNames(r.sources), called) {
+		m.RelationName = called
 		return nil
 	}
-	const sql = `SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = pg_catalog.pg_partition_root($1::pg_catalog.oid) AND n.nspname = $2`
+	const sql = `SELECT ` + calledSQL + ` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = pg_catalog.pg_partition_root($2::pg_catalog.oid) AND n.nspname = ANY ($1)`
 	var name string
-	err := r.l.db.Pool().QueryRow(ctx, sql, m.RelationID, schemaOf(r.l.profile)).Scan(&name)
+	err := r.l.db.Pool().QueryRow(ctx, sql, schemasOf(r.l.profile), m.RelationID).Scan(&name)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}

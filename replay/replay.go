@@ -156,10 +156,10 @@ func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if _, err := r.connect(ctx); err != nil || r.prepared {
 		return err
 	}
-	if r.blue, err = catalog(ctx, r.Blue.Pool(), schemaOf(r.Profile)); err != nil {
+	if r.blue, err = catalog(ctx, r.Blue.Pool(), schemasOf(r.Profile)); err != nil {
 		return fmt.Errorf("blue: %w", err)
 	}
-	if r.green, err = catalog(ctx, r.Green.Pool(), schemaOf(r.Profile)); err != nil {
+	if r.green, err = catalog(ctx, r.Green.Pool(), schemasOf(r.Profile)); err != nil {
 		return fmt.Errorf("green: %w", err)
 	}
 	for _, name := range slices.Concat(r.Profile.Green.Ignore, r.Profile.Bookkeeping) {

@@ -161,7 +161,7 @@ func (v *Reverse) OnlyGreen(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("profile: green.living_only: %w", err)
 	}
-	all, err := catalog(ctx, v.blue.Pool(), schemaOf(v.profile))
+	all, err := catalog(ctx, v.blue.Pool(), schemasOf(v.profile))
 	if err != nil {
 		return nil, fmt.Errorf("blue: %w", err)
 	}

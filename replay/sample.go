@@ -16,7 +16,7 @@ import (
 func CopySample(ctx context.Context, blue *postgres.DB, p *plan.Profile, into *pgx.Conn, n int) (map[string]int, error) {
 	r := &Replayer{Config: Config{Blue: blue, Profile: p}}
 	var err error
-	if r.blue, err = catalog(ctx, blue.Pool(), schemaOf(p)); err != nil {
+	if r.blue, err = catalog(ctx, blue.Pool(), schemasOf(p)); err != nil {
 		return nil, fmt.Errorf("blue: %w", err)
 	}
 	if err := r.entities(); err != nil {

@@ -155,7 +155,7 @@ func readRevoked(ctx context.Context, tx pgx.Tx, sample int) (queue, error) {
 
 // judge adds the revocations among changes that no claim has judged yet.
 func (q *queue) judge(ctx context.Context, tx pgx.Tx, db *postgres.DB, p *plan.Profile, side plan.Side, sample int) error {
-	all, err := catalog(ctx, tx, schemaOf(p))
+	all, err := catalog(ctx, tx, schemasOf(p))
 	if err != nil {
 		return fmt.Errorf("%s: %w", db.Name(), err)
 	}

@@ -43,7 +43,7 @@ FROM (` + guardedSQL + `) g
 LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid = g.oid AND t.tgname IN ('tideover_watch', 'tideover_watch_truncate') AND t.tgenabled = 'A'
 WHERE NOT EXISTS (
 	SELECT 1 FROM pg_catalog.pg_class root JOIN pg_catalog.pg_namespace n ON n.oid = root.relnamespace
-	WHERE root.oid = coalesce(pg_catalog.pg_partition_root(g.oid), g.oid) AND n.nspname = $3 AND root.relname = ANY ($2))
+	WHERE root.oid = coalesce(pg_catalog.pg_partition_root(g.oid), g.oid) AND CASE WHEN n.nspname = $3 THEN root.relname::pg_catalog.text ELSE n.nspname || '.' || root.relname END = ANY ($2))
 GROUP BY g.nspname, g.relname, g.heir ORDER BY g.nspname, g.relname`
 
 // named are the tables that a profile has a word about.

@@ -76,7 +76,7 @@ func (e *Env) rules(collect bool) *cleanup.Runner {
 	for rule, rows := range e.ApprovedRows {
 		approved[rule] = max(approved[rule], rows)
 	}
-	return cleanup.New(e.Profile.Rules, cleanup.Options{Schema: e.Profile.Schema, Approved: approved, Collect: collect})
+	return cleanup.New(e.Profile.Rules, cleanup.Options{Schemas: e.Profile.Schemas(), Approved: approved, Collect: collect})
 }
 
 // Replayer is the run's one replayer; it is made when first asked for.

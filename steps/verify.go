@@ -172,7 +172,7 @@ func (e *Env) compareAll(ctx context.Context, live bool, settle func() error) (*
 	for _, rule := range e.Profile.Rules {
 		approved[rule.Name] = math.MaxInt64 // what a person has to approve is the run's business
 	}
-	rules := cleanup.New(e.Profile.Rules, cleanup.Options{Schema: e.Profile.Schema, Approved: approved})
+	rules := cleanup.New(e.Profile.Rules, cleanup.Options{Schemas: e.Profile.Schemas(), Approved: approved})
 	var last oracle.Comparison
 	var later int64
 	byName := map[string]oracle.Difference{}

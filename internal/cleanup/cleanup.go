@@ -28,7 +28,7 @@ import (
 
 // Options change how rules run. The zero value is for the bulk copy on green.
 type Options struct {
-	Schema   string           // of the rules' tables; "" is public
+	Schemas  plan.Schemas     // of the profile; none: public
 	Approved map[string]int64 // rule → rows that a person has approved, where that is more than the rule expects
 	// Collect is for scratch databases: quarantined rows come back in Result.Moved rather than into the scratch's own
 	// tideover.quarantine. The caller puts them into green's by Store, in the transaction that applies the delta.
@@ -71,8 +71,8 @@ type Runner struct {
 
 // New makes a runner.
 func New(rules []plan.Rule, options Options) *Runner {
-	if options.Schema == "" {
-		options.Schema = "public"
+	if len(options.Schemas) == 0 {
+		options.Schemas = plan.Schemas{"public"}
 	}
 	return &Runner{rules: rules, options: options}
 }
@@ -183,7 +183,7 @@ func (r *Runner) fix(ctx context.Context, tx pgx.Tx, rule plan.Rule, result *Res
 
 // use makes the rules' unqualified names mean the server's tables, and lets no timeout but its own cut a long rule.
 func (r *Runner) use(ctx context.Context, tx pgx.Tx) error {
-	if err := postgres.UseSchema(ctx, tx, "the rules' database", r.options.Schema); err != nil {
+	if err := postgres.UseSchema(ctx, tx, "the rules' database", r.options.Schemas[0]); err != nil {
 		return err
 	}
 	timeout := strconv.FormatInt(r.options.Timeout.Milliseconds(), 10)
@@ -211,7 +211,12 @@ func (r *Runner) allow(rule plan.Rule, rows int64) error {
 	return &TooMany{Rule: rule.Name, Rows: rows, ExpectAtMost: *rule.ExpectAtMost}
 }
 
-func (r *Runner) table(name string) pgx.Identifier { return pgx.Identifier{r.options.Schema, name} }
+func (r *Runner) table(called string) pgx.Identifier { return place(r.options.Schemas, called) }
+
+func place(schemas plan.Schemas, called string) pgx.Identifier {
+	schema, name := schemas.Place(called)
+	return pgx.Identifier{schema, name}
+}
 
 // where is the rule's condition in brackets. The line break ends a comment at its end.
 func where(rule plan.Rule) string { return "(" + strings.TrimSpace(rule.Where) + "\n)" }

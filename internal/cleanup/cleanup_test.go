@@ -86,7 +86,7 @@ func TestQuarantineKeepsWhatCascadeWouldTake(t *testing.T) {
 		t.Errorf("run twice: %+v, %v; want nothing to do", again, err)
 	}
 	for range 2 { // the second finds nothing
-		if _, err := cleanup.Restore(t.Context(), conn, "public", "bad"); err != nil {
+		if _, err := cleanup.Restore(t.Context(), conn, plan.Schemas{"public"}, "bad"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -244,7 +244,7 @@ func (r *Runner) keep(ctx context.Context, tx pgx.Tx, rule plan.Rule, root pgx.I
 		}
 		query := fmt.Sprintf(`SELECT $1::text AS rule, $2::text AS table_name, %s AS key, %s AS row FROM %s t
 			JOIN tideover_doomed d ON t.tableoid = d.part AND t.ctid = d.tid AND d.rel = $3 ORDER BY d.level`, key, row, d.table.Sanitize())
-		args := []any{rule.Name, d.table[1], d.rel}
+		args := []any{rule.Name, r.options.Schemas.Called(d.table[0], d.table[1]), d.rel}
 		var n int64
 		if r.options.Collect {
 			found, err := tx.Query(ctx, query, args...)
@@ -321,10 +321,10 @@ func expressions(ctx context.Context, tx pgx.Tx, rel uint32) (key, row string, e
 
 const quarantinedTables = `SELECT table_name FROM tideover.quarantine WHERE rule = $1 GROUP BY table_name ORDER BY min(id)`
 
-// Restore puts the rows that a rule quarantined back into their tables of schema, parents first, and takes them out of
+// Restore puts the rows that a rule quarantined back into their tables, parents first, and takes them out of
 // the quarantine, in one transaction. It returns how many. A row whose primary key is there again stays as it is. It is for a
 // rule that was wrong: what made the rows offend is not mended by it.
-func Restore(ctx context.Context, conn *pgx.Conn, schema, rule string) (restored int64, err error) {
+func Restore(ctx context.Context, conn *pgx.Conn, schemas plan.Schemas, rule string) (restored int64, err error) {
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if there, err := quarantineThere(ctx, tx); err != nil || !there {
 			return err
@@ -338,7 +338,7 @@ func Restore(ctx context.Context, conn *pgx.Conn, schema, rule string) (restored
 			return err
 		}
 		for _, table := range tables {
-			n, err := restore(ctx, tx, pgx.Identifier{schema, table}, rule)
+			n, err := restore(ctx, tx, place(schemas, table), table, rule)
 			if err != nil {
 				return fmt.Errorf("table %q: %w", table, err)
 			}
@@ -353,7 +353,7 @@ func Restore(ctx context.Context, conn *pgx.Conn, schema, rule string) (restored
 	return restored, nil
 }
 
-func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, rule string) (int64, error) {
+func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, called, rule string) (int64, error) {
 	var rel uint32
 	if err := tx.QueryRow(ctx, `SELECT $1::text::pg_catalog.regclass::oid`, table.Sanitize()).Scan(&rel); err != nil {
 		return 0, err
@@ -362,7 +362,7 @@ func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, rule string) 
 	if err != nil {
 		return 0, err
 	}
-	if err := fits(ctx, tx, columns, table[1], rule); err != nil {
+	if err := fits(ctx, tx, columns, called, rule); err != nil {
 		return 0, err
 	}
 	var names, values, same []string
@@ -396,7 +396,7 @@ func restore(ctx context.Context, tx pgx.Tx, table pgx.Identifier, rule string) 
 	sql := fmt.Sprintf(`INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM tideover.quarantine q,
 		LATERAL pg_catalog.jsonb_populate_record(NULL::%s, %s) r WHERE q.rule = $1 AND q.table_name = $2 %s ORDER BY q.id`,
 		table.Sanitize(), strings.Join(names, ", "), strings.Join(values, ", "), table.Sanitize(), from, there)
-	tag, err := tx.Exec(ctx, sql, rule, table[1])
+	tag, err := tx.Exec(ctx, sql, rule, called)
 	return tag.RowsAffected(), err
 }
 

@@ -350,7 +350,7 @@ func TestHydraRulesAndFiles(t *testing.T) {
 	if _, err := snapshot.Copy(t.Context(), snapshot.Options{Blue: sides[0], Green: sides[1], Profile: profile, BinDir: bin}); err != nil {
 		t.Fatal(err)
 	}
-	rules := cleanup.New(profile.Rules, cleanup.Options{Schema: profile.Schema})
+	rules := cleanup.New(profile.Rules, cleanup.Options{Schemas: profile.Schemas()})
 	conn := connect(t, green)
 	if _, err := rules.Apply(t.Context(), conn, "before"); err != nil {
 		t.Fatal(err)

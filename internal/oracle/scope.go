@@ -11,7 +11,7 @@ import (
 	"github.com/tideover/tideover/plan"
 )
 
-// scope is a schema that is compared. What a profile says is about its own schema; all others are compared as they are.
+// scope is a schema that is compared, and what the profile says of it.
 type scope struct {
 	schema  string
 	prefix  string // of what is named in a difference: none in the profile's schema, "billing." in another
@@ -52,7 +52,7 @@ func scopesOf(ctx context.Context, p *plan.Profile, conns ...*pgx.Conn) ([]scope
 		}
 		s := scope{schema: name, profile: p}
 		if name != own {
-			s.prefix, s.profile = name+".", &plan.Profile{Schema: name}
+			s.prefix, s.profile = name+".", p.In(name)
 		}
 		for _, other := range p.Others {
 			if table, is := strings.CutPrefix(other, name+"."); is {

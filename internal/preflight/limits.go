@@ -135,7 +135,7 @@ WHERE f.prosecdef AND f.prorettype NOT IN ('pg_catalog.trigger'::pg_catalog.regt
 }
 
 // captured is the profile's tables whose changes are recorded.
-const captured = `pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1 AND c.relname = ANY ($2::text[]) AND c.relkind IN ('r', 'p')`
+const captured = `pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND CASE WHEN n.nspname = $1 THEN c.relname::pg_catalog.text ELSE n.nspname || '.' || c.relname END = ANY ($2::text[]) AND c.relkind IN ('r', 'p')`
 
 // theirs leaves out the system's schemas and ours.
 const theirs = `n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'tideover')`

@@ -120,7 +120,7 @@ func TestEveryOffendingRowIsNamedAndItsRulePasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := contents(t, green)
-	rules := cleanup.New(pasted.Rules, cleanup.Options{Schema: "public"})
+	rules := cleanup.New(pasted.Rules, cleanup.Options{Schemas: plan.Schemas{"public"}})
 	results, err := rules.Apply(t.Context(), green, "before")
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestEveryOffendingRowIsNamedAndItsRulePasses(t *testing.T) {
 	}
 	for i := len(pasted.Rules) - 1; i >= 0; i-- {
 		if r := pasted.Rules[i]; r.Quarantine {
-			n, err := cleanup.Restore(t.Context(), back, "public", r.Name)
+			n, err := cleanup.Restore(t.Context(), back, plan.Schemas{"public"}, r.Name)
 			if err != nil || n < offending[r.Name] {
 				t.Errorf("restore %s: %d rows, %v", r.Name, n, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgerrcode"
@@ -17,7 +18,7 @@ import (
 // tablesSQL lists a schema's tables, each with the columns of every unique index that identifies any row: valid, not
 // partial, over plain columns that are never null. The primary key's comes first.
 const tablesSQL = `
-SELECT r.relname, coalesce((
+SELECT n.nspname, r.relname, coalesce((
 	SELECT jsonb_agg(u.columns ORDER BY NOT u.indisprimary, u.columns::text)
 	FROM (
 		SELECT i.indisprimary, jsonb_agg(a.attname ORDER BY a.attnum) AS columns
@@ -27,19 +28,20 @@ SELECT r.relname, coalesce((
 		GROUP BY i.indexrelid, i.indisprimary HAVING bool_and(a.attnotnull)
 	) u), '[]')
 FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
-WHERE n.nspname = $1 AND r.relkind IN ('r', 'p') AND NOT r.relispartition ORDER BY 1`
+WHERE n.nspname = ANY ($1) AND r.relkind IN ('r', 'p') AND NOT r.relispartition ORDER BY 1, 2`
 
 // tables holds the profile against blue's catalog.
 func (c *check) tables(ctx context.Context) error {
-	rows, err := c.blue.Query(ctx, tablesSQL, c.schema)
+	rows, err := c.blue.Query(ctx, tablesSQL, c.Profile.Schemas())
 	if err != nil {
 		return fmt.Errorf("blue: %w", err)
 	}
 	unique := map[string][][]string{}
 	var names []string
-	var name string
+	var schema, name string
 	var columns [][]string
-	if _, err := pgx.ForEachRow(rows, []any{&name, &columns}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&schema, &name, &columns}, func() error {
+		name := c.Profile.Schemas().Called(schema, name)
 		unique[name], columns = columns, nil
 		names = append(names, name)
 		return nil
@@ -76,6 +78,15 @@ func (c *check) tables(ctx context.Context) error {
 
 func subset(of, all []string) bool {
 	return !slices.ContainsFunc(of, func(s string) bool { return !slices.Contains(all, s) })
+}
+
+// quoted are names in the words of a message.
+func quoted(names []string) string {
+	all := make([]string, len(names))
+	for i, n := range names {
+		all[i] = strconv.Quote(n)
+	}
+	return strings.Join(all, ", ")
 }
 
 func listed(keys [][]string) string {
@@ -151,7 +162,7 @@ func (c *check) rules(ctx context.Context) error {
 			continue
 		}
 		name := "rule " + rule.Name
-		counted, err := cleanup.New([]plan.Rule{rule}, cleanup.Options{Schema: c.schema, Timeout: c.MaxQuery}).Count(ctx, c.blue, "before")
+		counted, err := cleanup.New([]plan.Rule{rule}, cleanup.Options{Schemas: c.Profile.Schemas(), Timeout: c.MaxQuery}).Count(ctx, c.blue, "before")
 		if err := lost(ctx, err); err != nil {
 			return fmt.Errorf("blue: %w", err)
 		}

@@ -53,12 +53,12 @@ func (c *check) locales(ctx context.Context) error {
 
 func (c *check) privileges(ctx context.Context) error {
 	const onBlue = `SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), coalesce((SELECT count(*) FROM pg_catalog.pg_class r
-		JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace WHERE n.nspname = $1 AND r.relkind IN ('r', 'p')
+		JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace WHERE n.nspname = ANY ($1) AND r.relkind IN ('r', 'p')
 		AND NOT pg_catalog.pg_has_role(r.relowner, 'USAGE')), 0)` // the fence's triggers fire always, which only an owner may say
 	const onGreen = `SELECT rolsuper, rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user`
 	var create, super, databases bool
 	var tables int64
-	if err := c.blue.QueryRow(ctx, onBlue, c.schema).Scan(&create, &tables); err != nil {
+	if err := c.blue.QueryRow(ctx, onBlue, c.Profile.Schemas()).Scan(&create, &tables); err != nil {
 		return fmt.Errorf("blue: %w", err)
 	}
 	if err := c.green.QueryRow(ctx, onGreen).Scan(&super, &databases); err != nil {
@@ -79,7 +79,7 @@ func (c *check) privileges(ctx context.Context) error {
 		c.add(Fail, "privileges", "our role on blue cannot create schema tideover", "GRANT CREATE ON DATABASE … TO our role on blue", 0)
 	}
 	if tables > 0 {
-		c.add(Fail, "privileges", fmt.Sprintf("our role on blue is not the owner of %d tables of schema %q, nor a member of the owner's role: it may not put triggers on them", tables, c.schema),
+		c.add(Fail, "privileges", fmt.Sprintf("our role on blue is not the owner of %d tables of schema %s, nor a member of the owner's role: it may not put triggers on them", tables, quoted(c.Profile.Schemas())),
 			"run as the tables' owner, or GRANT the owner's role TO our role on blue", 0)
 	}
 	if !super {

@@ -58,8 +58,8 @@ func (c *check) strangers(ctx context.Context) error {
 // others warns of code that belongs neither to the owners of blue's tables nor to us: on green it runs as the owner of all.
 func (c *check) others(ctx context.Context) error {
 	const query = `SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_class t JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = t.relowner
-		WHERE n.nspname = $1 AND t.relkind IN ('r', 'p') UNION SELECT CURRENT_USER`
-	rows, _ := c.blue.Query(ctx, query, c.schema) // its error comes up in the rows
+		WHERE n.nspname = ANY ($1) AND t.relkind IN ('r', 'p') UNION SELECT CURRENT_USER`
+	rows, _ := c.blue.Query(ctx, query, c.Profile.Schemas()) // its error comes up in the rows
 	known, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return fmt.Errorf("blue: look for the owners of the tables: %w", err)

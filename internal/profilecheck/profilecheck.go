@@ -74,11 +74,11 @@ func (c *check) on(ctx context.Context, db *postgres.DB, look func(context.Conte
 		c.problem("schema", "drop it, and REVOKE CREATE ON SCHEMA "+path+" FROM PUBLIC, or no statement of the profile is run there",
 			"on %s, %s of role %q could be taken for pg_catalog's where a statement of the profile names that", db.Name(), s.Object, s.Owner)
 	}
-	if c.types, err = columns(ctx, conn, c.schema); err != nil {
+	if c.types, err = columns(ctx, conn, c.profile); err != nil {
 		return fmt.Errorf("%s: %w", db.Name(), err)
 	}
 	if c.keys == nil {
-		if c.keys, err = primaryKeys(ctx, conn, c.schema); err != nil {
+		if c.keys, err = primaryKeys(ctx, conn, c.profile); err != nil {
 			return fmt.Errorf("%s: %w", db.Name(), err)
 		}
 	}
@@ -86,19 +86,20 @@ func (c *check) on(ctx context.Context, db *postgres.DB, look func(context.Conte
 }
 
 const columnsSQL = `
-SELECT c.relname, a.attname, a.atttypid
+SELECT n.nspname, c.relname, a.attname, a.atttypid
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped`
+WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped`
 
-func columns(ctx context.Context, conn *pgx.Conn, schema string) (map[string]map[string]uint32, error) {
-	rows, err := conn.Query(ctx, columnsSQL, schema)
+func columns(ctx context.Context, conn *pgx.Conn, p *plan.Profile) (map[string]map[string]uint32, error) {
+	rows, err := conn.Query(ctx, columnsSQL, p.Schemas())
 	if err != nil {
 		return nil, err
 	}
 	types := map[string]map[string]uint32{}
-	var table, column string
+	var schema, table, column string
 	var oid uint32
-	_, err = pgx.ForEachRow(rows, []any{&table, &column, &oid}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&schema, &table, &column, &oid}, func() error {
+		table := p.Schemas().Called(schema, table)
 		if types[table] == nil {
 			types[table] = map[string]uint32{}
 		}
@@ -109,20 +110,23 @@ func columns(ctx context.Context, conn *pgx.Conn, schema string) (map[string]map
 }
 
 const primaryKeysSQL = `
-SELECT c.relname, array_agg(a.attname::text)
+SELECT n.nspname, c.relname, array_agg(a.attname::text)
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-WHERE n.nspname = $1 AND i.indisprimary GROUP BY c.relname`
+WHERE n.nspname = ANY ($1) AND i.indisprimary GROUP BY n.nspname, c.relname`
 
-func primaryKeys(ctx context.Context, conn *pgx.Conn, schema string) (map[string][]string, error) {
-	rows, err := conn.Query(ctx, primaryKeysSQL, schema)
+func primaryKeys(ctx context.Context, conn *pgx.Conn, p *plan.Profile) (map[string][]string, error) {
+	rows, err := conn.Query(ctx, primaryKeysSQL, p.Schemas())
 	if err != nil {
 		return nil, err
 	}
 	keys := map[string][]string{}
-	var table string
+	var schema, table string
 	var columns []string
-	_, err = pgx.ForEachRow(rows, []any{&table, &columns}, func() error { keys[table], columns = columns, nil; return nil })
+	_, err = pgx.ForEachRow(rows, []any{&schema, &table, &columns}, func() error {
+		keys[p.Schemas().Called(schema, table)], columns = columns, nil
+		return nil
+	})
 	return keys, err
 }
 

@@ -286,9 +286,9 @@ func (l lack) wanted(o object) (rights []string, columns map[string][]string) {
 		return nil, nil
 	case there:
 		return old.Rights, l.today(o, old.Columns)
-	case o.Schema != l.schema && ofBlue:
+	case !slices.Contains(l.profile.Schemas(), o.Schema) && ofBlue:
 		return nil, nil
-	case o.Kind == "table" && o.Schema == l.schema && slices.Contains(l.profile.Bookkeeping, o.Name):
+	case o.Kind == "table" && slices.Contains(l.profile.Bookkeeping, l.profile.Schemas().Called(o.Schema, o.Name)):
 		return []string{"SELECT"}, nil
 	case o.Kind == "table":
 		return []string{"SELECT", "INSERT", "UPDATE", "DELETE"}, nil
@@ -363,7 +363,7 @@ func (s Server) Try(ctx context.Context, green *postgres.DB, p *plan.Profile) (t
 		return false, fmt.Errorf("green: %w", err)
 	}
 	for _, o := range now {
-		if o.Kind != "table" || o.Schema != p.Schema || slices.Contains(p.Bookkeeping, o.Name) {
+		if o.Kind != "table" || !slices.Contains(p.Schemas(), o.Schema) || slices.Contains(p.Bookkeeping, p.Schemas().Called(o.Schema, o.Name)) {
 			continue
 		}
 		table := pgx.Identifier{o.Schema, o.Name}.Sanitize()

@@ -62,17 +62,13 @@ func TakenNumbers(ctx context.Context, blue, green *postgres.DB, p *plan.Profile
 	if err != nil {
 		return err
 	}
-	schema := p.Schema
-	if schema == "" {
-		schema = "public"
-	}
 	clients := make(map[string]bool)
 	theirs, err := columnsFed(ctx, blue)
 	if err != nil {
 		return err
 	}
 	for _, f := range theirs {
-		if t := p.Table(f.Table); f.Schema == schema && t != nil && t.Captured() {
+		if t := p.Table(p.Schemas().Called(f.Schema, f.Table)); t != nil && t.Captured() {
 			clients[pgx.Identifier{f.SequenceSchema, f.Sequence}.Sanitize()] = true
 		}
 	}
@@ -90,7 +86,7 @@ func TakenNumbers(ctx context.Context, blue, green *postgres.DB, p *plan.Profile
 			}
 		}
 		was, there := before[old]
-		volatile := f.Schema == schema && slices.ContainsFunc(p.Green.Volatile, func(c plan.ColumnRef) bool { return c.Table == f.Table && c.Column == f.Column })
+		volatile := slices.ContainsFunc(p.Green.Volatile, func(c plan.ColumnRef) bool { return c.Table == p.Schemas().Called(f.Schema, f.Table) && c.Column == f.Column })
 		if !there || !clients[old] || volatile || !ahead(sequence{last: is.Last, called: is.Called, ascending: is.Ascending}, sequence{last: was.Last, called: was.Called, ascending: was.Ascending}) {
 			continue
 		}

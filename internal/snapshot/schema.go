@@ -87,7 +87,7 @@ func Schema(ctx context.Context, blueDSN, intoDSN string, o SchemaOptions) error
 }
 
 func (o SchemaOptions) bookkeeping(t relation) bool {
-	return o.Profile != nil && t.schema == schemaOf(o.Profile) && slices.Contains(o.Profile.Bookkeeping, t.name)
+	return o.Profile != nil && slices.Contains(o.Profile.Bookkeeping, o.Profile.Schemas().Called(t.schema, t.name))
 }
 
 func schemaOf(p *plan.Profile) string {

@@ -50,7 +50,7 @@ func run(t *testing.T, blue, green *postgres.DB, p *plan.Profile, m replay.Migra
 	report, err := proof.Run(t.Context(), proof.Options{
 		Blue: blue, Green: green, Profile: p, Migrator: m,
 		Rules: func(collect bool) *cleanup.Runner {
-			return cleanup.New(p.Rules, cleanup.Options{Schema: p.Schema, Collect: collect})
+			return cleanup.New(p.Rules, cleanup.Options{Schemas: p.Schemas(), Collect: collect})
 		},
 	})
 	if err != nil {

@@ -295,6 +295,6 @@ func (p *proof) schema() string {
 	return p.Profile.Schema
 }
 
-func (p *proof) qualified(table string) string { return pgx.Identifier{p.schema(), table}.Sanitize() }
+func (p *proof) qualified(table string) string { return p.Profile.Schemas().Ident(table) }
 
 func asAnswer(err error, into **pgconn.PgError) bool { return errors.As(err, into) }

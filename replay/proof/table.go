@@ -35,24 +35,22 @@ SELECT c.oid::pg_catalog.regclass::pg_catalog.text, n.nspname, c.relname, a.attn
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-ORDER BY c.relname, a.attnum`
+WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY n.nspname, c.relname, a.attnum`
 
 const parentsSQL = `
-SELECT child.relname, parent.relname FROM pg_catalog.pg_constraint f
+SELECT cn.nspname, child.relname, pn.nspname, parent.relname FROM pg_catalog.pg_constraint f
 JOIN pg_catalog.pg_class child ON child.oid = f.conrelid
+JOIN pg_catalog.pg_namespace cn ON cn.oid = child.relnamespace
 JOIN pg_catalog.pg_class parent ON parent.oid = f.confrelid
-WHERE f.contype = 'f' AND f.conparentid = 0 AND child.relnamespace = $1::pg_catalog.regnamespace AND parent.relnamespace = child.relnamespace`
+JOIN pg_catalog.pg_namespace pn ON pn.oid = parent.relnamespace
+WHERE f.contype = 'f' AND f.conparentid = 0 AND cn.nspname = ANY ($1) AND pn.nspname = ANY ($1)`
 
 // tables lists the captured ones, parents first.
 func tables(ctx context.Context, db *postgres.DB, p *plan.Profile) ([]table, error) {
-	schema := p.Schema
-	if schema == "" {
-		schema = "public"
-	}
 	byName := make(map[string]*table)
 	primary := make(map[string][]string)
-	rows, err := db.Pool().Query(ctx, tablesSQL, schema)
+	rows, err := db.Pool().Query(ctx, tablesSQL, p.Schemas())
 	if err != nil {
 		return nil, fmt.Errorf("list the tables of the sample: %w", err)
 	}
@@ -60,8 +58,9 @@ func tables(ctx context.Context, db *postgres.DB, p *plan.Profile) ([]table, err
 	var c column
 	var inKey bool
 	_, err = pgx.ForEachRow(rows, []any{&regclass, &nspname, &name, &c.name, &c.linked, &c.always, &inKey}, func() error {
+		name := p.Schemas().Called(nspname, name)
 		if byName[name] == nil {
-			byName[name] = &table{name: name, ident: pgx.Identifier{nspname, name}.Sanitize()}
+			byName[name] = &table{name: name, ident: p.Schemas().Ident(name)}
 		}
 		byName[name].columns = append(byName[name].columns, c)
 		if inKey {
@@ -73,12 +72,13 @@ func tables(ctx context.Context, db *postgres.DB, p *plan.Profile) ([]table, err
 		return nil, fmt.Errorf("list the tables of the sample: %w", err)
 	}
 	parents := make(map[string][]string)
-	if rows, err = db.Pool().Query(ctx, parentsSQL, pgx.Identifier{schema}.Sanitize()); err != nil {
+	if rows, err = db.Pool().Query(ctx, parentsSQL, p.Schemas()); err != nil {
 		return nil, fmt.Errorf("list the tables of the sample: %w", err)
 	}
-	var child, parent string
-	if _, err = pgx.ForEachRow(rows, []any{&child, &parent}, func() error {
-		parents[child] = append(parents[child], parent)
+	var of, child, to, parent string
+	if _, err = pgx.ForEachRow(rows, []any{&of, &child, &to, &parent}, func() error {
+		child := p.Schemas().Called(of, child)
+		parents[child] = append(parents[child], p.Schemas().Called(to, parent))
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("list the tables of the sample: %w", err)

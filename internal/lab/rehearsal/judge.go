@@ -139,7 +139,7 @@ func (p *performance) consult(ctx context.Context) (oracle.Comparison, error) {
 	for _, rule := range p.profile.Rules {
 		approved[rule.Name] = math.MaxInt64 // what a person has to approve is the run's business
 	}
-	rules := cleanup.New(p.profile.Rules, cleanup.Options{Schema: p.profile.Schema, Approved: approved})
+	rules := cleanup.New(p.profile.Rules, cleanup.Options{Schemas: p.profile.Schemas(), Approved: approved})
 	reference, err := oracle.Expected(ctx, blue, green, p.profile, migrator, rules, p.deployment.Green.BinDir())
 	if err != nil {
 		return oracle.Comparison{}, err

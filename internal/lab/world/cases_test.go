@@ -36,6 +36,7 @@ var cases = []struct {
 	{name: "revocation-by-insert"},
 	{name: "revocation-without-key", object: "revocations[0]"},
 	{name: "two-schemas", object: "billing.invoice", during: true},
+	{name: "two-schemas-named"},
 	{name: "unqualified-functions"},
 	{name: "user-triggers"},
 }

@@ -10,15 +10,16 @@ import (
 // builder puts a world together.
 type builder struct {
 	dice
-	world    *World
-	lib      string // the schema of types and extensions
-	needed   []string
-	prelude  []string
-	script   []string // of blue
-	changed  []string // the migrations' statements
-	tables   []*randomTable
-	profiled []profiled
-	follow   []string
+	world     *World
+	lib       string // the schema of types and extensions
+	needed    []string
+	prelude   []string
+	script    []string // of blue
+	changed   []string // the migrations' statements
+	tables    []*randomTable
+	profiled  []profiled
+	follow    []string
+	elsewhere bool // a table of the profile's is in another schema
 }
 
 // profiled is a table in the profile.
@@ -80,7 +81,7 @@ func Generate(r Recipe) (*World, []string) {
 
 // profile names a table, and what becomes of a deleted row where green has it under another name.
 func (b *builder) profile(t *randomTable) {
-	p := profiled{name: t.name}
+	p := profiled{name: t.called()}
 	if t.keyed == "unique only" {
 		p.key = t.key
 	}
@@ -187,7 +188,11 @@ func (b *builder) finish() {
 		}
 	}
 	var y strings.Builder
-	fmt.Fprintf(&y, "name: world\nbookkeeping: [%s]\ntables:\n", books)
+	fmt.Fprintf(&y, "name: world\nbookkeeping: [%s]\n", books)
+	if b.elsewhere {
+		fmt.Fprintf(&y, "other_schemas: [%s]\n", strconv.Quote(elsewhere))
+	}
+	y.WriteString("tables:\n")
 	for _, p := range b.profiled {
 		fmt.Fprintf(&y, "  - name: %s\n", strconv.Quote(p.name))
 		if p.key != nil {

@@ -51,6 +51,17 @@ type randomColumn struct {
 func (t *randomTable) ref() string      { return ident(t.schema) + "." + ident(t.name) }
 func (t *randomTable) greenRef() string { return ident(t.schema) + "." + ident(t.green.name) }
 
+// elsewhere is a schema of the server's beside the profile's own.
+const elsewhere = "Else where"
+
+// called is the table's name in the profile.
+func (t *randomTable) called() string {
+	if t.schema == "public" {
+		return t.name
+	}
+	return t.schema + "." + t.name
+}
+
 // oddNames are names that statements glued together by hand trip over.
 var oddNames = []string{"order", "User Tokens", `quo"ted`, "it's", "ünïcode", "per%cent", "a.b", "UPPER", "back\\slash", "$1", "select",
 	"a_name_that_is_as_long_as_a_name_in_postgres_can_be_63_bytes_xx"}
@@ -60,6 +71,13 @@ var keyKinds = []string{"bigint", "typed", "typed", "composite", "composite", "s
 // table makes the i-th random table, if the dice want it.
 func (b *builder) table(i int) *randomTable {
 	t := &randomTable{dice: b.at("t" + itoa(i)), schema: "public", name: "t" + itoa(i)}
+	if t.has("elsewhere", 0.15) {
+		t.schema = elsewhere
+		if !b.elsewhere {
+			b.elsewhere = true
+			b.prelude = append(b.prelude, "CREATE SCHEMA "+ident(elsewhere)+";")
+		}
+	}
 	if t.has("odd name", 0.15) {
 		t.name = pick(t.dice, "odd", oddNames)
 		if len(t.name)+len(itoa(i)) <= 63 {

@@ -1,0 +1,11 @@
+CREATE SCHEMA auth; CREATE SCHEMA billing;
+CREATE TABLE auth.account (id int PRIMARY KEY, email text, blocked boolean NOT NULL DEFAULT false);
+CREATE TABLE billing.account (id int PRIMARY KEY, owner int REFERENCES auth.account ON DELETE CASCADE, iban text);
+CREATE TABLE billing.invoice (id int PRIMARY KEY, account int REFERENCES billing.account ON DELETE CASCADE, amount int, note text);
+CREATE TABLE billing.denied (token text PRIMARY KEY, account int);
+CREATE TABLE "auth"."billing.odd" (id int PRIMARY KEY);
+INSERT INTO auth.account SELECT g, g || '@x' FROM generate_series(1, 100) g;
+INSERT INTO billing.account SELECT g, g, 'DE' || g FROM generate_series(1, 100) g;
+INSERT INTO billing.invoice SELECT g, g, g, NULL FROM generate_series(1, 100) g;
+INSERT INTO billing.denied VALUES ('old', 1);
+DROP TABLE "auth"."billing.odd";
