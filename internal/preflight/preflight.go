@@ -105,6 +105,7 @@ func Check(ctx context.Context, o Options) ([]Finding, error) {
 type check struct {
 	Options
 	schema      string
+	unique      map[string][][]string // the columns of each key of blue's tables, the primary one's first
 	blue, green *pgx.Conn
 	findings    []Finding
 	halted      bool            // nothing more is to be looked at

@@ -48,6 +48,7 @@ func (c *check) tables(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("blue: %w", err)
 	}
+	c.unique = unique
 	before := len(c.findings)
 	known := slices.Clone(c.Profile.Bookkeeping)
 	for _, t := range c.Profile.Tables {
@@ -66,7 +67,8 @@ func (c *check) tables(ctx context.Context) error {
 		}
 	}
 	for _, n := range names {
-		if !slices.Contains(known, n) {
+		schema, bare := c.Profile.Schemas().Place(n)
+		if place := schema + "." + bare; !slices.Contains(known, n) && !slices.Contains(c.Profile.Others, schema+".*") && !slices.Contains(c.Profile.Others, place) {
 			c.add(Warn, "tables", fmt.Sprintf("the profile does not name blue's table %q", n), "it is copied once; changes during the run are not brought over. Name it in the profile if anything writes to it", 0)
 		}
 	}
@@ -152,7 +154,11 @@ func (c *check) columnsOf(table string) []string {
 	if i < 0 {
 		return nil
 	}
-	return slices.Concat(c.Profile.Tables[i].Key, c.Profile.Tables[i].Keep)
+	key := c.Profile.Tables[i].Key
+	if keys := c.unique[table]; len(key) == 0 && len(keys) > 0 {
+		key = keys[0] // the primary one, by default
+	}
+	return slices.Concat(key, c.Profile.Tables[i].Keep)
 }
 
 // rules counts what each rule of before the migrations would take on blue as it is now.

@@ -22,6 +22,7 @@ type run struct {
 	copied  bool   // the copy began
 	held    bool   // the hold began
 	failure string // the last error with its hint
+	until   string // a gate before which the process is killed; empty: none
 	said    bytes.Buffer
 }
 
@@ -85,7 +86,7 @@ func (r *run) process(ctx context.Context, kill int, args ...string) (int, error
 			stored++
 			fmt.Fprintf(&r.said, "%d %s %s %s%s\n", e.Seq, e.Kind, e.Step, e.Data.Error, e.Data.Text)
 		}
-		if kill > 0 && stored == kill {
+		if kill > 0 && stored == kill || r.until != "" && e.Kind == "gate.waiting" && e.Step == r.until {
 			_ = cmd.Process.Kill()
 			continue
 		}
@@ -132,6 +133,8 @@ func (r *run) hear(ctx context.Context, e event) error {
 	case e.Kind == "gate.waiting" && e.Step == "cutover":
 		r.writers.wait()
 		return r.approve(ctx, "cutover")
+	case e.Kind == "gate.waiting" && e.Step == "retire":
+		return r.approve(ctx, "retire")
 	case e.Kind == "cutover.holding":
 		r.held = true
 		r.write(ctx, InHold)

@@ -58,7 +58,7 @@ steps:
     drain_logins: 0s
     participants:
       - {name: side, kind: file, path: %s, blue: blue, green: green}
-  - step: retire
+  - {step: retire, approve: true}
 `
 
 func (s *scene) files() error {
