@@ -82,7 +82,7 @@ BEGIN; INSERT INTO husband VALUES (1, NULL); INSERT INTO wife VALUES (1, 1); UPD
 	}
 	w.as(t, `UPDATE token SET v = 't4' WHERE id = 2; INSERT INTO token (id, v) VALUES (10, 'newer')`)
 	equal("asleep")
-	if _, err := snapshot.AdvanceSequences(t.Context(), w.blue, w.green, nil); err != nil {
+	if _, err := snapshot.AdvanceSequences(t.Context(), w.blue, w.green, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	c, err := oracle.Compare(t.Context(), stranger(t, w.blue), stranger(t, w.green), w.profile, oracle.Clock{})

@@ -222,7 +222,7 @@ var carryMutants = []struct {
 	{lineageMutant("deletes stay on green", "carryback.go", "		a.Deleted += tag.RowsAffected()\n", "		return a, nil\n"), "a name changes hands"},
 	{lineageMutant("what is cut is not looked for", "carryback.go", "if bad > 0 {", "if bad < 0 {"), "a text that blue writes otherwise"},
 	{lineageMutant("a moved key leaves one row", "carry.go", `note("NEW") + others + " END IF; RETURN NEW;"`, `"NULL; END IF; RETURN NEW;"`), "a key changes"},
-	{lineageMutant("numbers are given twice", "carryback.go", "snapshot.AdvanceSequences(ctx, v.green, v.blue, t.renamed())", "snapshot.AdvanceSequences(ctx, v.green, v.blue, nil)"), "written and taken back"},
+	{lineageMutant("numbers are given twice", "carryback.go", "snapshot.AdvanceSequences(ctx, v.green, v.blue, t.renamed(), nil)", "snapshot.AdvanceSequences(ctx, v.green, v.blue, nil, nil)"), "written and taken back"},
 	{lineageMutant("who goes along is not counted", "carryback.go", "if rows < t.rows {", "if rows < 0 {"), "children that outlive their parent"},
 	{lineageMutant("all or nothing", "carryback.go", "half := len(deeds) / 2", "if true {\n		for _, d := range deeds {\n			d.err = err\n		}\n		return deeds, nil\n	}\n	half := len(deeds) / 2"), "too long for blue"},
 }

@@ -57,7 +57,7 @@ func (v *Reverse) carry(ctx context.Context, epoch string) (a Applied, err error
 		return a, nil
 	}
 	// Numbers that green's clients have are not given to others.
-	if _, err := snapshot.AdvanceSequences(ctx, v.green, v.blue, t.renamed()); err != nil {
+	if _, err := snapshot.AdvanceSequences(ctx, v.green, v.blue, t.renamed(), nil); err != nil {
 		return a, fmt.Errorf("blue: %w", err)
 	}
 	return a, nil

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -237,7 +238,13 @@ func (s *cutoverStep) lastReplay(ctx context.Context, p *Progress) error {
 		return &parkedError{applied.Parked}
 	}
 	// Replayed rows move no sequence.
-	_, err = snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green, r.RenamedSequences())
+	var copied map[string]snapshot.Mark
+	if raw, ok := s.env.State().Figures[copiedSequences]; ok {
+		if err := json.Unmarshal(raw, &copied); err != nil {
+			return fmt.Errorf("figure %q: %w", copiedSequences, err)
+		}
+	}
+	_, err = snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green, r.RenamedSequences(), copied)
 	return err
 }
 

@@ -107,6 +107,13 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	if err := snapshot.TakenNumbers(ctx, s.env.Blue, s.env.Green, s.env.Profile, before); err != nil {
 		return err
 	}
+	copied, err := snapshot.Untouched(ctx, s.env.Green, before)
+	if err != nil {
+		return err
+	}
+	if err := p.Figure(ctx, copiedSequences, copied); err != nil {
+		return err
+	}
 	if err := s.env.giveGreen(ctx, p, names); err != nil {
 		return err
 	}
@@ -117,6 +124,9 @@ func (s *migrateStep) Run(ctx context.Context, p *Progress) error {
 	}
 	return fence.Raise(ctx, 0)
 }
+
+// copiedSequences is the figure that has green's sequences which no migration has moved.
+const copiedSequences = "sequences.copied"
 
 // marks are how far green's sequences were before the first of the migrations.
 func (s *migrateStep) marks(ctx context.Context, p *Progress) (before map[string]snapshot.Mark, err error) {

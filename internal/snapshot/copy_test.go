@@ -74,12 +74,12 @@ func TestCopyIsBlue(t *testing.T) {
 		t.Errorf("finished: %t, %v", done, err)
 	}
 	same(t, blueDSN, greenDSN)
-	if moved, err := snapshot.AdvanceSequences(t.Context(), o.Blue, o.Green, nil); err != nil || moved != 0 {
+	if moved, err := snapshot.AdvanceSequences(t.Context(), o.Blue, o.Green, nil, nil); err != nil || moved != 0 {
 		t.Errorf("%d sequences moved (%v), want none", moved, err)
 	}
 	run(t, blueDSN, `SELECT nextval('counter'); SELECT nextval('untouched')`)
 	run(t, greenDSN, `SELECT setval('everything_s_seq', 100000)`)
-	if moved, err := snapshot.AdvanceSequences(t.Context(), o.Blue, o.Green, nil); err != nil || moved != 2 {
+	if moved, err := snapshot.AdvanceSequences(t.Context(), o.Blue, o.Green, nil, nil); err != nil || moved != 2 {
 		t.Errorf("%d sequences moved (%v), want 2", moved, err)
 	}
 	run(t, greenDSN, `CREATE SCHEMA later; CREATE TABLE later.migrated (id int)`)

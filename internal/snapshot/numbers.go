@@ -38,6 +38,23 @@ func Marks(ctx context.Context, green *postgres.DB) (map[string]Mark, error) {
 	return marks, nil
 }
 
+// Untouched are the marks of those of green's sequences that stand as they did before the migrations, by what they are called now.
+func Untouched(ctx context.Context, green *postgres.DB, before map[string]Mark) (map[string]Mark, error) {
+	now, err := Marks(ctx, green)
+	if err != nil {
+		return nil, err
+	}
+	same := make(map[string]Mark)
+	for name, is := range now {
+		for _, was := range before {
+			if was.Number != 0 && was == is {
+				same[name] = is
+			}
+		}
+	}
+	return same, nil
+}
+
 // fedQuery lists the columns of whole numbers that a sequence feeds: as schema and name of the sequence, and of table and column.
 const fedQuery = `
 SELECT DISTINCT sn.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, a.attname::text

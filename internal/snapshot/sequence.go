@@ -65,11 +65,12 @@ func setSequences(ctx context.Context, blue, into *pgx.Conn) error {
 // SequenceName is a schema and a name.
 type SequenceName struct{ Schema, Name string }
 
-// AdvanceSequences brings green's sequences at least as far as blue's, and never back. It is for the hold before the switch:
+// AdvanceSequences brings green's sequences at least as far as blue's. It is for the hold before the switch:
 // rows that replay brought over carry their numbers with them and advance no sequence. renamed says what green calls those of
-// blue that have another name there. A sequence that the migrations took away is left out; one that they made goes past the
+// blue that have another name there. A sequence goes back only where it stands as it was copied, by copied (see [Untouched]), and
+// blue's has been set back since. One that the migrations took away is left out; one that they made goes past the
 // numbers of its columns. It returns how many it moved.
-func AdvanceSequences(ctx context.Context, blue, green *postgres.DB, renamed map[SequenceName]SequenceName) (moved int, err error) {
+func AdvanceSequences(ctx context.Context, blue, green *postgres.DB, renamed map[SequenceName]SequenceName, copied map[string]Mark) (moved int, err error) {
 	from, err := connect(ctx, "blue", blue.DSN())
 	if err != nil {
 		return 0, err
@@ -100,7 +101,9 @@ func AdvanceSequences(ctx context.Context, blue, green *postgres.DB, renamed map
 		}
 		known[name] = true
 		o, ok := ours[name]
-		if !ok || !ahead(s, o) {
+		was, untouched := copied[pgx.Identifier{name.Schema, name.Name}.Sanitize()]
+		untouched = untouched && was.Last == o.last && was.Called == o.called && (s.last != o.last || s.called != o.called)
+		if !ok || !ahead(s, o) && !untouched {
 			continue
 		}
 		if _, err := to.Exec(ctx, setSequence, pgx.Identifier{name.Schema, name.Name}.Sanitize(), s.last, s.called); err != nil {

@@ -53,6 +53,7 @@ var mutants = []mutant.Mutant{
 	edit("a key that moves leaves its row behind", "replay/intake.go", "SELECT 'D', w.key WHERE w.op = 'U' AND", "SELECT 'D', w.key WHERE w.op = 'Z' AND"),
 	edit("a key that moves arrives nowhere", "replay/intake.go", "SELECT 'I', w.moved WHERE w.op = 'U' AND", "SELECT 'I', w.moved WHERE w.op = 'Z' AND"),
 	edit("sequences stay where they were copied", "steps/cutover.go", "snapshot.AdvanceSequences(ctx, s.env.Blue, s.env.Green, ", "snapshot.AdvanceSequences(ctx, s.env.Green, s.env.Green, "),
+	edit("what is set back stays ahead", "internal/snapshot/sequence.go", "untouched = untouched && was.Last", "untouched = false && was.Last"),
 	edit("changes are taken from the last to the first", "replay/claim.go", "return int(a.id - b.id) })\n\treturn found, head", "return int(b.id - a.id) })\n\treturn found, head"),
 	edit("parents are deleted before children", "replay/remove.go", "\tslices.Reverse(children)\n", "\tslices.Reverse(children[:0])\n"),
 	edit("the fence waits for no writer", "replay/fence.go", "` IN SHARE MODE`", "` IN ACCESS SHARE MODE`"),

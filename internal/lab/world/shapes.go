@@ -17,6 +17,7 @@ var shapes = []shape{
 	{"generated key", 0.06, generatedKey},
 	{"identity beside the key", 0.06, identityBeside},
 	{"second schema", 0.08, secondSchema},
+	{"set back", 0.06, setBack},
 	{"not in the profile", 0.08, unnamed},
 	{"no key", 0.05, noKey},
 	{"merged tables", 0.08, mergedTables},
@@ -147,6 +148,21 @@ INSERT INTO numbered (id, v) VALUES ('a', '1'), ('b', '2'), ('c', '3');`)
 	b.client(d, "again", "DELETE FROM numbered WHERE id = 'a'; INSERT INTO numbered (id, v) VALUES ('a', '9');")
 	b.client(d, "renumbered", "UPDATE numbered SET seq = DEFAULT WHERE id = 'b';")
 	b.client(d, "value", "UPDATE numbered SET v = 'v' WHERE id = 'c';")
+}
+
+// setBack has sequences that are behind at the end.
+func setBack(b *builder, d dice) {
+	b.blue(`CREATE SEQUENCE back; CREATE SEQUENCE round MAXVALUE 5 CYCLE;
+CREATE TABLE counted (id serial PRIMARY KEY, v text);
+INSERT INTO counted (v) VALUES ('a'), ('b'), ('c');
+SELECT setval('back', 500), setval('round', 4), setval('counted_id_seq', 900);`)
+	b.named("counted")
+	b.client(d, "back", "SELECT setval('public.back', 7);")
+	b.client(d, "round", "SELECT nextval('public.round') FROM generate_series(1, 3);")
+	b.client(d, "counted", "SELECT setval('public.counted_id_seq', 10, false); INSERT INTO counted (v) VALUES ('d');")
+	if d.has("renamed", 0.4) {
+		b.migrate("ALTER SEQUENCE public.back RENAME TO forth;")
+	}
 }
 
 // secondSchema has tables that no profile names: they are copied, and nobody writes to them but where a writer is left.
