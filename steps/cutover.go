@@ -95,7 +95,7 @@ func (s *cutoverStep) try(ctx context.Context, p *Progress, sw *cutover.Switch, 
 		if err == nil || n >= s.spec.Tries || ctx.Err() != nil || !errors.As(err, &aborted) || !passing(aborted) {
 			return figures, err
 		}
-		if err := p.Note(ctx, "warn", "try %d of %d: %v; replay catches up, then once more", n, s.spec.Tries, aborted.Cause); err != nil {
+		if err := p.NoteAbout(ctx, journal.AboutRetry, "try %d of %d: %v; replay catches up, then once more", n, s.spec.Tries, aborted.Cause); err != nil {
 			return figures, err
 		}
 	}

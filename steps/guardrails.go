@@ -15,6 +15,7 @@ import (
 
 	"github.com/tideover/tideover/cutover"
 	"github.com/tideover/tideover/cutover/router"
+	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/preflight"
 	"github.com/tideover/tideover/plan"
@@ -106,7 +107,7 @@ func (s *cutoverStep) guard(ctx context.Context, p *Progress, r *replay.Replayer
 			}
 			return failure
 		}
-		if err := p.Note(ctx, "warn", "guardrail %s was overridden: %v", g.name, err); err != nil {
+		if err := p.NoteAbout(ctx, journal.AboutOverride, "guardrail %s was overridden: %v", g.name, err); err != nil {
 			return err
 		}
 	}

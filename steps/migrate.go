@@ -164,6 +164,10 @@ func (s *migrateStep) tell(ctx context.Context, p *Progress) func(migrate.Notice
 		switch {
 		case n.Unit != "":
 			p.Report(n.Done, n.Total, n.Unit, n.Text)
+		case n.Waits:
+			_ = p.NoteAbout(ctx, journal.AboutWait, "%s", n.Text)
+		case n.Again:
+			_ = p.NoteAbout(ctx, journal.AboutRetry, "%s", n.Text)
 		case n.Warn:
 			_ = p.Note(ctx, "warn", "%s", n.Text)
 		default:

@@ -58,6 +58,11 @@ func (p *Progress) Note(ctx context.Context, level, format string, args ...any) 
 	return p.Event(ctx, journal.StepNote, journal.NoteData{Level: level, Text: fmt.Sprintf(format, args...)})
 }
 
+// NoteAbout is a warning that machines count: about is one of the journal's About….
+func (p *Progress) NoteAbout(ctx context.Context, about, format string, args ...any) error {
+	return p.Event(ctx, journal.StepNote, journal.NoteData{Level: "warn", Text: fmt.Sprintf(format, args...), About: about})
+}
+
 // Checkpoint stores where the step goes on after a crash; v becomes JSON. The last one of a key counts. Undo forgets all.
 //
 // The effect must have happened before, and a crash can fall between the two: where the effect is in a database, see

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/replay"
 )
@@ -191,7 +192,11 @@ func (e *Env) report(p *Progress, lag replay.Lag) {
 	if e.audit != nil {
 		note += fmt.Sprintf("; %d rows audited", e.audit.Coverage().Total())
 	}
-	p.Report(lag.Applied, lag.Captured, "changes", note)
+	b := &journal.Backlog{Changes: lag.Changes, OldestS: lag.Oldest.Seconds(), Parked: lag.Parked}
+	if e.audit != nil {
+		b.Audited = e.audit.Coverage().Total()
+	}
+	p.show(journal.ProgressData{Done: lag.Applied, Total: lag.Captured, Unit: "changes", Note: note, Backlog: b})
 }
 
 // tellAudit says how much of green was held against blue before the switch.

@@ -103,7 +103,7 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 	if err != nil {
 		return nil, err
 	}
-	s.tell = newNotifier(o.Runbook.Name, o.Runbook.Notify, func(text string) { s.runner.warn(text) })
+	s.tell = newNotifier(o.Runbook.Name, o.Runbook.Notify, func(text string) { s.runner.warn(journal.AboutUntold, text) })
 	s.runner, err = NewRunner(Config{Lease: s.lease, Events: events, Hash: o.Runbook.Hash, Steps: built, Gate: gates, Sinks: append(sinks(o.Sink), s.tell.sink),
 		Approval: func(ctx context.Context, step string) (journal.ApprovedData, error) {
 			return j.Approval(ctx, s.lease.Run(), step)

@@ -69,7 +69,7 @@ func (w *waits) look(ctx context.Context) {
 				continue
 			}
 			storing, cancel := context.WithTimeout(ctx, waitsTimeout)
-			_ = w.r.rec.append(storing, st.ID, journal.StepNote, journal.NoteData{Level: "warn",
+			_ = w.r.rec.append(storing, st.ID, journal.StepNote, journal.NoteData{Level: "warn", About: journal.AboutWait,
 				Text: fmt.Sprintf("%s waits for a lock on %s, for %s", strings.TrimPrefix(wait.Application, "tideover/"), db.Name(), wait.For)}) // nobody's run stops for it
 			cancel()
 		}

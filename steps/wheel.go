@@ -247,7 +247,7 @@ func (r *Runner) keepProgress(ctx context.Context, j *postgres.Journal, shown *j
 }
 
 // warn notes something that stops nobody, at the step under way. After the end of a run there is nowhere to note it.
-func (r *Runner) warn(text string) {
+func (r *Runner) warn(about, text string) {
 	state := r.State()
 	st, ok := state.Current()
 	if !ok || state.Phase.Ended() || state.Phase.IsStopped() {
@@ -255,5 +255,5 @@ func (r *Runner) warn(text string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), wheelTimeout)
 	defer cancel()
-	_ = r.rec.append(ctx, st.ID, journal.StepNote, journal.NoteData{Level: "warn", Text: text})
+	_ = r.rec.append(ctx, st.ID, journal.StepNote, journal.NoteData{Level: "warn", Text: text, About: about})
 }

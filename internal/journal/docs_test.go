@@ -137,7 +137,14 @@ func fields(b *bytes.Buffer, prefix string, typ reflect.Type) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		text := map[reflect.Kind]string{reflect.String: "text", reflect.Bool: "true or false", reflect.Float64: "number",
 			reflect.Int: "integer", reflect.Int64: "integer"}[f.Type.Kind()]
-		element := f.Type
+		element, inside := f.Type, "[]."
+		if f.Anonymous { // its fields are among ours
+			fields(b, prefix, f.Type)
+			continue
+		}
+		if f.Type.Kind() == reflect.Pointer {
+			element, inside, text = f.Type.Elem(), ".", "object"
+		}
 		if f.Type.Kind() == reflect.Slice {
 			element = f.Type.Elem()
 			text = "list"
@@ -153,7 +160,7 @@ func fields(b *bytes.Buffer, prefix string, typ reflect.Type) {
 		}
 		fmt.Fprintf(b, "| `%s%s` | %s |\n", prefix, name, text)
 		if element.Kind() == reflect.Struct {
-			fields(b, prefix+name+"[].", element)
+			fields(b, prefix+name+inside, element)
 		}
 	}
 }

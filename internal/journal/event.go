@@ -151,6 +151,16 @@ type ProgressData struct {
 	Rows  int64          `json:"rows,omitempty"`   // that are behind Done, where Unit is "bytes"
 	LeftS int64          `json:"left_s,omitempty"` // seconds until Total, at the pace so far
 	Parts []PartProgress `json:"parts,omitempty"`  // what is under way: tables
+
+	Backlog *Backlog `json:"backlog,omitempty"` // of a replay
+}
+
+// Backlog is what a replay has before it, and how far the audit beside it is.
+type Backlog struct {
+	Changes int64   `json:"changes"`  // captured, and not replayed yet
+	OldestS float64 `json:"oldest_s"` // seconds since the oldest of them was made
+	Parked  int64   `json:"parked"`   // set aside, since they can't be applied
+	Audited int64   `json:"audited"`  // rows that the audit has held against green
 }
 
 // PartProgress is how far a part of a step is, in the step's unit.
@@ -162,11 +172,21 @@ type PartProgress struct {
 	LeftS int64  `json:"left_s,omitempty"`
 }
 
-// NoteData is a line for people. Level is "info" or "warn".
+// NoteData is a line for people. Level is "info" or "warn". About says for machines what it is about, one of the About… below;
+// most are about nothing that machines count.
 type NoteData struct {
 	Level string `json:"level"`
 	Text  string `json:"text"`
+	About string `json:"about,omitempty"`
 }
+
+// What a note can be about.
+const (
+	AboutWait     = "wait"     // one of our sessions waits for a lock, or for another session
+	AboutRetry    = "retry"    // something is tried again
+	AboutOverride = "override" // a person has gone past a guardrail
+	AboutUntold   = "untold"   // one whom the runbook names could not be told something
+)
 
 // CheckpointData is a position: Run reads the last one of its key after a crash.
 type CheckpointData struct {

@@ -16,6 +16,8 @@ import (
 // Notice is what an executor has to say while it works. A Unit makes it progress: Done of Total (0: nobody knows).
 type Notice struct {
 	Warn        bool
+	Waits       bool // it is about a session that is waited for
+	Again       bool // it is about something that is tried again
 	Text        string // for people; of other sessions' queries it has the shape alone, without values
 	Done, Total int64
 	Unit        string
@@ -103,7 +105,7 @@ func (e *Executor) sayRetry(ctx context.Context, file string, err error) {
 	switch code := postgres.Code(err); code {
 	case pgerrcode.LockNotAvailable, pgerrcode.DeadlockDetected:
 		if ctx.Err() == nil {
-			e.tell(Notice{Warn: true, Text: fmt.Sprintf("%s: no lock in time (SQLSTATE %s); traffic goes on, and it is tried again", file, code)})
+			e.tell(Notice{Warn: true, Again: true, Text: fmt.Sprintf("%s: no lock in time (SQLSTATE %s); traffic goes on, and it is tried again", file, code)})
 		}
 	}
 }

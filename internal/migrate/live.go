@@ -386,7 +386,7 @@ func (e *Executor) alone(ctx context.Context) error {
 		return err
 	}
 	if len(holders) > 0 {
-		e.tell(Notice{Warn: true, Text: "another session migrates this database; waiting for " + holders[0].String()})
+		e.tell(Notice{Warn: true, Waits: true, Text: "another session migrates this database; waiting for " + holders[0].String()})
 	}
 	if got, err := postgres.AwaitLock(ctx, e.Conn, max(e.Budget.Retry, time.Minute), take); err != nil || got {
 		return err

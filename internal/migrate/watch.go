@@ -57,7 +57,7 @@ func (e *Executor) look(ctx context.Context, file string, st sqlrewrite.Step) {
 			if key := strings.Join(pids, " "); key != "" && (key != said || time.Since(saidAt) > sayAgain) {
 				said, saidAt = key, time.Now()
 				for _, b := range blockers {
-					e.tell(Notice{Warn: true, Text: file + ": waits for " + b.String()})
+					e.tell(Notice{Warn: true, Waits: true, Text: file + ": waits for " + b.String()})
 				}
 			}
 			e.endBlockers(once, blockers)
@@ -159,7 +159,7 @@ func (e *Executor) longTransactions(ctx context.Context) error {
 		return err
 	}
 	for _, b := range list {
-		e.tell(Notice{Warn: true, Text: "the index build will wait for " + b.String()})
+		e.tell(Notice{Warn: true, Waits: true, Text: "the index build will wait for " + b.String()})
 	}
 	return nil
 }
