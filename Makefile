@@ -13,7 +13,7 @@ setup: ## install what is missing: a C compiler and Postgres (Debian)
 	@scripts/setup.sh
 
 .PHONY: setup-tests
-setup-tests: ## install also what tests and benchmarks meet: PgBouncer, HAProxy and nginx
+setup-tests: ## install also what tests and benchmarks meet: PgBouncer, HAProxy, Prometheus and nginx
 	@scripts/setup.sh --tests
 
 .PHONY: build

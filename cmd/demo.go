@@ -15,6 +15,7 @@ import (
 	"github.com/tideover/tideover/internal/journal"
 	"github.com/tideover/tideover/internal/lab/pgserver"
 	"github.com/tideover/tideover/internal/lab/rehearsal"
+	"github.com/tideover/tideover/internal/report"
 	"github.com/tideover/tideover/internal/tui"
 	"github.com/tideover/tideover/plan"
 	"github.com/tideover/tideover/testdata"
@@ -131,10 +132,15 @@ func rehearse(ctx context.Context, std *IO, f rehearsalFlags, title string, writ
 	if err != nil {
 		return err
 	}
+	watched, err := f.observe(ctx, std)
+	if err != nil {
+		return err
+	}
+	defer watched.close()
 	var figures rehearsal.Figures
 	v := newView(ctx, std, f.runFlags, title, journal.State{}, liveTraffic(&figures), stop)
 	defer v.Close()
-	o.Load, o.Written, o.Sink, o.Version, o.Figures = load, written, v.Sink(), version, &figures
+	o.Load, o.Written, o.Sink, o.Timed, o.Version, o.Figures = load, written, report.Tee(watched.Sink, v.Sink()), watched.Timed, version, &figures
 	r, err := rehearsal.Run(ctx, o)
 	if err == nil || r.Run != "" {
 		v.Finish(r)

@@ -138,10 +138,15 @@ func perform(ctx context.Context, std *IO, f runFlags, read load, yes bool, take
 	if err != nil {
 		return err
 	}
+	watched, err := f.observe(ctx, std)
+	if err != nil {
+		return err
+	}
+	defer watched.close()
 	var v *view
 	o := steps.Options{
-		Upgrade: upgradeOf(rb, profile), Version: version,
-		Sink: func(e journal.Event) { v.Sink()(e) },
+		Upgrade: upgradeOf(rb, profile), Version: version, Timed: watched.Timed,
+		Sink: report.Tee(watched.Sink, func(e journal.Event) { v.Sink()(e) }),
 		Gate: gateFunc(func(ctx context.Context, step string) (string, error) { return v.Wait(ctx, step) }),
 	}
 	if yes {
@@ -152,6 +157,7 @@ func perform(ctx context.Context, std *IO, f runFlags, read load, yes bool, take
 		return err
 	}
 	defer session.Close()
+	watched.begin(session.State())
 	v = newView(ctx, std, f, rb.Name, session.State(), nil, stop)
 	defer v.Close()
 	err = do(ctx, session)

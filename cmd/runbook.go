@@ -81,6 +81,7 @@ type runFlags struct {
 	json  bool
 	noTUI bool
 	targetFlags
+	observeFlags
 }
 
 func (f *runFlags) add(c *cobra.Command, withRun bool) {
@@ -89,4 +90,5 @@ func (f *runFlags) add(c *cobra.Command, withRun bool) {
 	if withRun {
 		f.targetFlags.add(c)
 	}
+	f.observeFlags.add(c)
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sees to what make demo and make test need: a C compiler for the SQL parser and a Postgres server. What is there is
 # left alone. Usage: scripts/setup.sh [--tests] [--peers] [--npm] [--containers]
-#   --tests       also what tests and benchmarks meet: PgBouncer, HAProxy, and nginx to be measured against
+#   --tests       also what tests and benchmarks meet: PgBouncer, HAProxy, Prometheus, and nginx to be measured against
 #   --peers       also pgcopydb, which the copy is measured against
 #   --npm         also npm, which has the servers of other Postgres versions (scripts/postgres.sh)
 #   --containers  also a Docker engine and the image postgres:15
@@ -41,6 +41,7 @@ for wanted in "$@"; do
 		[ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || install pgbouncer
 		[ -x /usr/sbin/haproxy ] || command -v haproxy >/dev/null || install haproxy
 		[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || install nginx-light
+		command -v prometheus >/dev/null || install prometheus
 		;;
 	--npm) command -v npm >/dev/null || install npm ;;
 	--peers) command -v pgcopydb >/dev/null || install pgcopydb ;;

@@ -181,7 +181,7 @@ func (e *guardError) Hint() string  { return e.hint }
 
 // protocol is the switch with this run's databases and participants.
 func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
-	participants, err := buildAll(s.spec.Participants)
+	participants, err := s.env.participants(s.id, s.spec.Participants)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ type Env struct {
 	// ApprovedRows are the rows that persons have approved during the run, by rule, above what it expects.
 	ApprovedRows map[string]int64
 
+	// Timed is told how long calls and batches took. May be nil.
+	Timed func(journal.Timing)
+
 	opened     []*postgres.DB
 	calls      atomic.Int64 // to participants and routers, in this term
 	steps      []Step

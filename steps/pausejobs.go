@@ -31,7 +31,7 @@ func (s *pauseJobsStep) Done(context.Context) (bool, error) { return false, nil 
 
 // Run pauses the jobs in order.
 func (s *pauseJobsStep) Run(ctx context.Context, p *Progress) error {
-	jobs, err := buildAll(s.spec.Jobs)
+	jobs, err := s.env.participants(s.id, s.spec.Jobs)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (s *pauseJobsStep) Run(ctx context.Context, p *Progress) error {
 
 // Undo lets the jobs go on, in reverse order.
 func (s *pauseJobsStep) Undo(ctx context.Context, p *Progress) error {
-	jobs, err := buildAll(s.spec.Jobs)
+	jobs, err := s.env.participants(s.id, s.spec.Jobs)
 	if err != nil {
 		return err
 	}
@@ -63,16 +63,4 @@ func (s *pauseJobsStep) Undo(ctx context.Context, p *Progress) error {
 // Finish lets the jobs go on: the run is over.
 func (s *pauseJobsStep) Finish(ctx context.Context, p *Progress) (bool, error) {
 	return true, s.Undo(ctx, p)
-}
-
-func buildAll(specs []plan.ParticipantSpec) ([]cutover.Participant, error) {
-	participants := make([]cutover.Participant, 0, len(specs))
-	for _, spec := range specs {
-		p, err := cutover.Build(spec)
-		if err != nil {
-			return nil, err
-		}
-		participants = append(participants, p)
-	}
-	return participants, nil
 }

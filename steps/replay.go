@@ -126,7 +126,11 @@ func (e *Env) replayUntil(ctx context.Context, r *replay.Replayer, p *Progress, 
 		if enough(lag) {
 			return nil
 		}
+		began := time.Now()
 		a, err := r.Batch(ctx)
+		if a.Changes > 0 || err != nil {
+			e.timed(journal.Timing{Step: p.Step(), What: journal.TimedBatch, Count: a.Changes, Began: began}, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -163,6 +167,7 @@ func (s *replayStep) Background(ctx context.Context, p *Progress) error {
 		return err
 	}
 	var before int64
+	began := time.Now()
 	return found(ctx, p, r.Run(ctx, func(lag replay.Lag) {
 		s.env.report(p, lag)
 		var applied int64
@@ -170,6 +175,10 @@ func (s *replayStep) Background(ctx context.Context, p *Progress) error {
 			applied = lag.Applied - before
 		}
 		before = lag.Applied
+		if applied > 0 {
+			s.env.timed(journal.Timing{Step: p.Step(), What: journal.TimedBatch, Count: applied, Began: began}, nil)
+		}
+		defer func() { began = time.Now() }()
 		_ = p.Spend(ctx, applied) // when ctx ends, Run does
 	}))
 }

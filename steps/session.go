@@ -18,7 +18,8 @@ import (
 type Options struct {
 	Upgrade
 	Sink     journal.Sink
-	Gate     Gate // besides tideover approve, which always opens a gate
+	Timed    func(journal.Timing) // Env.Timed
+	Gate     Gate                 // besides tideover approve, which always opens a gate
 	Version  string
 	Override []string                                            // guardrails of the cutover that a person goes past (Guardrails)
 	Pin      func(ctx context.Context, green *postgres.DB) error // Env.Pin
@@ -66,7 +67,7 @@ func open(ctx context.Context, o Options, take func(*postgres.Journal, *Session,
 			s.Close()
 		}
 	}()
-	s.env = &Env{Upgrade: o.Upgrade, Override: o.Override}
+	s.env = &Env{Upgrade: o.Upgrade, Override: o.Override, Timed: o.Timed}
 	if err := s.env.connect(ctx); err != nil {
 		return nil, err
 	}

@@ -16,8 +16,8 @@ import (
 // Notice is what an executor has to say while it works. A Unit makes it progress: Done of Total (0: nobody knows).
 type Notice struct {
 	Warn        bool
-	Waits       bool // it is about a session that is waited for
-	Again       bool // it is about something that is tried again
+	Waits       bool   // it is about a session that is waited for
+	Again       bool   // it is about something that is tried again
 	Text        string // for people; of other sessions' queries it has the shape alone, without values
 	Done, Total int64
 	Unit        string

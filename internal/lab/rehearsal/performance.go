@@ -199,7 +199,7 @@ func (p *performance) run(ctx context.Context, blue, green *postgres.DB) error {
 	forward, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	o := steps.Options{
-		Upgrade: p.due(broken.given), Version: p.options.Version, Gate: gate,
+		Upgrade: p.due(broken.given), Version: p.options.Version, Gate: gate, Timed: p.options.Timed,
 		Sink: report.Tee(Marks(p.generator.Mark, p.kindOf), nobodyServes(p.generator.Mark), broken.sink(ctx), p.jobs(ctx), p.options.Sink, p.keep.sink),
 		Pin: func(ctx context.Context, green *postgres.DB) (err error) {
 			if p.pin != nil { // of a try that was called off

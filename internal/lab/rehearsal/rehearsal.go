@@ -34,6 +34,7 @@ type Options struct {
 	AndBack      bool       // when green has served for a while, the run is taken back: judged is blue
 	Gate         steps.Gate // opens approve gates; default: they open by themselves
 	Sink         journal.Sink
+	Timed        func(journal.Timing) // of calls and batches; may be nil
 	Log          io.Writer
 	Keep         string // a folder to leave events, history, report, logs and dumps in; "": nothing is kept
 	Written      []byte // the runbook as it was written, to be kept with the rest
