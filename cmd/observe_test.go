@@ -1,7 +1,10 @@
 package cmd_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
@@ -31,6 +34,45 @@ func TestMetricsAddress(t *testing.T) {
 		if !strings.Contains(o.stderr, "metrics at http://") || strings.Contains(o.stderr, "not of this machine alone") != warned {
 			t.Errorf("%s: exit code %d\n%s", address, o.code, o.stderr)
 		}
+	}
+}
+
+// TestTraces: the flag and the environment both have a collector be given spans; none that is not there changes how a run ends.
+func TestTraces(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/traces" {
+			calls.Add(1)
+		}
+	}))
+	t.Cleanup(collector.Close)
+	runbook, env := bothSides(t)
+	command := "run"
+	for _, tt := range []struct {
+		name  string
+		flags []string
+		env   string
+		given bool
+		says  string
+	}{
+		{"nothing", nil, "", false, ""},
+		{"flag", []string{"--otlp", collector.URL}, "", true, ""},
+		{"environment", nil, collector.URL, true, ""},
+		{"nobody there", []string{"--otlp", "http://127.0.0.1:1"}, "", false, "could not be given to the collector of traces at 127.0.0.1:1"},
+	} {
+		env["OTEL_EXPORTER_OTLP_ENDPOINT"] = tt.env
+		before := calls.Load()
+		o := tideover(t.Context(), t, env, append([]string{command, "--no-tui", runbook}, tt.flags...)...)
+		command = "resume"
+		if given := calls.Load() > before; o.code != 4 || given != tt.given || !strings.Contains(o.stderr, tt.says) {
+			t.Errorf("%s: exit code %d, given %v\n%s", tt.name, o.code, given, o.stderr)
+		}
+	}
+	before := events(t, env)
+	o := tideover(t.Context(), t, env, "run", "--no-tui", "--otlp", "localhost:4318", runbook)
+	if o.code != 2 || !strings.Contains(o.stderr, "--otlp") || events(t, env) != before {
+		t.Errorf("exit code %d\n%s", o.code, o.stderr)
 	}
 }
 

@@ -27,7 +27,7 @@ export GOFLAGS="${GOFLAGS:-} -ldflags=-s" # nobody debugs these binaries, and li
 echo "slice $TIDEOVER_SLICE of commit ${hash:0:12}, seed $TIDEOVER_SEED; once more: $again"
 
 # Packages with goroutines run under the race detector, and not once more without it.
-race=$(printf './%s ' cutover cutover/router steps internal/journal internal/tui internal/report internal/postgres \
+race=$(printf './%s ' cutover cutover/router steps internal/journal internal/tui internal/report internal/metrics internal/traces internal/postgres \
 	internal/authserver internal/console internal/look internal/migrate internal/lab/traffic internal/lab/telemetry)
 
 times=$work/times
