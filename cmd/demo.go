@@ -63,6 +63,7 @@ type rehearsalFlags struct {
 
 func (f *rehearsalFlags) add(c *cobra.Command) {
 	f.runFlags.add(c, false)
+	f.observeFlags.add(c)
 	c.Flags().StringVar(&f.size, "size", "small", "how much data and traffic: tiny, small, busy, medium or large")
 	c.Flags().StringVar(&f.postgres, "postgres", "auto", "where throw-away Postgres comes from: auto, dsn, local, container or download")
 	c.Flags().StringVar(&f.network, "container-network", "bridge", "network of containers: bridge or host")

@@ -40,6 +40,7 @@ func TestWrongCommandLine(t *testing.T) {
 		args []string
 		says string
 	}{
+		{"figures of a run that another process has", []string{"watch", "--metrics-addr", "127.0.0.1:0", "a.yaml"}, "--metrics-addr"},
 		{"a flag that there is not", []string{"plan", "--conect"}, "--conect"},
 		{"no runbook", []string{"run"}, "one runbook"},
 		{"two runbooks", []string{"status", "a.yaml", "b.yaml"}, "one runbook"},

@@ -39,6 +39,7 @@ func NewRunCmd(std *IO) *cobra.Command {
 		},
 	}
 	f.add(c, false)
+	f.observeFlags.add(c)
 	c.Flags().BoolVar(&yes, "yes", false, "open every gate (approve: true) without asking")
 	addOverride(c, &override)
 	return c
@@ -71,6 +72,7 @@ EXIT STATUS
 		},
 	}
 	f.add(c, true)
+	f.observeFlags.add(c)
 	c.Flags().BoolVar(&yes, "yes", false, "open every gate (approve: true) without asking")
 	addOverride(c, &override)
 	return c
@@ -104,6 +106,7 @@ EXIT STATUS
 		},
 	}
 	f.add(c, true)
+	f.observeFlags.add(c)
 	c.Flags().StringVar(&reason, "reason", "asked for by a person", "why, for the journal")
 	c.Flags().BoolVar(&yes, "yes", false, "go back without asking")
 	return c

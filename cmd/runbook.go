@@ -90,5 +90,4 @@ func (f *runFlags) add(c *cobra.Command, withRun bool) {
 	if withRun {
 		f.targetFlags.add(c)
 	}
-	f.observeFlags.add(c)
 }
