@@ -10,25 +10,28 @@ import (
 	"github.com/tideover/tideover/steps"
 )
 
-// lookAtBoth runs preflight outside of a run. It writes nothing to blue and keeps nothing on green.
-func lookAtBoth(ctx context.Context, std *IO, rb *plan.Runbook, profile *plan.Profile, asJSON bool) error {
+// lookAtBoth runs preflight outside of a run, and says how often it warns. It writes nothing to blue and keeps nothing on green.
+func lookAtBoth(ctx context.Context, std *IO, rb *plan.Runbook, profile *plan.Profile, asJSON bool) (warned int, err error) {
 	findings, err := steps.Look(ctx, upgradeOf(rb, profile))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	failed := 0
 	for _, f := range findings {
-		if f.Level == preflight.Fail {
+		switch f.Level {
+		case preflight.Fail:
 			failed++
+		case preflight.Warn:
+			warned++
 		}
 	}
 	proposed, err := preflight.Proposed(findings)
 	if err != nil {
-		return err
+		return warned, err
 	}
 	if asJSON {
 		if err := json.NewEncoder(std.Out).Encode(map[string]any{"findings": findings, "proposed_rules": proposed}); err != nil {
-			return err
+			return warned, err
 		}
 	} else {
 		fmt.Fprintln(std.Out, "\npreflight:")
@@ -43,7 +46,7 @@ func lookAtBoth(ctx context.Context, std *IO, rb *plan.Runbook, profile *plan.Pr
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d checks stop the run", failed)
+		return warned, fmt.Errorf("%d checks stop the run", failed)
 	}
-	return nil
+	return warned, nil
 }

@@ -16,15 +16,20 @@ const planLong = `Plan reads a runbook and says what would be done, step by step
 can't be kept in this configuration, with the step that causes it. It opens no connection and changes nothing; with
 --connect it also looks at both databases, read-only but for small databases of its own on green's server, which it drops.
 
+With --strict it fails, with exit status 1, where a guarantee is given up, or where --connect prints a warning: for CI, so that
+neither comes in with a change that nobody meant.
+
 Migrations of a live database are rewritten to be lock-safe; what can't be made safe must be allowed by its name in the
 runbook (allow:), or plan and run refuse it. tideover sql lint shows the details.
 
 EXIT STATUS
-  0 the runbook can be run  1 --connect found something that stops the run  2 the runbook has mistakes`
+  0 the runbook can be run
+  1 --connect found something that stops the run; with --strict also: a guarantee is given up, or a warning was printed
+  2 the runbook has mistakes`
 
 // NewPlanCmd is tideover plan.
 func NewPlanCmd(std *IO) *cobra.Command {
-	var asJSON, connect bool
+	var asJSON, connect, strict bool
 	c := &cobra.Command{
 		Use:   "plan RUNBOOK",
 		Short: "Say what a runbook would do, and what can't be guaranteed",
@@ -52,15 +57,60 @@ func NewPlanCmd(std *IO) *cobra.Command {
 			if err := steps.CheckMigrations(upgradeOf(rb, profile)); err != nil {
 				return err
 			}
-			if !connect {
-				return nil
+			warned := 0
+			if connect {
+				if warned, err = lookAtBoth(c.Context(), std, rb, profile, asJSON); err != nil {
+					return err
+				}
 			}
-			return lookAtBoth(c.Context(), std, rb, profile, asJSON)
+			if strict {
+				return strictly(hazards, warned)
+			}
+			return nil
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
 	c.Flags().BoolVar(&connect, "connect", false, "also run preflight on both databases")
+	c.Flags().BoolVar(&strict, "strict", false, "fail where a guarantee is given up, or a warning is printed")
 	return c
+}
+
+// strictError is a plan that can be run, and gives something up.
+type strictError struct{ guarantees, warnings int }
+
+// strictly is nil where a plan gives nothing up and warns of nothing.
+func strictly(hazards []plan.Hazard, warnings int) error {
+	given := map[plan.Guarantee]bool{}
+	for _, h := range hazards {
+		given[h.Guarantee] = true
+	}
+	if len(given) == 0 && warnings == 0 {
+		return nil
+	}
+	return &strictError{len(given), warnings}
+}
+
+func (e *strictError) Error() string {
+	var what []string
+	if e.guarantees > 0 {
+		what = append(what, count(e.guarantees, "guarantee is", "guarantees are")+" given up")
+	}
+	if e.warnings > 0 {
+		what = append(what, count(e.warnings, "warning was", "warnings were")+" printed")
+	}
+	return "--strict: " + strings.Join(what, ", and ")
+}
+
+// Hint says where to look.
+func (e *strictError) Hint() string {
+	return "what is above says what would keep it; without --strict such a plan can be run"
+}
+
+func count(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // printReadings lists the files that count: a folder that is read in another way than its author meant is seen here.

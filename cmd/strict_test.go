@@ -1,0 +1,66 @@
+package cmd_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+)
+
+// TestPlanStrict: a plan that gives something up can be run, and fails with --strict; what it prints is the same.
+func TestPlanStrict(t *testing.T) {
+	t.Parallel()
+	kept := func(s string) string { return strings.Replace(s, "- step: retire", "- step: retire\n    approve: true", 1) }
+	for _, tt := range []struct {
+		name   string
+		edit   func(string) string
+		strict int
+		says   string
+	}{
+		{"nothing is given up", kept, 0, ""},
+		{"a guarantee is given up", func(s string) string { return kept(s) + "\nlocks:\n  timeout: 2s\n" }, 1, "--strict: 1 guarantee is given up"},
+		{"two are", func(s string) string { return s + "\nlocks:\n  timeout: 2s\n" }, 1, "--strict: 2 guarantees are given up"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			env := sides("postgres://u@127.0.0.1:1/oauth", "postgres://u@127.0.0.1:1/successor")
+			runbook := edited(t, tt.edit)
+			for _, form := range [][]string{{"plan", runbook}, {"plan", "--json", runbook}} {
+				loose, strict := tideover(t.Context(), t, env, form...), tideover(t.Context(), t, env, append(form, "--strict")...)
+				if loose.code != 0 || strict.code != tt.strict || !strings.Contains(strict.stderr, tt.says) || string(loose.stdout) != string(strict.stdout) {
+					t.Errorf("exit codes %d and %d, want 0 and %d\n%s%s", loose.code, strict.code, tt.strict, strict.stdout, strict.stderr)
+				}
+			}
+		})
+	}
+}
+
+// TestPlanStrictConnected: a warning of preflight counts.
+func TestPlanStrictConnected(t *testing.T) {
+	t.Parallel()
+	blue, green := migrated(t, "1.1"), pgtest.NewDatabase(t)
+	runbook := demoRunbook(t)
+	loose, strict := tideover(t.Context(), t, sides(blue, green), "plan", "--connect", runbook), tideover(t.Context(), t, sides(blue, green), "plan", "--connect", "--strict", runbook)
+	warned := strings.Contains(string(loose.stdout), "\n  warn  ")
+	if !warned {
+		t.Fatalf("preflight warns of nothing: this test looks at nothing\n%s", loose.stdout)
+	}
+	if loose.code != 0 || strict.code != 1 || !strings.Contains(strict.stderr, "printed") || !strings.Contains(strict.stderr, "--strict: ") {
+		t.Errorf("exit codes %d and %d\n%s%s", loose.code, strict.code, strict.stdout, strict.stderr)
+	}
+}
+
+// edited is the demo's runbook with another text.
+func edited(t *testing.T, edit func(string) string) (path string) {
+	t.Helper()
+	path = demoRunbook(t)
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, []byte(edit(string(text))), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
