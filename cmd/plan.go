@@ -14,7 +14,9 @@ import (
 
 const planLong = `Plan reads a runbook and says what would be done, step by step, what can be taken back, and which guarantee
 can't be kept in this configuration, with the step that causes it. It opens no connection and changes nothing; with
---connect it also looks at both databases, read-only but for small databases of its own on green's server, which it drops.
+--connect it also looks at both databases, read-only but for small databases of its own on green's server, which it drops, and
+for a table there that it takes back: from blue's sizes and from what both servers do in a second or two it estimates how long
+copy and indexes take, how many changes come meanwhile, the hold, and the disk that is needed, and says what that rests on.
 
 With --strict it fails, with exit status 1, where a guarantee is given up, or where --connect prints a warning: for CI, so that
 neither comes in with a change that nobody meant.
@@ -70,7 +72,7 @@ func NewPlanCmd(std *IO) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
-	c.Flags().BoolVar(&connect, "connect", false, "also run preflight on both databases")
+	c.Flags().BoolVar(&connect, "connect", false, "also run preflight on both databases, and estimate time and disk")
 	c.Flags().BoolVar(&strict, "strict", false, "fail where a guarantee is given up, or a warning is printed")
 	return c
 }

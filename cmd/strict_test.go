@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,7 +12,9 @@ import (
 // TestPlanStrict: a plan that gives something up can be run, and fails with --strict; what it prints is the same.
 func TestPlanStrict(t *testing.T) {
 	t.Parallel()
-	kept := func(s string) string { return strings.Replace(s, "- step: retire", "- step: retire\n    approve: true", 1) }
+	kept := func(s string) string {
+		return strings.Replace(s, "- step: retire", "- step: retire\n    approve: true", 1)
+	}
 	for _, tt := range []struct {
 		name   string
 		edit   func(string) string
@@ -36,18 +39,27 @@ func TestPlanStrict(t *testing.T) {
 	}
 }
 
-// TestPlanStrictConnected: a warning of preflight counts.
+// TestPlanStrictConnected: a warning of preflight counts, and the estimate is printed with what it rests on.
 func TestPlanStrictConnected(t *testing.T) {
 	t.Parallel()
 	blue, green := migrated(t, "1.1"), pgtest.NewDatabase(t)
-	runbook := demoRunbook(t)
-	loose, strict := tideover(t.Context(), t, sides(blue, green), "plan", "--connect", runbook), tideover(t.Context(), t, sides(blue, green), "plan", "--connect", "--strict", runbook)
-	warned := strings.Contains(string(loose.stdout), "\n  warn  ")
-	if !warned {
-		t.Fatalf("preflight warns of nothing: this test looks at nothing\n%s", loose.stdout)
+	pgtest.Exec(t, blue, `CREATE TABLE large AS SELECT i, repeat(md5(i::text), 8) AS text FROM generate_series(1, 10000) i; ALTER TABLE large ADD PRIMARY KEY (i); ANALYZE large`)
+	before := pgtest.Schema(t, green)
+	o := tideover(t.Context(), t, sides(blue, green), "plan", "--connect", "--strict", edited(t, func(s string) string {
+		return strings.Replace(s, "- step: retire", "- step: retire\n    approve: true", 1)
+	}))
+	out := string(o.stdout)
+	warned := strings.Count(out, "\n  warn  ")
+	if want := fmt.Sprintf("--strict: %d warning", warned); warned == 0 || o.code != 1 || !strings.Contains(o.stderr, want) {
+		t.Errorf("exit code %d, want 1 and %q\n%s%s", o.code, want, o.stdout, o.stderr)
 	}
-	if loose.code != 0 || strict.code != 1 || !strings.Contains(strict.stderr, "printed") || !strings.Contains(strict.stderr, "--strict: ") {
-		t.Errorf("exit codes %d and %d\n%s%s", loose.code, strict.code, strict.stdout, strict.stderr)
+	for _, want := range []string{"\nestimate:\n", "public.large 3.", "  copy      less than 10s", "  hold      about 1.0s; past 20s", "one session read", "not counted are"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if after := pgtest.Schema(t, green); before != after {
+		t.Errorf("something is left on green:\n%s", after)
 	}
 }
 
