@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +22,7 @@ import (
 
 	"github.com/tideover/tideover/internal/authserver"
 	"github.com/tideover/tideover/internal/journal"
+	"github.com/tideover/tideover/internal/lab/deployment/ports"
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
 	"github.com/tideover/tideover/internal/lab/seed"
 	"github.com/tideover/tideover/internal/lab/slice"
@@ -90,7 +94,13 @@ func TestNoSecretLeaves(t *testing.T) {
 			ctx, cancel = context.WithTimeout(ctx, 2*time.Second)
 			defer cancel()
 		}
-		o := tideover(ctx, t, th.Environment(), append(args, th.runbook)...)
+		env := th.Environment()
+		given := func() {}
+		if args[0] == "resume" { // the run is over then
+			args, given = s.observed(ctx, t, args, env)
+		}
+		o := tideover(ctx, t, env, append(args, th.runbook)...)
+		given()
 		said(args, o)
 		if len(o.stdout)+len(o.stderr) == 0 {
 			t.Errorf("%v says nothing", args)
@@ -141,6 +151,68 @@ type found struct {
 
 func (s *searcher) take(where string, text []byte) {
 	s.texts = append(s.texts, found{where, bytes.Clone(text)})
+}
+
+// observed has Prometheus and a collector of traces hear of a command; given takes what they have got.
+func (s *searcher) observed(ctx context.Context, t *testing.T, args []string, env map[string]string) (_ []string, given func()) {
+	t.Helper()
+	free, err := ports.Free(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	spans, figures := 0, []byte(nil)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		spans++
+		s.take(args[0]+": spans", body)
+	}))
+	env["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.URL
+	scraping, stop := context.WithCancel(ctx)
+	var scraper sync.WaitGroup
+	scraper.Go(func() {
+		for scraping.Err() == nil {
+			if text := fetch(scraping, "http://"+free[0]+"/metrics"); len(text) > 0 {
+				figures = text
+			}
+			select {
+			case <-scraping.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+	return append(args, "--metrics-addr", free[0]), func() {
+		stop()
+		scraper.Wait()
+		collector.Close() // once it has answered
+		s.take(args[0]+": metrics", figures)
+		if spans == 0 || !bytes.Contains(figures, []byte("tideover_run_info")) {
+			t.Errorf("%s: %d calls of the collector, and these figures:\n%s", args[0], spans, figures)
+		}
+	}
+}
+
+// fetch is what an address answers; nothing where nobody is there yet.
+func fetch(ctx context.Context, url string) []byte {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil
+	}
+	return text
 }
 
 // tables takes all tables of our schema on both sides, and counts them.
