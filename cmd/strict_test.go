@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tideover/tideover/internal/lab/pgserver/pgtest"
+	"github.com/tideover/tideover/internal/lab/quick"
 )
 
 // TestPlanStrict: a plan that gives something up can be run, and fails with --strict; what it prints is the same.
@@ -41,6 +42,7 @@ func TestPlanStrict(t *testing.T) {
 
 // TestPlanStrictConnected: a warning of preflight counts, and the estimate is printed with what it rests on.
 func TestPlanStrictConnected(t *testing.T) {
+	quick.Skip(t)
 	t.Parallel()
 	blue, green := migrated(t, "1.1"), pgtest.NewDatabase(t)
 	pgtest.Exec(t, blue, `CREATE TABLE large AS SELECT i, repeat(md5(i::text), 8) AS text FROM generate_series(1, 10000) i; ALTER TABLE large ADD PRIMARY KEY (i); ANALYZE large`)

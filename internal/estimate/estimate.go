@@ -36,6 +36,7 @@ type Facts struct {
 	Tables   []Table // the largest first
 	Rates    Rates
 	Writer   time.Duration // the age of blue's oldest transaction that has written
+	Unseen   bool          // our role can't see the transactions of others
 	WAL      int64         // max_wal_size of green
 	Jobs     int           // of step snapshot
 	MaxRate  int64         // bytes a second that blue may be asked for; 0: no limit
@@ -160,6 +161,9 @@ func (e *Estimate) assumes(f Facts) (list []string) {
 	add("not counted are the validation of foreign keys, the profile's rules and the migrations: one that writes a table anew takes about as long as its copy")
 	if e.Hold > 0 {
 		add("rehearsals on small machines held for about %s, with no long transaction in the way", report.Took(usualHold))
+		if f.Unseen {
+			add("our role can't see the transactions of others on blue (pg_read_all_stats): whether one would be in the way is not known")
+		}
 	}
 	add("disk is twice blue's tables and indexes, for migrations that write all of them anew, and max_wal_size of green, %s", report.Bytes(e.wal))
 	add("a change that is captured takes %d bytes on blue until the run is over; changes come as they do now", changeBytes)

@@ -28,6 +28,7 @@ func TestText(t *testing.T) {
 		"large":      {Tables: sessions, Rates: measured, WAL: gb, Jobs: 4, Deadline: 10 * time.Second, Writer: 40 * time.Millisecond},
 		"limited":    {Tables: sessions, Rates: measured, WAL: gb, Jobs: 4, MaxRate: 5_000_000, Deadline: 10 * time.Second, Writer: 3 * time.Minute},
 		"small":      {Tables: sessions[3:5], Rates: Rates{Write: 45 * mb, Index: 20 * mb}, WAL: gb, Jobs: 2, Deadline: 10 * time.Second, Writer: 2 * time.Second},
+		"unseen":     {Tables: sessions[:1], Rates: measured, WAL: gb, Jobs: 1, Deadline: 10 * time.Second, Unseen: true},
 		"unmeasured": {Tables: sessions[:1], WAL: gb, Jobs: 2},
 		"empty":      {Rates: measured, WAL: gb},
 	} {

@@ -40,7 +40,7 @@ func Measure(ctx context.Context, blue, green *postgres.DB) (f Facts, err error)
 	if f.Tables, err = tables(ctx, from); err != nil {
 		return f, fmt.Errorf("blue: %w", err)
 	}
-	if f.Writer, err = oldestWriter(ctx, from); err != nil {
+	if f.Writer, f.Unseen, err = oldestWriter(ctx, from); err != nil {
 		return f, fmt.Errorf("blue: %w", err)
 	}
 	if err := f.Rates.read(ctx, from, f.Tables); lost(ctx, err) != nil {
@@ -115,13 +115,15 @@ func written(ctx context.Context, c *pgx.Conn) (n int64, err error) {
 	return n, err
 }
 
-// oldestWriter is how long the oldest transaction of others that has written is at it: the fence would wait for it.
-func oldestWriter(ctx context.Context, c *pgx.Conn) (time.Duration, error) {
-	const sql = `SELECT coalesce(extract(epoch FROM max(pg_catalog.clock_timestamp() - xact_start)), 0)::float8
+// oldestWriter is how long the oldest transaction of others that has written is at it: the fence would wait for it. Others' are unseen
+// where our role is no member of pg_read_all_stats.
+func oldestWriter(ctx context.Context, c *pgx.Conn) (age time.Duration, unseen bool, err error) {
+	const sql = `SELECT coalesce(extract(epoch FROM max(pg_catalog.clock_timestamp() - xact_start)), 0)::float8,
+       NOT pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
 FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() AND backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()`
 	var s float64
-	err := c.QueryRow(ctx, sql).Scan(&s)
-	return time.Duration(s * float64(time.Second)), err
+	err = c.QueryRow(ctx, sql).Scan(&s, &unseen)
+	return time.Duration(s * float64(time.Second)), unseen, err
 }
 
 // read takes some of the largest table that our role may read, and throws it away.

@@ -39,7 +39,7 @@ func TestMeasure(t *testing.T) {
 	if len(f.Tables) != 3 || f.Tables[0].Name != "public.secret" || f.Tables[1].Name != `public."Odd name"` || f.Tables[1].Rows != 10000 || f.Tables[1].Bytes < 2*mb || f.Tables[1].Indexes < mb {
 		t.Errorf("%+v", f.Tables)
 	}
-	if r := f.Rates; r.Read <= 0 || r.Write <= 0 || r.Index <= 0 || r.From != `public."Odd name"` || r.Sample < 2*mb || f.WAL < mb {
+	if r := f.Rates; r.Read <= 0 || r.Write <= 0 || r.Index <= 0 || r.From != `public."Odd name"` || r.Sample < 2*mb || f.WAL < mb || f.Unseen {
 		t.Errorf("%+v", f)
 	}
 	if after := pgtest.Schema(t, blue); after != bluesBefore {
@@ -70,7 +70,7 @@ func TestMeasureWithLittleRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Tables) != 1 || f.Rates.Read != 0 || f.Rates.Write != 0 || f.Rates.Index != 0 {
+	if len(f.Tables) != 1 || f.Rates.Read != 0 || f.Rates.Write != 0 || f.Rates.Index != 0 || !f.Unseen {
 		t.Errorf("%+v", f)
 	}
 }
