@@ -20,9 +20,9 @@ their own; administrators see all apps. It drives the bundled server, or Ory Hyd
 
 const consoleServeLong = `Serve the pages until SIGTERM or SIGINT.
 
-The server is told of them by --login-url ORIGIN/login and --consent-url ORIGIN/consent (Hydra: URLS_LOGIN,
-URLS_CONSENT, URLS_LOGOUT=ORIGIN/logout, URLS_ERROR=ORIGIN/error), where ORIGIN is how browsers reach the console. The
-address is printed on stdout as one line of JSON.
+The server is told of them by --login-url ORIGIN/login, --consent-url ORIGIN/consent and --device-url ORIGIN/device
+(Hydra: URLS_LOGIN, URLS_CONSENT, URLS_LOGOUT=ORIGIN/logout, URLS_ERROR=ORIGIN/error), where ORIGIN is how browsers
+reach the console. The address is printed on stdout as one line of JSON.
 
 Users are lines "name:hash" of the --users file, which "tideover console hash" prints; a change of the file holds at
 once. Who is logged in lies in memory: a restart of the console logs people out of it, and it runs once.

@@ -11,8 +11,8 @@ import (
 	"github.com/tideover/tideover/internal/authserver"
 )
 
-const serverLong = `The bundled OAuth server: authorization code with PKCE, refresh and client credentials, with login and consent
-pages of your own behind the same admin API as Ory Hydra's. It exists in three generations, so that upgrades can be
+const serverLong = `The bundled OAuth server: authorization code with PKCE, refresh, client credentials and devices, with login and
+consent pages of your own behind the same admin API as Ory Hydra's. It exists in three generations, so that upgrades can be
 rehearsed: 1.0 to 1.1 in place, 1.1 to 2.0 with two databases. 1.0 reads with SELECT *.`
 
 const serveLong = `Serve one generation until SIGTERM or SIGINT.
@@ -69,6 +69,7 @@ func newServerServeCmd(std *IO) *cobra.Command {
 	f.StringVar(&o.Issuer, "issuer", "", "public URL, such as the router's (default the public address)")
 	f.StringVar(&o.LoginURL, "login-url", "", "login page, gets ?login_challenge=")
 	f.StringVar(&o.ConsentURL, "consent-url", "", "consent page, gets ?consent_challenge=")
+	f.StringVar(&o.DeviceURL, "device-url", "", "2.0: page on which people type the codes of devices, gets ?device_challenge= (default: no devices)")
 	f.DurationVar(&o.AccessLifetime, "access-lifetime", time.Hour, "lifetime of access tokens")
 	f.DurationVar(&o.RefreshLifetime, "refresh-lifetime", 30*24*time.Hour, "lifetime of refresh tokens")
 	f.DurationVar(&o.Grace, "refresh-grace", 10*time.Second, "2.0: how long a used refresh token gives its successor again; negative for not at all")

@@ -26,7 +26,7 @@ steps:
   - step: migrate
     target: offline
     source: bundled
-    to: 20006
+    to: 20007
   - step: replay
   - step: cutover
     participants:

@@ -40,6 +40,7 @@ func (s *Server) Admin() http.Handler {
 	handle("GET", "/oauth2/auth/requests/consent", s.getConsent)
 	handle("PUT", "/oauth2/auth/requests/consent/accept", s.acceptConsent)
 	handle("PUT", "/oauth2/auth/requests/consent/reject", s.rejectConsent)
+	handle("PUT", "/oauth2/auth/requests/device/accept", s.acceptDevice)
 	handle("GET", "/oauth2/auth/sessions/consent", s.listConsents)
 	handle("DELETE", "/oauth2/auth/sessions/consent", s.revokeConsents)
 	handle("DELETE", "/oauth2/auth/sessions/login", s.endSessions)

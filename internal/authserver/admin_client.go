@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/zitadel/oidc/v3/pkg/oidc"
 
 	"github.com/tideover/tideover/internal/authserver/store"
 )
@@ -61,7 +62,8 @@ func (s *Server) readClient(r *http.Request) (clientJSON, error) {
 		return c, invalid("a public client has no secret")
 	}
 	for _, grant := range c.GrantTypes {
-		if !slices.Contains([]string{"authorization_code", "refresh_token", "client_credentials"}, grant) {
+		if !slices.Contains([]string{"authorization_code", "refresh_token", "client_credentials"}, grant) &&
+			(grant != string(oidc.GrantTypeDeviceCode) || s.generation.device == "") {
 			return c, invalid(fmt.Sprintf("grant type %q is not served", grant))
 		}
 	}

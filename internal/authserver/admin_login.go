@@ -115,9 +115,12 @@ func (s *Server) back(requestURL, key, verifier string) string {
 	if err != nil {
 		u = &url.URL{}
 	}
-	q := u.Query()
+	q, path := u.Query(), pathAuth
+	if strings.HasSuffix(u.Path, pathDeviceVerify) {
+		path = pathDeviceVerify
+	}
 	q.Set(key, verifier)
-	return s.config.Issuer + pathAuth + "?" + q.Encode()
+	return s.config.Issuer + path + "?" + q.Encode()
 }
 
 // readRejection reads {"error", "error_description"} and keeps it as the document that lies in the database.

@@ -12,6 +12,8 @@ import (
 // try.
 type attempts struct {
 	places, line chan struct{}
+	hand         float64       // tries that each has to begin with
+	every        time.Duration // until one more
 	mu           sync.Mutex
 	tries        map[[sha256.Size]byte]bucket
 }
@@ -28,11 +30,12 @@ const (
 )
 
 func newAttempts(places, line int) *attempts {
-	return &attempts{places: make(chan struct{}, places), line: make(chan struct{}, line), tries: map[[sha256.Size]byte]bucket{}}
+	return &attempts{places: make(chan struct{}, places), line: make(chan struct{}, line), hand: triesInHand, every: tryAgain,
+		tries: map[[sha256.Size]byte]bucket{}}
 }
 
-func (b bucket) at(now time.Time) bucket {
-	return bucket{left: min(triesInHand, b.left+now.Sub(b.since).Seconds()/tryAgain.Seconds()), since: now}
+func (a *attempts) at(b bucket, now time.Time) bucket {
+	return bucket{left: min(a.hand, b.left+now.Sub(b.since).Seconds()/a.every.Seconds()), since: now}
 }
 
 // take uses a try, where there is one.
@@ -43,9 +46,9 @@ func (a *attempts) take(who string, now time.Time) bool {
 	b, ok := a.tries[key]
 	if !ok {
 		a.makeRoom(now)
-		b = bucket{left: triesInHand, since: now}
+		b = bucket{left: a.hand, since: now}
 	}
-	if b = b.at(now); b.left >= 1 {
+	if b = a.at(b, now); b.left >= 1 {
 		b.left--
 		ok = true
 	} else {
@@ -61,7 +64,7 @@ func (a *attempts) giveBack(who string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if b, ok := a.tries[key]; ok {
-		b.left = min(triesInHand, b.left+1)
+		b.left = min(a.hand, b.left+1)
 		a.tries[key] = b
 	}
 }
@@ -73,7 +76,7 @@ func (a *attempts) makeRoom(now time.Time) {
 		return
 	}
 	for key, b := range a.tries {
-		if b.at(now).left >= triesInHand {
+		if a.at(b, now).left >= a.hand {
 			delete(a.tries, key)
 		}
 	}

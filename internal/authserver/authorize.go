@@ -30,6 +30,7 @@ type request struct {
 	Audience        []string `json:"audience,omitempty"`         // asked for; in a grant: given
 	GrantedAudience []string `json:"granted_audience,omitempty"` // by the consent page, of those asked for
 	HintSubject     string   `json:"hint_subject,omitempty"`     // of the ID token that the app brought
+	Device          string   `json:"device,omitempty"`           // signature of the device's code that this is for
 	Browser         string   `json:"browser"`                    // signature of the cookie of the browser that began
 }
 
@@ -216,7 +217,7 @@ func (p protocol) afterLogin(ctx context.Context, r *op.ClientRequest[oidc.AuthR
 		return nil, err
 	}
 	if err := answered(login.Handled, login.Error); err != nil {
-		return nil, err
+		return p.refused(ctx, q, login.Challenge, login.Handled, err)
 	}
 	if q.HintSubject != "" && q.HintSubject != login.Subject { // OpenID Connect Core, section 3.1.2.2
 		return nil, oidc.ErrLoginRequired().WithDescription("somebody else has logged in than the id_token_hint names")
@@ -230,7 +231,7 @@ func (p protocol) afterLogin(ctx context.Context, r *op.ClientRequest[oidc.AuthR
 	if err != nil {
 		return nil, err
 	}
-	consent.Skip = assured(a, q.RedirectURI) && !slices.Contains(q.Prompt, oidc.PromptConsent) && slices.ContainsFunc(remembered, func(m store.Memory) bool {
+	consent.Skip = q.Device == "" && assured(a, q.RedirectURI) && !slices.Contains(q.Prompt, oidc.PromptConsent) && slices.ContainsFunc(remembered, func(m store.Memory) bool {
 		var then request
 		m.AuthRequest.Decode(&then)
 		return store.Covers(m.GrantedScope, login.RequestedScope) && within(then.GrantedAudience, q.Audience)
@@ -267,7 +268,11 @@ func (p protocol) afterConsent(ctx context.Context, r *op.ClientRequest[oidc.Aut
 		return nil, err
 	}
 	if err := answered(consent.Handled, consent.Error); err != nil {
-		return nil, err
+		login := ""
+		if consent.LoginChallenge != nil {
+			login = *consent.LoginChallenge
+		}
+		return p.refused(ctx, q, login, consent.Handled, err)
 	}
 	q.Audience, q.GrantedAudience = q.GrantedAudience, nil
 	data := grant{request: q, ConsentChallenge: consent.Challenge, ACR: consent.ACR, AuthTime: consent.RequestedAt.Unix()}
@@ -281,6 +286,9 @@ func (p protocol) afterConsent(ctx context.Context, r *op.ClientRequest[oidc.Aut
 	}
 	consent.SessionAccessToken.Decode(&data.AccessToken)
 	consent.SessionIDToken.Decode(&data.IDToken)
+	if q.Device != "" {
+		return p.grantDevice(ctx, consent, data)
+	}
 	code := newToken(p.generation.code)
 	err = p.store.IssueCode(ctx, consent, store.Token{
 		Signature: Signature(code), RequestID: consent.Challenge, ClientID: a.ID, Subject: consent.Subject,

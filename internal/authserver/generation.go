@@ -11,10 +11,10 @@ import (
 
 // generation is what differs between the servers of two generations, beside their tables.
 type generation struct {
-	name                  string
-	admin                 string // before every path of the admin API
-	code, access, refresh string // before every code and token
-	challenge             int    // bytes of a challenge or verifier; the lengths tell the sides of an upgrade apart
+	name                          string
+	admin                         string // before every path of the admin API
+	code, access, refresh, device string // before every code and token
+	challenge                     int    // bytes of a challenge or verifier; the lengths tell the sides of an upgrade apart
 }
 
 func generationOf(name string) (generation, error) {
@@ -22,7 +22,7 @@ func generationOf(name string) (generation, error) {
 	case "1.0", "1.1":
 		return generation{name: name, challenge: 16}, nil
 	case "2.0":
-		return generation{name: name, admin: "/admin", code: "to_ac_", access: "to_at_", refresh: "to_rt_", challenge: 32}, nil
+		return generation{name: name, admin: "/admin", code: "to_ac_", access: "to_at_", refresh: "to_rt_", device: "to_dc_", challenge: 32}, nil
 	}
 	return generation{}, fmt.Errorf("generation %q has no server; there are 1.0, 1.1 and 2.0", name)
 }

@@ -47,7 +47,7 @@ func serveOn(t *testing.T, dsn, generation string, change func(*authserver.Confi
 	publicServer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { public.ServeHTTP(w, r) }))
 	adminServer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { admin.ServeHTTP(w, r) }))
 	config := authserver.Config{Generation: generation, DSN: dsn, Issuer: publicServer.URL, SystemSecret: "a secret of the tests",
-		LoginURL: "http://127.0.0.1:2/login", ConsentURL: "http://127.0.0.1:2/consent", BcryptCost: 4}
+		LoginURL: "http://127.0.0.1:2/login", ConsentURL: "http://127.0.0.1:2/consent", DeviceURL: "http://127.0.0.1:2/device", BcryptCost: 4}
 	if change != nil {
 		change(&config)
 	}

@@ -25,6 +25,10 @@ func (s *Server) metadata() metadata {
 	issuer := s.config.Issuer
 	confidential := []oidc.AuthMethod{oidc.AuthMethodBasic, oidc.AuthMethodPost}
 	everybody := append(confidential[:2:2], oidc.AuthMethodNone)
+	grants, device := []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken, oidc.GrantTypeClientCredentials}, ""
+	if s.devices() != nil {
+		grants, device = append(grants, oidc.GrantTypeDeviceCode), issuer+pathDevice // RFC 8628, section 4
+	}
 	return metadata{IssuerInResponse: true, Pushed: issuer + pathPushed, DiscoveryConfiguration: &oidc.DiscoveryConfiguration{
 		Issuer:                                    issuer,
 		AuthorizationEndpoint:                     issuer + pathAuth,
@@ -37,7 +41,8 @@ func (s *Server) metadata() metadata {
 		ScopesSupported:                           []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess, "offline"},
 		ResponseTypesSupported:                    []string{string(oidc.ResponseTypeCode)},
 		ResponseModesSupported:                    []string{string(oidc.ResponseModeQuery), string(oidc.ResponseModeFragment)},
-		GrantTypesSupported:                       []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken, oidc.GrantTypeClientCredentials},
+		DeviceAuthorizationEndpoint:               device,
+		GrantTypesSupported:                       grants,
 		SubjectTypesSupported:                     []string{"public"},
 		CodeChallengeMethodsSupported:             []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
 		IDTokenSigningAlgValuesSupported:          []string{string(s.keys.Load().alg)},

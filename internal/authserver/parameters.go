@@ -8,7 +8,7 @@ var parameters = []string{
 	"response_type", "response_mode", "nonce", "display", "prompt", "max_age", "ui_locales", "id_token_hint", "login_hint",
 	"acr_values", "code_challenge", "code_challenge_method", "request", "request_uri", "registration", "login_verifier",
 	"consent_verifier", "grant_type", "code", "code_verifier", "refresh_token", "token", "token_type_hint", "access_token",
-	"logout_hint", "post_logout_redirect_uri", "confirmation",
+	"device_code", "user_code", "device_challenge", "device_verifier", "logout_hint", "post_logout_redirect_uri", "confirmation",
 }
 
 // repeated is a parameter that is there more than once, which RFC 6749, sections 3.1 and 3.2, forbids: who reads the

@@ -41,6 +41,9 @@ func (s *Server) Public() http.Handler {
 		Authorization: op.NewEndpoint(pathAuth), Token: op.NewEndpoint(pathToken), Revocation: op.NewEndpoint(pathRevoke),
 		Introspection: op.NewEndpoint(pathIntrospection), JwksURI: op.NewEndpoint(pathKeys),
 	}
+	if s.devices() != nil {
+		endpoints.DeviceAuthorization = op.NewEndpoint(pathDevice)
+	}
 	h := op.RegisterServer(protocol{Server: s}, endpoints, op.WithServerCORSOptions(nil), op.WithEncoder(s.encoder()))
 	judge := op.RegisterServer(protocol{Server: s, judges: true}, op.Endpoints{Authorization: op.NewEndpoint(pathAuth)},
 		op.WithServerCORSOptions(nil), op.WithEncoder(s.encoder()))
@@ -50,13 +53,21 @@ func (s *Server) Public() http.Handler {
 		mux.Handle("POST "+path, visit)
 		mux.HandleFunc("HEAD "+path, noVisit)
 	}
-	for _, e := range []struct {
+	type endpoint struct {
 		path, methods string
 		handler       http.Handler
-	}{
-		{pathToken, "POST", s.form(h)}, {pathPushed, "POST", s.form(s.push(judge))}, {pathRevoke, "POST", s.form(h)}, {pathIntrospection, "POST", s.form(secretive(h))}, {pathUserinfo, "GET POST", http.HandlerFunc(s.userinfo)},
+	}
+	served := []endpoint{
+		{pathToken, "POST", s.form(h)}, {pathPushed, "POST", s.form(s.push(judge))}, {pathRevoke, "POST", s.form(h)}, {pathIntrospection, "POST", s.form(secretive(h))},
+		{pathUserinfo, "GET POST", http.HandlerFunc(s.userinfo)},
 		{pathKeys, "GET", h}, {oidc.DiscoveryEndpoint, "GET", h},
-	} {
+	}
+	if s.devices() != nil {
+		served = append(served, endpoint{pathDevice, "POST", s.form(h)})
+		mux.HandleFunc("GET "+pathDeviceVerify, s.verifyDevice)
+		mux.HandleFunc("HEAD "+pathDeviceVerify, noVisit)
+	}
+	for _, e := range served {
 		for _, method := range strings.Fields(e.methods + " OPTIONS") {
 			mux.Handle(method+" "+e.path, shared(e.methods, e.handler))
 		}

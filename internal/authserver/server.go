@@ -34,11 +34,13 @@ type Config struct {
 	Issuer       string // the public URL, such as a router's; http is allowed
 	LoginURL     string // gets ?login_challenge=
 	ConsentURL   string // gets ?consent_challenge=
+	DeviceURL    string // 2.0: the page on which people type codes of devices, gets ?device_challenge=; "" serves no devices
 	SystemSecret string // seals the signing keys in the database; at least 16 characters
 
 	AccessLifetime  time.Duration // 1 h; a client's access_token_seconds overrules it
 	RefreshLifetime time.Duration // 30 days
 	CodeLifetime    time.Duration // 10 min
+	DeviceLifetime  time.Duration // 10 min: of the codes of devices
 	IDLifetime      time.Duration // 1 h
 	Grace           time.Duration // 2.0: how long a used refresh token gives its successor again; 10 s, negative for never
 	BcryptCost      int           // of new client secrets; 10
@@ -56,6 +58,7 @@ type Server struct {
 	pool       *pgxpool.Pool
 	store      store.Store
 	secrets    *secrets
+	userCodes  *attempts // wrong codes of devices, of everybody together
 	metrics    *metrics
 	keys       atomic.Pointer[keyring] // nil until ready
 }
@@ -71,7 +74,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err != nil || issuer.Host == "" || issuer.Scheme != "http" && issuer.Scheme != "https" || issuer.RawQuery != "" || issuer.Fragment != "" {
 		return nil, fmt.Errorf("issuer %q is no http or https URL without query and fragment", c.Issuer)
 	}
-	for name, u := range map[string]string{"login": c.LoginURL, "consent": c.ConsentURL} {
+	for name, u := range map[string]string{"login": c.LoginURL, "consent": c.ConsentURL, "device": c.DeviceURL} {
+		if name == "device" && u == "" {
+			continue
+		}
 		if p, err := url.Parse(u); err != nil || p.Host == "" {
 			return nil, fmt.Errorf("%s URL %q is no absolute URL", name, u)
 		}
@@ -92,7 +98,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 	m := newMetrics()
-	return &Server{config: c, generation: g, issuer: issuer, pool: pool, store: st, secrets: newSecrets(c.BcryptCost, m.hashed), metrics: m}, nil
+	// Wrong codes are counted by the page, which knows who types them; all of them together are bounded here.
+	userCodes := newAttempts(1, 1)
+	userCodes.hand, userCodes.every = 200, 100*time.Millisecond
+	return &Server{config: c, generation: g, issuer: issuer, pool: pool, store: st, secrets: newSecrets(c.BcryptCost, m.hashed), userCodes: userCodes, metrics: m}, nil
 }
 
 // Close closes the pool. No request may be under way.
@@ -107,6 +116,7 @@ func (c Config) withDefaults() Config {
 	duration(&c.AccessLifetime, time.Hour)
 	duration(&c.RefreshLifetime, 30*24*time.Hour)
 	duration(&c.CodeLifetime, 10*time.Minute)
+	duration(&c.DeviceLifetime, 10*time.Minute)
 	duration(&c.IDLifetime, time.Hour)
 	duration(&c.Grace, 10*time.Second)
 	if c.BcryptCost == 0 {

@@ -91,6 +91,9 @@ func fingerprint(a client) string {
 // targets is where the answer will go: the redirect URI of the request where the app registered it, or else all that it
 // registered.
 func targets(a client, requestURL string) []string {
+	if forDevice(requestURL) {
+		return nil
+	}
 	if u, err := url.Parse(requestURL); err == nil {
 		wanted := u.Query().Get("redirect_uri")
 		if slices.ContainsFunc(a.RedirectURIs, func(r string) bool { return r == wanted || loopbackAlike(r, wanted) }) {

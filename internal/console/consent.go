@@ -49,6 +49,9 @@ func (c *Console) showConsent(v *visit) error {
 func (c *Console) askConsent(v *visit, status int, req consentRequest, problem string) error {
 	p := consentPage{Challenge: req.Challenge, Subject: req.Subject, App: c.appView(req.Client),
 		Targets: hosts(targets(req.Client, req.RequestURL)), Audience: req.Audience, Fault: problem}
+	if forDevice(req.RequestURL) {
+		p.Targets = []string{text("target.code")}
+	}
 	look, err := c.lookalikes(v.r.Context(), req.Client)
 	if err != nil {
 		return err

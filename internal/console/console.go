@@ -118,6 +118,8 @@ var routes = []route{
 	{"POST", "/login", anyone, (*Console).login},
 	{"GET", "/consent", anyone, (*Console).showConsent},
 	{"POST", "/consent", anyone, (*Console).consent},
+	{"GET", "/device", anyone, (*Console).showDevice},
+	{"POST", "/device", anyone, (*Console).device},
 	{"GET", "/logout", anyone, (*Console).showLogout},
 	{"POST", "/logout", anyone, (*Console).logout},
 	{"GET", "/error", anyone, (*Console).showError},

@@ -75,7 +75,7 @@ func newRig(t *testing.T, generation string, change func(*console.Config)) *rig 
 	}
 	publicServer, adminServer, consoleServer := late(&public), late(&admin), late(&pages)
 	s, err := authserver.New(t.Context(), authserver.Config{Generation: generation, DSN: dsn, Issuer: publicServer.URL, BcryptCost: 4,
-		SystemSecret: "a secret of the tests", LoginURL: consoleServer.URL + "/login", ConsentURL: consoleServer.URL + "/consent"})
+		SystemSecret: "a secret of the tests", LoginURL: consoleServer.URL + "/login", ConsentURL: consoleServer.URL + "/consent", DeviceURL: consoleServer.URL + "/device"})
 	if err != nil {
 		t.Fatal(err)
 	}

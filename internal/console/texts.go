@@ -26,6 +26,14 @@ var texts = map[string]string{
 	"login.throttled": "There were too many wrong passwords. Wait half a minute, then try again.",
 	"login.other":     "This browser is logged in as somebody else. Log out there first, then start again from the app.",
 
+	"device.title": "Connect a device", "device.about": "A device or program that cannot open a page shows a code. Enter it here to let it in.",
+	"device.code": "Code", "device.hint": "Eight letters, such as BCDF-GHJK.", "device.submit": "Go on",
+	"device.given": "Go on only if your own device shows this code now. If somebody sent you this link, it would let their device into your account.",
+	"device.wrong": "There is no such code, or it was used or ran out. Look again, or have the device show a new one.", "device.throttled": "There were too many wrong codes. Wait a while, then try again.",
+	"device.granted": "The device is connected", "device.granted.text": "You can close this page and go on at your device. You find it under “Apps with access”.",
+	"device.refused": "The device was refused", "device.refused.text": "It gets nothing. You can close this page.",
+	"device.failed": "The device was not connected", "device.failed.text": "The code was used or ran out, or the page was opened in another browser. Have the device show a new code and start again.",
+
 	"app.owner": "Belongs to", "app.noowner": "nobody known", "app.verified": "Verified by the administrators", "app.since": "Registered",
 	"app.website": "Website", "app.logo": "Logo", "app.policy": "Privacy policy", "app.terms": "Terms of service",
 	"app.links": "The app's own links", "app.goes": "Sends you to", "app.nowhere": "an address that it did not register", "app.id": "App id",
@@ -54,6 +62,7 @@ var texts = map[string]string{
 	"warn.imitates":   "The app's name looks like that of a verified app, %s, and it is another one.",
 	"warn.same":       "Another owner's app has a name that looks the same: %s.",
 
+	"target.code":    "the device that showed you the code",
 	"target.machine": "an app on this device (%s)", "target.device": "an app on this device (%s)", "target.open": "%s, without encryption",
 
 	"scope.openid": "Know who you are", "scope.openid.detail": "The name under which this service knows you.",

@@ -29,12 +29,13 @@ var (
 	pacePerson  = pace{10, 30 * time.Second}
 	paceDevice  = pace{10, 29 * time.Second} // a map of its own
 	paceAddress = pace{40, 5 * time.Second}
+	paceCode    = pace{20, 15 * time.Second} // codes of devices, by address
 )
 
 const mostBuckets = 20_000
 
 func newThrottle(now func() time.Time) *throttle {
-	return &throttle{now: now, left: map[pace]map[digest]bucket{pacePerson: {}, paceDevice: {}, paceAddress: {}}}
+	return &throttle{now: now, left: map[pace]map[digest]bucket{pacePerson: {}, paceDevice: {}, paceAddress: {}, paceCode: {}}}
 }
 
 func (p pace) at(b bucket, now time.Time) bucket {

@@ -28,11 +28,13 @@ const consentSecond = `SELECT consent_challenge AS challenge, consent_verifier A
 	session_id_token::text AS session_id_token, coalesce(consent_error::text, '{}') AS error,
 	consent_handled_at AS handled_at FROM oauth_flow`
 
-func (s *second) CreateLogin(ctx context.Context, l Login) error {
+func (s *second) CreateLogin(ctx context.Context, l Login) error { return insertLogin(ctx, s.pool, l) }
+
+func insertLogin(ctx context.Context, q execer, l Login) error {
 	const sql = `INSERT INTO oauth_flow (login_challenge, login_verifier, nid, client_id, session_id, subject, login_skip,
 		request_url, requested_scope, oidc_context, auth_request, state)
 		SELECT $1, $2, nid, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM oauth_client WHERE id = $3`
-	tag, err := s.pool.Exec(ctx, sql, l.Challenge, l.Verifier, l.ClientID, l.SessionID, l.Subject, l.Skip, l.RequestURL,
+	tag, err := q.Exec(ctx, sql, l.Challenge, l.Verifier, l.ClientID, l.SessionID, l.Subject, l.Skip, l.RequestURL,
 		l.RequestedScope, string(l.OIDCContext), string(l.AuthRequest), loginAsked)
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrNotFound
@@ -117,11 +119,12 @@ func (s *second) AnswerConsent(ctx context.Context, challenge string, a ConsentA
 	return ErrUsed
 }
 
+const useConsent = `UPDATE oauth_flow SET consent_was_used = true, state = $2
+	WHERE consent_challenge = $1 AND NOT consent_was_used AND state = 5`
+
 func (s *second) IssueCode(ctx context.Context, c Consent, code Token) error {
-	const use = `UPDATE oauth_flow SET consent_was_used = true, state = $2
-		WHERE consent_challenge = $1 AND NOT consent_was_used AND state = 5`
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		if err := once(ctx, tx, use, c.Challenge, consentUsed); err != nil {
+		if err := once(ctx, tx, useConsent, c.Challenge, consentUsed); err != nil {
 			return err
 		}
 		return insertCode(ctx, tx, code)
