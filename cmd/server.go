@@ -74,6 +74,7 @@ func newServerServeCmd(std *IO) *cobra.Command {
 	f.DurationVar(&o.RefreshLifetime, "refresh-lifetime", 30*24*time.Hour, "lifetime of refresh tokens")
 	f.DurationVar(&o.Grace, "refresh-grace", 10*time.Second, "2.0: how long a used refresh token gives its successor again; negative for not at all")
 	f.IntVar(&o.BcryptCost, "bcrypt-cost", 10, "cost of hashing new client secrets, 4 to 31")
+	f.BoolVar(&o.PrivateJWKS, "private-jwks", false, "2.0: fetch the keys of clients (jwks_uri) from private addresses, too")
 	f.BoolVar(&o.BehindProxy, "behind-proxy", false, "count wrong secrets by the last address of X-Forwarded-For, which your proxy or router sets")
 	f.Int32Var(&o.MaxConns, "max-conns", 16, "connections to Postgres, where the DSN has no pool_max_conns")
 	return c

@@ -26,7 +26,7 @@ steps:
   - step: migrate
     target: offline
     source: bundled
-    to: 20007
+    to: 20008
   - step: replay
   - step: cutover
     participants:

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,8 @@ type clientJSON struct {
 	Metadata               store.Document `json:"metadata"`
 	PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris"`
 	AuthMethod             string         `json:"token_endpoint_auth_method"`
+	JWKS                   store.Document `json:"jwks,omitempty"`                 // of private_key_jwt: public keys, or
+	JWKSURI                string         `json:"jwks_uri,omitempty"`             // where they are
 	AccessSeconds          *int32         `json:"access_token_seconds,omitempty"` // the server's own lifetime where missing
 	CreatedAt              time.Time      `json:"created_at"`
 	UpdatedAt              time.Time      `json:"updated_at"`
@@ -37,7 +40,7 @@ func toJSON(c store.Client) clientJSON {
 	return clientJSON{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs.List(), GrantTypes: c.GrantTypes.List(),
 		ResponseTypes: c.ResponseTypes.List(), Scope: c.Scope, Audience: c.Audience.List(), Owner: c.Owner,
 		Contacts: c.Contacts.List(), Metadata: c.Metadata, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs.List(),
-		AuthMethod: c.AuthMethod, AccessSeconds: c.AccessSeconds, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
+		AuthMethod: c.AuthMethod, JWKS: c.JWKS, JWKSURI: c.JWKSURI, AccessSeconds: c.AccessSeconds, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
 }
 
 // readClient reads a client, fills in Hydra's defaults and checks it.
@@ -55,8 +58,15 @@ func (s *Server) readClient(r *http.Request) (clientJSON, error) {
 	if len(c.ResponseTypes) == 0 {
 		c.ResponseTypes = []string{"code"}
 	}
-	if !slices.Contains([]string{"client_secret_basic", "client_secret_post", "none"}, c.AuthMethod) {
-		return c, invalid("field token_endpoint_auth_method is none of client_secret_basic, client_secret_post, none")
+	methods := []string{"client_secret_basic", "client_secret_post", "none"}
+	if s.assertions() != nil {
+		methods = append(methods, authPrivateKey)
+	}
+	if !slices.Contains(methods, c.AuthMethod) {
+		return c, invalid("field token_endpoint_auth_method is none of " + strings.Join(methods, ", "))
+	}
+	if err := s.checkKeys(&c); err != nil {
+		return c, err
 	}
 	if c.AuthMethod == "none" && c.Secret != "" {
 		return c, invalid("a public client has no secret")
@@ -78,12 +88,44 @@ func (s *Server) readClient(r *http.Request) (clientJSON, error) {
 	return c, nil
 }
 
+// checkKeys wants keys of a client that signs who it is, and of no other. What is stored of them is public, and no more
+// than the keys.
+func (s *Server) checkKeys(c *clientJSON) error {
+	if c.JWKS == "null" {
+		c.JWKS = ""
+	}
+	switch {
+	case c.AuthMethod != authPrivateKey && (c.JWKS != "" || c.JWKSURI != ""):
+		return invalid("only a client with token_endpoint_auth_method private_key_jwt has jwks or jwks_uri")
+	case c.AuthMethod != authPrivateKey:
+		return nil
+	case c.Secret != "":
+		return invalid("a client with keys has no secret")
+	case (c.JWKS == "") == (c.JWKSURI == ""):
+		return invalid("a client with private_key_jwt has either jwks or jwks_uri")
+	case c.JWKSURI != "":
+		if fault := s.clientKeys.fault(c.JWKSURI); fault != "" {
+			return invalid("field jwks_uri " + fault)
+		}
+		return nil
+	}
+	set, err := readKeys([]byte(c.JWKS))
+	if err != nil {
+		return invalid("field jwks " + err.Error())
+	}
+	c.JWKS = store.NewDocument(set)
+	return nil
+}
+
+// secretless tells clients that have no secret.
+func secretless(method string) bool { return method == "none" || method == authPrivateKey }
+
 // row is the client as it is stored; its secret becomes a hash.
 func (s *Server) row(c clientJSON) (store.Client, error) {
 	out := store.Client{ID: c.ID, Name: c.Name, Owner: c.Owner, RedirectURIs: store.NewDocument(some(c.RedirectURIs)),
 		PostLogoutRedirectURIs: store.NewDocument(some(c.PostLogoutRedirectURIs)), GrantTypes: store.NewDocument(some(c.GrantTypes)),
 		ResponseTypes: store.NewDocument(some(c.ResponseTypes)), Scope: c.Scope, Audience: store.NewDocument(some(c.Audience)),
-		Contacts: store.NewDocument(some(c.Contacts)), Metadata: c.Metadata, AuthMethod: c.AuthMethod, AccessSeconds: c.AccessSeconds}
+		Contacts: store.NewDocument(some(c.Contacts)), Metadata: c.Metadata, AuthMethod: c.AuthMethod, JWKS: c.JWKS, JWKSURI: c.JWKSURI, AccessSeconds: c.AccessSeconds}
 	var err error
 	if c.Secret != "" {
 		out.SecretHash, err = s.secrets.hash(c.Secret)
@@ -99,7 +141,7 @@ func (s *Server) createClient(r *http.Request) (int, any, error) {
 	if c.ID == "" {
 		c.ID = uuid.NewString()
 	}
-	if c.Secret == "" && c.AuthMethod != "none" {
+	if c.Secret == "" && !secretless(c.AuthMethod) {
 		c.Secret = newToken("")
 	}
 	row, err := s.row(c)
@@ -144,7 +186,7 @@ func (s *Server) updateClient(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if old.SecretHash == "" && c.Secret == "" && c.AuthMethod != "none" {
+	if old.SecretHash == "" && c.Secret == "" && !secretless(c.AuthMethod) {
 		c.Secret = newToken("") // a public client becomes confidential
 	}
 	row, err := s.row(c)

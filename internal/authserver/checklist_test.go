@@ -28,7 +28,7 @@ func TestChecklist(t *testing.T) {
 		}
 	}
 	wanted := map[string]bool{}
-	for _, s := range []string{"RFC 6749", "RFC 6750", "RFC 7009", "RFC 7591", "RFC 7636", "RFC 7662", "RFC 8252", "RFC 8414", "RFC 8628", "RFC 9101", "RFC 9126",
+	for _, s := range []string{"RFC 6749", "RFC 6750", "RFC 7009", "RFC 7523", "RFC 7591", "RFC 7636", "RFC 7662", "RFC 8252", "RFC 8414", "RFC 8628", "RFC 9101", "RFC 9126",
 		"RFC 9207", "RFC 9700", "OpenID Connect Core", "RP-Initiated Logout"} {
 		wanted[s] = false
 	}

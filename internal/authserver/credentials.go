@@ -31,7 +31,7 @@ func (s *Server) form(next http.Handler) http.Handler {
 // secretive is in front of what no public client may have: whoever shows no secret is nobody.
 func secretive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") == "" && r.PostForm.Get("client_secret") == "" {
+		if r.Header.Get("Authorization") == "" && r.PostForm.Get("client_secret") == "" && r.PostForm.Get("client_assertion") == "" {
 			writeError(w, errWrongSecret)
 			return
 		}
@@ -91,6 +91,9 @@ func checkCredentials(r *http.Request) *oauthError {
 	wrong := errWrongSecret
 	id, secret, assertion := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret"), r.PostForm.Get("client_assertion")
 	headers := r.Header.Values("Authorization")
+	if secret != "" && assertion != "" {
+		return invalid("the client says who it is in more than one way")
+	}
 	if len(headers) == 0 {
 		if id == "" && assertion == "" {
 			return wrong

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -24,32 +25,42 @@ type metadata struct {
 func (s *Server) metadata() metadata {
 	issuer := s.config.Issuer
 	confidential := []oidc.AuthMethod{oidc.AuthMethodBasic, oidc.AuthMethodPost}
-	everybody := append(confidential[:2:2], oidc.AuthMethodNone)
+	var algs []string
+	if s.assertions() != nil {
+		confidential = append(confidential, oidc.AuthMethodPrivateKeyJWT)
+		for _, a := range assertionAlgs {
+			algs = append(algs, string(a))
+		}
+	}
+	everybody := append(slices.Clone(confidential), oidc.AuthMethodNone)
 	grants, device := []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken, oidc.GrantTypeClientCredentials}, ""
 	if s.devices() != nil {
 		grants, device = append(grants, oidc.GrantTypeDeviceCode), issuer+pathDevice // RFC 8628, section 4
 	}
 	return metadata{IssuerInResponse: true, Pushed: issuer + pathPushed, DiscoveryConfiguration: &oidc.DiscoveryConfiguration{
-		Issuer:                                    issuer,
-		AuthorizationEndpoint:                     issuer + pathAuth,
-		TokenEndpoint:                             issuer + pathToken,
-		IntrospectionEndpoint:                     issuer + pathIntrospection,
-		UserinfoEndpoint:                          issuer + pathUserinfo,
-		RevocationEndpoint:                        issuer + pathRevoke,
-		EndSessionEndpoint:                        issuer + pathLogout,
-		JwksURI:                                   issuer + pathKeys,
-		ScopesSupported:                           []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess, "offline"},
-		ResponseTypesSupported:                    []string{string(oidc.ResponseTypeCode)},
-		ResponseModesSupported:                    []string{string(oidc.ResponseModeQuery), string(oidc.ResponseModeFragment)},
-		DeviceAuthorizationEndpoint:               device,
-		GrantTypesSupported:                       grants,
-		SubjectTypesSupported:                     []string{"public"},
-		CodeChallengeMethodsSupported:             []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
-		IDTokenSigningAlgValuesSupported:          []string{string(s.keys.Load().alg)},
-		TokenEndpointAuthMethodsSupported:         everybody,
-		RevocationEndpointAuthMethodsSupported:    everybody,
-		IntrospectionEndpointAuthMethodsSupported: confidential,
-		ClaimsSupported:                           []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "at_hash", "sid"},
+		Issuer:                                             issuer,
+		AuthorizationEndpoint:                              issuer + pathAuth,
+		TokenEndpoint:                                      issuer + pathToken,
+		IntrospectionEndpoint:                              issuer + pathIntrospection,
+		UserinfoEndpoint:                                   issuer + pathUserinfo,
+		RevocationEndpoint:                                 issuer + pathRevoke,
+		EndSessionEndpoint:                                 issuer + pathLogout,
+		JwksURI:                                            issuer + pathKeys,
+		ScopesSupported:                                    []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess, "offline"},
+		ResponseTypesSupported:                             []string{string(oidc.ResponseTypeCode)},
+		ResponseModesSupported:                             []string{string(oidc.ResponseModeQuery), string(oidc.ResponseModeFragment)},
+		DeviceAuthorizationEndpoint:                        device,
+		GrantTypesSupported:                                grants,
+		SubjectTypesSupported:                              []string{"public"},
+		CodeChallengeMethodsSupported:                      []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
+		IDTokenSigningAlgValuesSupported:                   []string{string(s.keys.Load().alg)},
+		TokenEndpointAuthMethodsSupported:                  everybody,
+		RevocationEndpointAuthMethodsSupported:             everybody,
+		IntrospectionEndpointAuthMethodsSupported:          confidential,
+		TokenEndpointAuthSigningAlgValuesSupported:         algs,
+		RevocationEndpointAuthSigningAlgValuesSupported:    algs,
+		IntrospectionEndpointAuthSigningAlgValuesSupported: algs,
+		ClaimsSupported:                                    []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "at_hash", "sid"},
 	}}
 }
 

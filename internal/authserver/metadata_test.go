@@ -37,18 +37,20 @@ func list(doc map[string]any, key string) (out []string) {
 
 func metadata(t *testing.T, s running, _ bool) {
 	grants := []string{"authorization_code", "refresh_token", "client_credentials"}
+	confidential := []string{"client_secret_basic", "client_secret_post"}
 	if s.generation == "2.0" {
-		grants = append(grants, deviceGrant)
+		grants, confidential = append(grants, deviceGrant), append(confidential, "private_key_jwt")
 	}
+	everybody := append(slices.Clone(confidential), "none")
 	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"} {
 		doc := document(t, s.Public+path)
 		if doc["issuer"] != s.Issuer || doc["authorization_response_iss_parameter_supported"] != true || doc["request_uri_parameter_supported"] != false {
 			t.Errorf("%s: %v", path, doc)
 		}
 		for key, want := range map[string][]string{"response_types_supported": {"code"}, "code_challenge_methods_supported": {"S256"},
-			"token_endpoint_auth_methods_supported":         {"client_secret_basic", "client_secret_post", "none"},
-			"revocation_endpoint_auth_methods_supported":    {"client_secret_basic", "client_secret_post", "none"},
-			"introspection_endpoint_auth_methods_supported": {"client_secret_basic", "client_secret_post"}, "id_token_signing_alg_values_supported": {"RS256"},
+			"token_endpoint_auth_methods_supported":         everybody,
+			"revocation_endpoint_auth_methods_supported":    everybody,
+			"introspection_endpoint_auth_methods_supported": confidential, "id_token_signing_alg_values_supported": {"RS256"},
 			"grant_types_supported": grants, "response_modes_supported": {"query", "fragment"}} {
 			if got := list(doc, key); !slices.Equal(got, want) {
 				t.Errorf("%s: %s is %v, want %v", path, key, got, want)

@@ -94,7 +94,8 @@ func (p protocol) Keys(context.Context, *op.Request[struct{}]) (*op.Response, er
 // VerifyClient authenticates a client by secret, or takes the word of a public one, whose codes are bound by PKCE.
 func (p protocol) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
 	if r.Data.ClientAssertion != "" || r.Data.ClientAssertionType != "" {
-		return nil, refusal(errWrongSecret)
+		client, err := p.byAssertion(ctx, r.Data)
+		return client, refuse(err)
 	}
 	c, err := p.store.Client(ctx, r.Data.ClientID)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -104,7 +105,7 @@ func (p protocol) VerifyClient(ctx context.Context, r *op.Request[op.ClientCrede
 		return app{Client: c}, nil
 	}
 	hash := c.SecretHash
-	if err != nil || c.AuthMethod == string(oidc.AuthMethodNone) {
+	if err != nil || c.AuthMethod == string(oidc.AuthMethodNone) || c.AuthMethod == authPrivateKey {
 		hash = "" // nobody has it, which takes as long to find out
 	}
 	if err := p.secrets.check(ctx, hash, r.Data.ClientID+"\x00"+r.Header.Get(addressHeader), r.Data.ClientSecret); err != nil {

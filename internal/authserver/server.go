@@ -45,6 +45,7 @@ type Config struct {
 	Grace           time.Duration // 2.0: how long a used refresh token gives its successor again; 10 s, negative for never
 	BcryptCost      int           // of new client secrets; 10
 	MaxConns        int32         // to Postgres; 16, where the DSN does not say pool_max_conns
+	PrivateJWKS     bool          // keys of clients may be fetched from private addresses, too
 	AdminToken      string        // where set, the bearer token that every request to the admin API must bring
 	AdminHosts      []string      // names with a domain under which the admin API is reached, beside addresses and bare names
 	BehindProxy     bool          // a client's address is the last one of X-Forwarded-For, which only a proxy can set
@@ -58,6 +59,7 @@ type Server struct {
 	pool       *pgxpool.Pool
 	store      store.Store
 	secrets    *secrets
+	clientKeys *clientKeys
 	userCodes  *attempts // wrong codes of devices, of everybody together
 	metrics    *metrics
 	keys       atomic.Pointer[keyring] // nil until ready
@@ -101,7 +103,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	// Wrong codes are counted by the page, which knows who types them; all of them together are bounded here.
 	userCodes := newAttempts(1, 1)
 	userCodes.hand, userCodes.every = 200, 100*time.Millisecond
-	return &Server{config: c, generation: g, issuer: issuer, pool: pool, store: st, secrets: newSecrets(c.BcryptCost, m.hashed), userCodes: userCodes, metrics: m}, nil
+	return &Server{config: c, generation: g, issuer: issuer, pool: pool, store: st, secrets: newSecrets(c.BcryptCost, m.hashed), userCodes: userCodes, metrics: m,
+		clientKeys: newClientKeys(issuer, c.PrivateJWKS)}, nil
 }
 
 // Close closes the pool. No request may be under way.

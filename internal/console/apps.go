@@ -103,7 +103,7 @@ func (c *Console) renewSecret(v *visit) error {
 	if err != nil {
 		return err
 	}
-	if a.AuthMethod == "none" {
+	if a.AuthMethod == "none" || a.AuthMethod == "private_key_jwt" {
 		return &fault{status: http.StatusBadRequest, name: "nosecret"}
 	}
 	secret := newID()

@@ -24,6 +24,8 @@ type Client struct {
 	Metadata               Document  `db:"metadata"`
 	AuthMethod             string    `db:"token_endpoint_auth_method"`
 	AccessSeconds          *int32    `db:"access_token_seconds"` // nil: the server's own lifetime
+	JWKS                   Document  `db:"jwks"`                 // 2.0: public keys of a client that signs who it is, or
+	JWKSURI                string    `db:"jwks_uri"`             // where they are
 	CreatedAt              time.Time `db:"created_at"`
 	UpdatedAt              time.Time `db:"updated_at"`
 }
@@ -42,19 +44,25 @@ type Clients interface {
 	DeleteClient(ctx context.Context, id string) error
 }
 
+// clientSQL reads clients, with a column or two more.
 const clientSQL = `SELECT c.id, c.name, c.owner, c.secret_hash, c.redirect_uris::text AS redirect_uris,
 	c.post_logout_redirect_uris::text AS post_logout_redirect_uris, c.grant_types::text AS grant_types,
 	c.response_types::text AS response_types, c.scope, c.audience::text AS audience,
 	coalesce(d.contacts::text, '[]') AS contacts, coalesce(d.metadata::text, '{}') AS metadata,
-	c.token_endpoint_auth_method, c.access_token_seconds, c.created_at, c.updated_at
-	FROM oauth_client c LEFT JOIN oauth_client_details d ON d.client_id = c.id`
+	c.token_endpoint_auth_method, c.access_token_seconds, c.created_at, c.updated_at, `
+
+const (
+	clientFirst  = clientSQL + `'' AS jwks, '' AS jwks_uri FROM oauth_client c LEFT JOIN oauth_client_details d ON d.client_id = c.id`
+	clientSecond = clientSQL + `coalesce(CASE WHEN k.jwks_uri = '' THEN k.jwks::text END, '') AS jwks, coalesce(k.jwks_uri, '') AS jwks_uri
+	FROM oauth_client c LEFT JOIN oauth_client_details d ON d.client_id = c.id LEFT JOIN oauth_client_keys k ON k.client_id = c.id`
+)
 
 func (b base) Client(ctx context.Context, id string) (Client, error) {
-	return one[Client](ctx, b.pool, clientSQL+` WHERE c.id = $1`, id)
+	return one[Client](ctx, b.pool, b.clients+` WHERE c.id = $1`, id)
 }
 
 func (b base) ListClients(ctx context.Context, owner string, limit, offset int) ([]Client, error) {
-	return all[Client](ctx, b.pool, clientSQL+` WHERE $1 = '' OR c.owner = $1 ORDER BY c.id LIMIT $2 OFFSET $3`,
+	return all[Client](ctx, b.pool, b.clients+` WHERE $1 = '' OR c.owner = $1 ORDER BY c.id LIMIT $2 OFFSET $3`,
 		owner, limit, offset)
 }
 
@@ -76,13 +84,20 @@ func (c Client) values() []any {
 		c.GrantTypes.or("[]"), c.ResponseTypes.or("[]"), c.Scope, c.Audience.or("[]"), c.AuthMethod, c.AccessSeconds}
 }
 
-func (b base) createClient(ctx context.Context, sql string, c Client) error {
+func (b base) createClient(ctx context.Context, sql string, c Client, more ...func(context.Context, pgx.Tx, Client) error) error {
 	err := b.tx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, sql, c.values()...); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, insertDetails, c.ID, c.Contacts.or("[]"), c.Metadata.or("{}"))
-		return err
+		if _, err := tx.Exec(ctx, insertDetails, c.ID, c.Contacts.or("[]"), c.Metadata.or("{}")); err != nil {
+			return err
+		}
+		for _, f := range more {
+			if err := f(ctx, tx, c); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if duplicate(err) {
 		return ErrExists
@@ -96,7 +111,7 @@ func (s *first) CreateClient(ctx context.Context, c Client) error {
 
 // CreateClient of 2.0 has no client without an owner.
 func (s *second) CreateClient(ctx context.Context, c Client) error {
-	return s.createClient(ctx, insertClientSecond, owned(c))
+	return s.createClient(ctx, insertClientSecond, owned(c), keepKeys)
 }
 
 func owned(c Client) Client {
@@ -107,11 +122,13 @@ func owned(c Client) Client {
 }
 
 const updateClient = `UPDATE oauth_client SET name = $2, owner = $3,
-	secret_hash = CASE WHEN $4 = '' AND $11 <> 'none' THEN secret_hash ELSE $4 END,
+	secret_hash = CASE WHEN $4 = '' AND $11 NOT IN ('none', 'private_key_jwt') THEN secret_hash ELSE $4 END,
 	redirect_uris = $5, post_logout_redirect_uris = $6, grant_types = $7, response_types = $8, scope = $9, audience = $10,
 	token_endpoint_auth_method = $11, access_token_seconds = $12, updated_at = now() WHERE id = $1`
 
-func (b base) UpdateClient(ctx context.Context, c Client) error {
+func (b base) UpdateClient(ctx context.Context, c Client) error { return b.updateClient(ctx, c) }
+
+func (b base) updateClient(ctx context.Context, c Client, more ...func(context.Context, pgx.Tx, Client) error) error {
 	return b.tx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, updateClient, c.values()...)
 		if err != nil {
@@ -120,13 +137,20 @@ func (b base) UpdateClient(ctx context.Context, c Client) error {
 		if tag.RowsAffected() == 0 {
 			return ErrNotFound
 		}
-		_, err = tx.Exec(ctx, insertDetails, c.ID, c.Contacts.or("[]"), c.Metadata.or("{}"))
-		return err
+		if _, err = tx.Exec(ctx, insertDetails, c.ID, c.Contacts.or("[]"), c.Metadata.or("{}")); err != nil {
+			return err
+		}
+		for _, f := range more {
+			if err := f(ctx, tx, c); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
 func (s *second) UpdateClient(ctx context.Context, c Client) error {
-	return s.base.UpdateClient(ctx, owned(c))
+	return s.updateClient(ctx, owned(c), keepKeys)
 }
 
 // DeleteClient of 1.1 deletes the tokens itself, for they have no foreign key to the client. The row lock comes first:

@@ -54,9 +54,9 @@ func Open(pool *pgxpool.Pool, generation string, grace time.Duration) (Store, er
 	case "1.0":
 		return &original{first{base{pool: pool, consentLock: firstLock, tokens: allColumns}}}, nil
 	case "1.1":
-		return &first{base{pool: pool, consentLock: firstLock, tokens: namedColumns}}, nil
+		return &first{base{pool: pool, clients: clientFirst, consentLock: firstLock, tokens: namedColumns}}, nil
 	case "2.0":
-		return &second{base: base{pool: pool, consentLock: secondLock, tokens: namedColumns}, grace: grace}, nil
+		return &second{base: base{pool: pool, clients: clientSecond, consentLock: secondLock, tokens: namedColumns}, grace: grace}, nil
 	}
 	return nil, fmt.Errorf("generation %q has no server; there are 1.0, 1.1 and 2.0", generation)
 }
@@ -76,6 +76,7 @@ type second struct {
 // base is what all generations have in common.
 type base struct {
 	pool        *pgxpool.Pool
+	clients     string // reads clients
 	consentLock string // keeps a chain's consent from being deleted
 	tokens      tokenSQL
 }
