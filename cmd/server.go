@@ -26,13 +26,15 @@ addresses, to names without a domain and to those of --admin-host, and to no pag
 
 ENVIRONMENT
   TIDEOVER_SYSTEM_SECRET  seals the signing keys in the database; the same for every server of it (16 characters or more)
+  TIDEOVER_SYSTEM_SECRET_OTHER
+                          another one that opens what it has sealed; "tideover server keys" says how to change the secret
   TIDEOVER_SERVER_DSN     the database, where --dsn would show its password in the process list
   TIDEOVER_ADMIN_TOKEN    the bearer token that the admin API wants (16 characters or more); a run and its rehearsal send none`
 
 // NewServerCmd is "tideover server".
 func NewServerCmd(std *IO) *cobra.Command {
 	server := &cobra.Command{Use: "server", Short: "Run the bundled OAuth server", Long: serverLong}
-	server.AddCommand(newServerServeCmd(std), newServerMigrateCmd(std))
+	server.AddCommand(newServerServeCmd(std), newServerMigrateCmd(std), newServerKeysCmd(std))
 	return server
 }
 
@@ -84,9 +86,10 @@ func serveRun(c *cobra.Command, std *IO, o *serverOptions) error {
 	if err := o.check(std); err != nil {
 		return err
 	}
-	if o.SystemSecret = std.variable("TIDEOVER_SYSTEM_SECRET"); o.SystemSecret == "" {
-		return usageErrorf("no system secret: set TIDEOVER_SYSTEM_SECRET")
+	if o.SystemSecret = std.variable(secretVariable); o.SystemSecret == "" {
+		return usageErrorf("no system secret: set %s", secretVariable)
 	}
+	o.OtherSecret = std.variable(otherSecretVariable)
 	o.AdminToken = std.variable("TIDEOVER_ADMIN_TOKEN")
 	if o.LoginURL == "" || o.ConsentURL == "" {
 		return usageErrorf("no login or consent page: set --login-url and --consent-url")

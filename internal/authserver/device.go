@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -71,10 +70,7 @@ func typed(code string) string {
 
 // userSignature is what the database keeps of a user code. It is short, and would be found from a mere hash of it.
 func userSignature(secret, code string) string {
-	key := sha256.Sum256([]byte("tideover user code\x00" + secret))
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write([]byte(code))
-	return hex.EncodeToString(mac.Sum(nil))
+	return hex.EncodeToString(derivedMAC("user code", secret, code))
 }
 
 // DeviceAuthorization is RFC 8628, section 3.1.
@@ -158,13 +154,13 @@ const deviceAskLifetime = 15 * time.Minute
 
 func (s *Server) sealAsk(purpose string, ask deviceAsk) string {
 	ask.Until = time.Now().Add(deviceAskLifetime)
-	return base64.RawURLEncoding.EncodeToString(s.aead(purpose).Seal(nil, nil, []byte(store.NewDocument(ask)), nil))
+	return base64.RawURLEncoding.EncodeToString(s.config.seal(purpose, []byte(store.NewDocument(ask)), nil))
 }
 
 func (s *Server) openAsk(purpose, sealed string) (ask deviceAsk, ok bool) {
 	b, err := base64.RawURLEncoding.DecodeString(sealed)
 	if err == nil {
-		b, err = s.aead(purpose).Open(nil, nil, b, nil)
+		b, _, err = s.config.open(purpose, b, nil)
 	}
 	if err == nil {
 		err = json.Unmarshal(b, &ask)
@@ -210,8 +206,11 @@ func (s *Server) acceptDevice(r *http.Request) (int, any, error) {
 }
 
 // userSignatures are those that a code may have been stored with.
-func (s *Server) userSignatures(code string) []string {
-	return []string{userSignature(s.config.SystemSecret, code)}
+func (s *Server) userSignatures(code string) (all []string) {
+	for _, secret := range s.config.systemSecrets() {
+		all = append(all, userSignature(secret, code))
+	}
+	return all
 }
 
 // verifyDevice is where a person begins who has a code, and where the login and consent pages send the browser back to.

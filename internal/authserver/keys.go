@@ -2,12 +2,8 @@ package authserver
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 
@@ -18,7 +14,7 @@ import (
 	"github.com/tideover/tideover/internal/authserver/store"
 )
 
-// keyring is the signing keys, opened. The newest signs; all verify.
+// keyring is the signing keys, opened. One signs; all verify.
 type keyring struct {
 	signer jose.Signer
 	alg    jose.SignatureAlgorithm
@@ -39,15 +35,17 @@ func (e *KeyError) Hint() string {
 	return "the key was sealed with another system secret; set TIDEOVER_SYSTEM_SECRET to that of the server that made it"
 }
 
-func (s *Server) loadKeys(ctx context.Context) (*keyring, error) {
-	stored, err := s.store.SigningKeys(ctx, s.newKey)
+// loadKeys opens all keys. Where there is none, make makes the first.
+func (s *Server) loadKeys(ctx context.Context, make func() (store.Key, error)) (*keyring, error) {
+	stored, err := s.store.SigningKeys(ctx, make)
 	if err != nil {
 		return nil, err
 	}
 	ring := &keyring{}
+	signing := signs(stored)
 	for i, k := range stored {
 		var private jose.JSONWebKey
-		plain, err := s.unseal(k.ID, k.Data)
+		plain, _, err := s.config.openKey(k.ID, k.Data)
 		if err == nil {
 			err = private.UnmarshalJSON(plain)
 		}
@@ -55,7 +53,7 @@ func (s *Server) loadKeys(ctx context.Context) (*keyring, error) {
 			return nil, &KeyError{ID: k.ID, Err: err}
 		}
 		ring.public.Keys = append(ring.public.Keys, private.Public())
-		if i > 0 {
+		if i != signing {
 			continue
 		}
 		ring.alg = jose.SignatureAlgorithm(private.Algorithm)
@@ -67,8 +65,19 @@ func (s *Server) loadKeys(ctx context.Context) (*keyring, error) {
 	return ring, nil
 }
 
+// signs is which of the keys signs, the newest first: the newest whose time has come. Any other verifies: those of before,
+// and one that is published before it signs, so that apps know it by then.
+func signs(stored []store.Key) int {
+	for i, k := range stored {
+		if k.Due {
+			return i
+		}
+	}
+	return len(stored) - 1
+}
+
 // newKey makes an RSA key for RS256, which every OpenID Connect client can verify (OpenID Connect Core, section 15.1).
-func (s *Server) newKey() (store.Key, error) {
+func (c Config) newKey() (store.Key, error) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return store.Key{}, err
@@ -78,40 +87,7 @@ func (s *Server) newKey() (store.Key, error) {
 	if err != nil {
 		return store.Key{}, err
 	}
-	return store.Key{ID: id, Algorithm: string(jose.RS256), Data: s.seal(id, plain)}, nil
-}
-
-// aead is AES-256-GCM under the system secret, with another key for each purpose.
-func (s *Server) aead(purpose string) cipher.AEAD {
-	sum := sha256.Sum256([]byte("tideover " + purpose + "\x00" + s.config.SystemSecret))
-	block, err := aes.NewCipher(sum[:])
-	if err != nil {
-		panic(err) // 32 bytes are a key
-	}
-	gcm, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		panic(err)
-	}
-	return gcm
-}
-
-const keyPurpose = "signing key"
-
-// seal binds the key's id to it, so that rows cannot be swapped.
-func (s *Server) seal(id string, plain []byte) string {
-	return base64.RawStdEncoding.EncodeToString(s.aead(keyPurpose).Seal(nil, nil, plain, []byte(id)))
-}
-
-func (s *Server) unseal(id, sealed string) ([]byte, error) {
-	b, err := base64.RawStdEncoding.DecodeString(sealed)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := s.aead(keyPurpose).Open(nil, nil, b, []byte(id))
-	if err != nil {
-		return nil, errors.New("it cannot be opened with this system secret")
-	}
-	return plain, nil
+	return store.Key{ID: id, Algorithm: string(jose.RS256), Data: c.sealKey(id, plain)}, nil
 }
 
 // VerifySignature is op's way to check an ID token that comes back as a hint.

@@ -2,7 +2,6 @@ package authserver
 
 import (
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"html/template"
@@ -46,7 +45,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	case hint != nil && (here == nil || here.Subject == hint.GetSubject()):
 		ended = append(ended, hint.SessionID)
 	case here == nil: // nobody to log out
-	case r.Method != http.MethodPost || !hmac.Equal([]byte(r.PostForm.Get("confirmation")), []byte(s.confirmation(r))):
+	case r.Method != http.MethodPost || !s.confirmed(r):
 		s.askToLogOut(w, r)
 		return
 	}
@@ -118,11 +117,15 @@ func (s *Server) loggedIn(r *http.Request) (*store.Session, error) {
 }
 
 // confirmation is what only the page of this browser's session has: every server of the database makes the same.
-func (s *Server) confirmation(r *http.Request) string {
-	key := sha256.Sum256([]byte("tideover log-out\x00" + s.config.SystemSecret))
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write([]byte(cookieValue(r.Header, cookieSession)))
-	return hex.EncodeToString(mac.Sum(nil))
+func (s *Server) confirmation(r *http.Request, secret string) string {
+	return hex.EncodeToString(derivedMAC("log-out", secret, cookieValue(r.Header, cookieSession)))
+}
+
+// confirmed tells a form that came of such a page.
+func (s *Server) confirmed(r *http.Request) bool {
+	return slices.ContainsFunc(s.config.systemSecrets(), func(secret string) bool {
+		return hmac.Equal([]byte(r.PostForm.Get("confirmation")), []byte(s.confirmation(r, secret)))
+	})
 }
 
 var logoutPage = template.Must(template.New("logout").Parse(`<!DOCTYPE html>
@@ -136,7 +139,7 @@ var logoutPage = template.Must(template.New("logout").Parse(`<!DOCTYPE html>
 
 // askToLogOut shows a page whose form repeats the request.
 func (s *Server) askToLogOut(w http.ResponseWriter, r *http.Request) {
-	fields := map[string]string{"confirmation": s.confirmation(r)}
+	fields := map[string]string{"confirmation": s.confirmation(r, s.config.SystemSecret)}
 	for _, name := range []string{"client_id", "post_logout_redirect_uri", "state", "id_token_hint"} {
 		if v := r.Form.Get(name); v != "" {
 			fields[name] = v

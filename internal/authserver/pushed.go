@@ -61,7 +61,7 @@ func (s *Server) push(judge http.Handler) http.Handler {
 // requestURI seals a request.
 func (s *Server) requestURI(p pushed) string {
 	plain := []byte(store.NewDocument(p))
-	return pushedPrefix + base64.RawURLEncoding.EncodeToString(s.aead(pushedPurpose).Seal(nil, nil, plain, nil))
+	return pushedPrefix + base64.RawURLEncoding.EncodeToString(s.config.seal(pushedPurpose, plain, nil))
 }
 
 // authenticate is for endpoints that package op does not have. The form has been checked.
@@ -137,7 +137,7 @@ func (s *Server) unwrap(next http.Handler) http.Handler {
 		var p pushed
 		sealed, err := base64.RawURLEncoding.DecodeString(name)
 		if err == nil {
-			sealed, err = s.aead(pushedPurpose).Open(nil, nil, sealed, nil)
+			sealed, _, err = s.config.open(pushedPurpose, sealed, nil)
 		}
 		if err == nil {
 			err = json.Unmarshal(sealed, &p)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/tideover/tideover/internal/authserver/schema"
+	"github.com/tideover/tideover/internal/authserver/store"
 )
 
 // poll is how often a server that is not ready looks at its schema again.
@@ -34,8 +36,38 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		}
 	}
 	ready()
-	<-ctx.Done()
+	s.followKeys(ctx)
 	return nil
+}
+
+// followKeys reads the signing keys again and again, so that a new one is published everywhere soon after it was made. What
+// goes wrong with that leaves the keys as they are.
+func (s *Server) followKeys(ctx context.Context) {
+	tick := time.NewTicker(s.config.KeysEvery)
+	defer tick.Stop()
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		ring, err := s.keysAgain(ctx)
+		var key *KeyError
+		switch {
+		case err == nil:
+			s.keys.Store(ring)
+		case errors.As(err, &key) && key.ID != said:
+			said = key.ID
+			slog.Error("a signing key cannot be read; the keys stay as they are", "key", key.ID, "cause", key.Err)
+		}
+	}
+}
+
+func (s *Server) keysAgain(ctx context.Context) (*keyring, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return s.loadKeys(ctx, func() (store.Key, error) { return store.Key{}, errors.New("the keys are gone") })
 }
 
 func (s *Server) prepare(ctx context.Context) error {
@@ -44,7 +76,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err := s.checkSchema(ctx); err != nil {
 		return err
 	}
-	ring, err := s.loadKeys(ctx)
+	ring, err := s.loadKeys(ctx, s.config.newKey)
 	if err != nil {
 		return err
 	}

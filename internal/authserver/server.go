@@ -36,6 +36,7 @@ type Config struct {
 	ConsentURL   string // gets ?consent_challenge=
 	DeviceURL    string // 2.0: the page on which people type codes of devices, gets ?device_challenge=; "" serves no devices
 	SystemSecret string // seals the signing keys in the database; at least 16 characters
+	OtherSecret  string // another one that opens what it has sealed, while the secret is being changed
 
 	AccessLifetime  time.Duration // 1 h; a client's access_token_seconds overrules it
 	RefreshLifetime time.Duration // 30 days
@@ -44,6 +45,7 @@ type Config struct {
 	IDLifetime      time.Duration // 1 h
 	Grace           time.Duration // 2.0: how long a used refresh token gives its successor again; 10 s, negative for never
 	BcryptCost      int           // of new client secrets; 10
+	KeysEvery       time.Duration // 10 s: how often the signing keys are read again
 	MaxConns        int32         // to Postgres; 16, where the DSN does not say pool_max_conns
 	PrivateJWKS     bool          // keys of clients may be fetched from private addresses, too
 	AdminToken      string        // where set, the bearer token that every request to the admin API must bring
@@ -84,8 +86,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 			return nil, fmt.Errorf("%s URL %q is no absolute URL", name, u)
 		}
 	}
-	if len(c.SystemSecret) < 16 {
-		return nil, errors.New("the system secret has fewer than 16 characters")
+	if err := c.checkSecrets(); err != nil {
+		return nil, err
 	}
 	if c.AdminToken != "" && len(c.AdminToken) < 16 {
 		return nil, errors.New("the admin token has fewer than 16 characters")
@@ -110,6 +112,13 @@ func New(ctx context.Context, c Config) (*Server, error) {
 // Close closes the pool. No request may be under way.
 func (s *Server) Close() { s.pool.Close() }
 
+func (c Config) checkSecrets() error {
+	if len(c.SystemSecret) < 16 || c.OtherSecret != "" && len(c.OtherSecret) < 16 {
+		return errors.New("the system secret has fewer than 16 characters")
+	}
+	return nil
+}
+
 func (c Config) withDefaults() Config {
 	duration := func(d *time.Duration, fallback time.Duration) {
 		if *d == 0 {
@@ -121,6 +130,7 @@ func (c Config) withDefaults() Config {
 	duration(&c.CodeLifetime, 10*time.Minute)
 	duration(&c.DeviceLifetime, 10*time.Minute)
 	duration(&c.IDLifetime, time.Hour)
+	duration(&c.KeysEvery, 10*time.Second)
 	duration(&c.Grace, 10*time.Second)
 	if c.BcryptCost == 0 {
 		c.BcryptCost = 10

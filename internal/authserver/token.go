@@ -2,8 +2,6 @@ package authserver
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -141,14 +139,11 @@ func still(a app, granted string, asked []string) (string, error) {
 // successor is the refresh token that follows. Where a used one may be used again for a while, every use has the same
 // successor: a client that retries gets what it missed, and a thief no branch of its own. It is made from the system
 // secret, since the database has only signatures.
-func (p protocol) successor(token string) string {
+func (p protocol) successor(token, secret string) string {
 	if p.generation.name != "2.0" || p.config.Grace <= 0 {
 		return newToken(p.generation.refresh)
 	}
-	key := sha256.Sum256([]byte("tideover refresh token\x00" + p.config.SystemSecret))
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write([]byte(token))
-	return p.generation.refresh + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	return p.generation.refresh + base64.RawURLEncoding.EncodeToString(derivedMAC("refresh token", secret, token))
 }
 
 // RefreshToken is RFC 6749, section 6. A narrower scope may be asked for; the refresh token keeps the whole, so that a
@@ -156,15 +151,21 @@ func (p protocol) successor(token string) string {
 func (p protocol) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.RefreshTokenRequest]) (*op.Response, error) {
 	a := r.Client.(app)
 	var out *issued
-	err := p.store.Rotate(ctx, p.generation.signature(r.Data.RefreshToken), a.ID, func(used store.Token) (store.Pair, error) {
-		scope, err := still(a, used.Scope, r.Data.Scopes)
-		if err != nil {
-			return store.Pair{}, err
+	var err error
+	for _, secret := range p.config.systemSecrets() { // a retry may have been begun with the other one
+		err = p.store.Rotate(ctx, p.generation.signature(r.Data.RefreshToken), a.ID, func(used store.Token) (store.Pair, error) {
+			scope, err := still(a, used.Scope, r.Data.Scopes)
+			if err != nil {
+				return store.Pair{}, err
+			}
+			var pair store.Pair
+			out, pair = p.issue(a, used, scope, p.successor(r.Data.RefreshToken, secret))
+			return pair, nil
+		})
+		if !errors.Is(err, store.ErrUsed) {
+			break
 		}
-		var pair store.Pair
-		out, pair = p.issue(a, used, scope, p.successor(r.Data.RefreshToken))
-		return pair, nil
-	})
+	}
 	if err != nil {
 		return nil, refusal(grantError(err))
 	}

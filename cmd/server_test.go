@@ -1,0 +1,78 @@
+package cmd_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tideover/tideover/cmd"
+	"github.com/tideover/tideover/internal/authserver"
+)
+
+// operate runs tideover server with some arguments, on a database.
+func operate(t *testing.T, dsn string, env map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	root := cmd.NewRootCmd(&cmd.IO{In: strings.NewReader(""), Out: &out, Err: &errs, Env: func(name string) (string, bool) {
+		if name == "TIDEOVER_SERVER_DSN" {
+			return dsn, true
+		}
+		v, ok := env[name]
+		return v, ok
+	}})
+	root.SetArgs(append([]string{"server"}, args...))
+	code = cmd.Report(&errs, root.ExecuteContext(t.Context()))
+	return code, out.String(), errs.String()
+}
+
+// started migrates a database and lets a server make its first key.
+func started(t *testing.T, generation, secret string) string {
+	t.Helper()
+	dsn := migrated(t, generation)
+	s, err := authserver.New(t.Context(), authserver.Config{Generation: generation, DSN: dsn, Issuer: "http://127.0.0.1:1", SystemSecret: secret,
+		LoginURL: "http://127.0.0.1:2/", ConsentURL: "http://127.0.0.1:2/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	if err := s.Run(ctx, stop); err != nil {
+		t.Fatal(err)
+	}
+	return dsn
+}
+
+// TestServerKeys: an operator rotates and reseals the keys, and is told what is wrong.
+func TestServerKeys(t *testing.T) {
+	t.Parallel()
+	const secret, next = "a secret of the tests", "another secret of the tests"
+	dsn, old := started(t, "2.0", secret), map[string]string{"TIDEOVER_SYSTEM_SECRET": secret}
+	both := map[string]string{"TIDEOVER_SYSTEM_SECRET": next, "TIDEOVER_SYSTEM_SECRET_OTHER": secret}
+	for _, tt := range []struct {
+		name string
+		env  map[string]string
+		args []string
+		code int
+		says string
+	}{
+		{"list", nil, []string{"keys", "list"}, 0, "RS256  signing"},
+		{"no secret", nil, []string{"keys", "rotate"}, 2, "no system secret"},
+		{"a short one", map[string]string{"TIDEOVER_SYSTEM_SECRET": "short"}, []string{"keys", "rotate"}, 1, "fewer than 16"},
+		{"another one", map[string]string{"TIDEOVER_SYSTEM_SECRET": next}, []string{"keys", "rotate"}, 1, "cannot be opened"},
+		{"another generation", old, []string{"keys", "list", "--generation", "1.1"}, 1, "generation 1.1 wants"},
+		{"before now", old, []string{"keys", "rotate", "--after", "-1s"}, 2, "--after"},
+		{"rotate", old, []string{"keys", "rotate"}, 0, "RS256  published"},
+		{"twice", old, []string{"keys", "rotate"}, 1, "published already"},
+		{"under the other secret", both, []string{"keys", "list"}, 0, "sealed with the other secret"},
+		{"reseal", both, []string{"keys", "reseal"}, 0, "resealed keys: 2"},
+		{"again", both, []string{"keys", "reseal"}, 0, "resealed keys: 0"},
+		{"with the new one", map[string]string{"TIDEOVER_SYSTEM_SECRET": next}, []string{"keys", "list", "--json"}, 0, `"state":"signing"`},
+	} {
+		if code, stdout, stderr := operate(t, dsn, tt.env, tt.args...); code != tt.code || !strings.Contains(stdout+stderr, tt.says) {
+			t.Errorf("%s: exit code %d\n%s%s", tt.name, code, stdout, stderr)
+		}
+	}
+}
