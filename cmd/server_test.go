@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tideover/tideover/cmd"
 	"github.com/tideover/tideover/internal/authserver"
 )
@@ -73,6 +75,45 @@ func TestServerKeys(t *testing.T) {
 	} {
 		if code, stdout, stderr := operate(t, dsn, tt.env, tt.args...); code != tt.code || !strings.Contains(stdout+stderr, tt.says) {
 			t.Errorf("%s: exit code %d\n%s%s", tt.name, code, stdout, stderr)
+		}
+	}
+}
+
+// TestServerClient: an operator finds a client and gives it another secret, which is printed and nothing else.
+func TestServerClient(t *testing.T) {
+	t.Parallel()
+	dsn := started(t, "1.1", "a secret of the tests")
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), `INSERT INTO oauth_client (id, name, owner, secret_hash, token_endpoint_auth_method)
+		VALUES ('web', E'\x1b[2Jweb', 'ann', 'x', 'client_secret_basic'), ('app', 'app', 'bob', '', 'none')`); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"list", []string{"list"}, 0, "app  none                 bob  app"},
+		{"list of one", []string{"list", "--owner", "ann", "--json"}, 0, `{"client_id":"web"`},
+		{"rotate", []string{"rotate-secret", "web", "--keep", "1h"}, 0, ""},
+		{"listed", []string{"list"}, 0, "?[2Jweb  old secret until "},
+		{"end", []string{"end-old-secret", "web"}, 0, ""},
+		{"a public one", []string{"rotate-secret", "app"}, 1, "has no secret"},
+		{"nobody", []string{"rotate-secret", "nobody"}, 1, `client "nobody": there is none`},
+		{"for ever", []string{"rotate-secret", "web", "--keep", "99999h"}, 1, "90 days"},
+		{"no id", []string{"rotate-secret"}, 2, "one client id"},
+	} {
+		code, stdout, stderr := operate(t, dsn, nil, append(append([]string{"client"}, tt.args...), "--generation", "1.1")...)
+		if code != tt.code || !strings.Contains(stdout+stderr, tt.says) {
+			t.Errorf("%s: exit code %d\n%s%s", tt.name, code, stdout, stderr)
+		}
+		if tt.name == "rotate" && (len(strings.TrimSpace(stdout)) != 43 || stderr != "") {
+			t.Errorf("%q %q", stdout, stderr)
 		}
 	}
 }

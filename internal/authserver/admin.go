@@ -34,6 +34,8 @@ func (s *Server) Admin() http.Handler {
 	handle("GET", "/clients/{id}", s.getClient)
 	handle("PUT", "/clients/{id}", s.updateClient)
 	handle("DELETE", "/clients/{id}", s.deleteClient)
+	handle("POST", "/clients/{id}/secrets/rotate", s.rotateClientSecret)
+	handle("DELETE", "/clients/{id}/secrets/rotate", s.endClientSecret)
 	handle("GET", "/oauth2/auth/requests/login", s.getLogin)
 	handle("PUT", "/oauth2/auth/requests/login/accept", s.acceptLogin)
 	handle("PUT", "/oauth2/auth/requests/login/reject", s.rejectLogin)

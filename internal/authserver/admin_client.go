@@ -29,15 +29,20 @@ type clientJSON struct {
 	Metadata               store.Document `json:"metadata"`
 	PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris"`
 	AuthMethod             string         `json:"token_endpoint_auth_method"`
-	JWKS                   store.Document `json:"jwks,omitempty"`                 // of private_key_jwt: public keys, or
-	JWKSURI                string         `json:"jwks_uri,omitempty"`             // where they are
-	AccessSeconds          *int32         `json:"access_token_seconds,omitempty"` // the server's own lifetime where missing
+	JWKS                   store.Document `json:"jwks,omitempty"`                              // of private_key_jwt: public keys, or
+	JWKSURI                string         `json:"jwks_uri,omitempty"`                          // where they are
+	OldSecretUntil         int64          `json:"client_secret_previous_expires_at,omitempty"` // Unix seconds; the secret before the last works until then
+	AccessSeconds          *int32         `json:"access_token_seconds,omitempty"`              // the server's own lifetime where missing
 	CreatedAt              time.Time      `json:"created_at"`
 	UpdatedAt              time.Time      `json:"updated_at"`
 }
 
 func toJSON(c store.Client) clientJSON {
-	return clientJSON{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs.List(), GrantTypes: c.GrantTypes.List(),
+	var until int64
+	if l := parseSecrets(c.SecretHash); len(l.at(time.Now())) > 1 {
+		until = l.until.Unix()
+	}
+	return clientJSON{OldSecretUntil: until, ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs.List(), GrantTypes: c.GrantTypes.List(),
 		ResponseTypes: c.ResponseTypes.List(), Scope: c.Scope, Audience: c.Audience.List(), Owner: c.Owner,
 		Contacts: c.Contacts.List(), Metadata: c.Metadata, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs.List(),
 		AuthMethod: c.AuthMethod, JWKS: c.JWKS, JWKSURI: c.JWKSURI, AccessSeconds: c.AccessSeconds, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}

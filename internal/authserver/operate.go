@@ -110,6 +110,65 @@ func (o *Operator) RotateKeys(ctx context.Context, after time.Duration) (Signing
 	return SigningKey{}, err
 }
 
+// App is a client as an operator sees it.
+type App struct {
+	ID         string    `json:"client_id"`
+	Name       string    `json:"client_name"`
+	Owner      string    `json:"owner"`
+	AuthMethod string    `json:"token_endpoint_auth_method"`
+	CreatedAt  time.Time `json:"created_at"`
+	OldSecret  time.Time `json:"client_secret_previous_expires_at,omitzero"`
+}
+
+// Clients lists clients by id, of one owner or of all, and calls each with every one.
+func (o *Operator) Clients(ctx context.Context, owner string, each func(App) error) error {
+	const page = 500
+	for offset := 0; ; offset += page {
+		clients, err := o.store.ListClients(ctx, owner, page, offset)
+		if err != nil {
+			return err
+		}
+		for _, c := range clients {
+			a := App{ID: c.ID, Name: c.Name, Owner: c.Owner, AuthMethod: c.AuthMethod, CreatedAt: c.CreatedAt}
+			if l := parseSecrets(c.SecretHash); len(l.at(time.Now())) > 1 {
+				a.OldSecret = l.until
+			}
+			if err := each(a); err != nil {
+				return err
+			}
+		}
+		if len(clients) < page {
+			return nil
+		}
+	}
+}
+
+// RotateSecret gives a client a new secret, beside which the old one works for a while.
+func (o *Operator) RotateSecret(ctx context.Context, id string, keep time.Duration) (secret string, err error) {
+	secret, err = rotateSecret(ctx, o.store, id, keep)
+	return secret, clientFault(id, err)
+}
+
+// EndOldSecret ends the secret before the last.
+func (o *Operator) EndOldSecret(ctx context.Context, id string) error {
+	return clientFault(id, endOldSecret(ctx, o.store, id))
+}
+
+func clientFault(id string, err error) error {
+	var f *oauthError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("client %q: there is none", id)
+	case errors.Is(err, store.ErrUsed):
+		return fmt.Errorf("client %q: somebody else has just changed its secret", id)
+	case errors.As(err, &f):
+		return fmt.Errorf("client %q: %s", id, f.Description)
+	}
+	return fmt.Errorf("client %q: %w", id, err)
+}
+
 // ResealKeys seals with the first system secret what the other one has sealed, and returns how many keys that were.
 func (o *Operator) ResealKeys(ctx context.Context) (int, error) {
 	if err := o.config.checkSecrets(); err != nil {

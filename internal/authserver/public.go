@@ -108,7 +108,7 @@ func (p protocol) VerifyClient(ctx context.Context, r *op.Request[op.ClientCrede
 	if err != nil || c.AuthMethod == string(oidc.AuthMethodNone) || c.AuthMethod == authPrivateKey {
 		hash = "" // nobody has it, which takes as long to find out
 	}
-	if err := p.secrets.check(ctx, hash, r.Data.ClientID+"\x00"+r.Header.Get(addressHeader), r.Data.ClientSecret); err != nil {
+	if err := p.secrets.checkLive(ctx, hash, r.Data.ClientID+"\x00"+r.Header.Get(addressHeader), r.Data.ClientSecret, time.Now()); err != nil {
 		return nil, refuse(err)
 	}
 	return app{Client: c}, nil

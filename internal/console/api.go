@@ -107,6 +107,7 @@ type client struct {
 	PolicyURI    string          `json:"policy_uri"`
 	TermsURI     string          `json:"tos_uri"`
 	CreatedAt    time.Time       `json:"created_at"`
+	OldSecret    int64           `json:"client_secret_previous_expires_at"` // Unix seconds; the secret before the last works until then
 }
 
 type loginRequest struct {
@@ -249,6 +250,21 @@ func (a *api) change(ctx context.Context, id string, with func(all map[string]an
 		return client{}, err
 	}
 	return a.client(ctx, id)
+}
+
+// rotate has the server make a new secret for an app, and keep the old one for a day. Of the servers that the console
+// drives not all can.
+func (a *api) rotate(ctx context.Context, id string) (string, error) {
+	path, err := pathOf(id)
+	if err != nil {
+		return "", err
+	}
+	var out client
+	_, err = a.call(ctx, http.MethodPost, path+"/secrets/rotate", nil, map[string]int{"keep_seconds": 24 * 3600}, &out)
+	if e := new(apiError); missing(err) || errors.As(err, &e) && e.Status == http.StatusMethodNotAllowed || err == nil && out.Secret == "" {
+		return "", &fault{status: http.StatusConflict, name: "nokeep", cause: err}
+	}
+	return out.Secret, err
 }
 
 // endTokens deletes an app's access tokens, as the API means it: refresh tokens live on.

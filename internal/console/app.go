@@ -24,6 +24,8 @@ type appView struct {
 	Scopes          []string
 	Redirects       []string
 	Public          bool
+	Secretless      bool      // it signs with a key of its own, or is public
+	OldSecret       time.Time // until when the secret before the last works
 	Warnings        []string
 }
 
@@ -32,6 +34,10 @@ type link struct{ Text, URL string }
 func (c *Console) appView(a client) appView {
 	v := appView{ID: a.ID, Name: visible(a.Name), Owner: visible(a.Owner), Verified: verified(a), Blocked: blocked(a), Since: a.CreatedAt,
 		Scopes: strings.Fields(a.Scope), Redirects: a.RedirectURIs, Public: a.AuthMethod == "none"}
+	v.Secretless = v.Public || a.AuthMethod == "private_key_jwt"
+	if a.OldSecret > 0 {
+		v.OldSecret = time.Unix(a.OldSecret, 0)
+	}
 	if v.Name == "" {
 		v.Name = a.ID
 	}

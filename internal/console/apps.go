@@ -97,7 +97,8 @@ func (c *Console) app(v *visit) (client, error) {
 	return a, err
 }
 
-// renewSecret gives the app a new secret. The old one is worth nothing from then on.
+// renewSecret gives the app a new secret. The old one is worth nothing from then on, or, where that was asked for and the
+// server can, a day later.
 func (c *Console) renewSecret(v *visit) error {
 	a, err := c.ownApp(v)
 	if err != nil {
@@ -105,6 +106,15 @@ func (c *Console) renewSecret(v *visit) error {
 	}
 	if a.AuthMethod == "none" || a.AuthMethod == "private_key_jwt" {
 		return &fault{status: http.StatusBadRequest, name: "nosecret"}
+	}
+	if v.form.Get("keep") != "" {
+		secret, err := c.api.rotate(v.r.Context(), a.ID)
+		if err != nil {
+			return err
+		}
+		c.audit(v, "rotate secret", a.ID)
+		c.sessions.keepSecret(v.cookie, shownSecret{a.ID, visible(a.Name), secret})
+		return v.toOwn("/apps")
 	}
 	secret := newID()
 	if _, err := c.api.change(v.r.Context(), a.ID, func(all map[string]any) { all["client_secret"] = secret }); err != nil {

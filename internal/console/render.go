@@ -17,10 +17,11 @@ var pageNames = []string{"login", "consent", "logout", "fault", "error", "access
 // parseTemplates has each page with the layout around it.
 func parseTemplates() (map[string]*template.Template, error) {
 	layout, err := template.New("").Funcs(template.FuncMap{
-		"t":    text,
-		"see":  visible,
-		"path": url.PathEscape, // an id is a stranger's word, too: it must not make a form's address another
-		"date": func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+		"t":      text,
+		"see":    visible,
+		"path":   url.PathEscape, // an id is a stranger's word, too: it must not make a form's address another
+		"moment": func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04Z") },
+		"date":   func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	}).ParseFS(files, "templates/layout.html")
 	if err != nil {
 		return nil, err

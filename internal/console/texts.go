@@ -81,7 +81,7 @@ var texts = map[string]string{
 	"apps.title": "My apps", "apps.new": "Register an app", "apps.none": "You have not registered an app.",
 	"apps.redirects": "Redirect addresses", "apps.scopes": "May ask for", "apps.kind": "Kind", "apps.public": "without a secret", "apps.confidential": "with a secret",
 	"apps.state": "State", "apps.unverified": "not verified", "apps.blocked": "Blocked by the administrators",
-	"apps.renew": "New secret", "apps.renew.hint": "The old secret stops working at once.", "apps.delete": "Delete",
+	"apps.renew": "New secret", "apps.renew.hint": "The old secret stops working at once, or a day later.", "apps.keep": "Let the old secret work for another day", "apps.oldsecret": "Old secret works until", "apps.delete": "Delete",
 	"apps.sure": "Its users lose access, and its tokens stop working. I want that.", "apps.more": "New secret or delete",
 	"apps.made": "The app is registered", "apps.secret": "The secret", "apps.secret.once": "Copy it now: it is shown this once, and nobody can look it up later.",
 
@@ -109,7 +109,8 @@ var texts = map[string]string{
 	"admin.tokens": "End access tokens", "admin.tokens.hint": "Refresh tokens live on, and get new ones. Deleting the app ends all.",
 	"admin.more": "Change", "admin.sure": "All its tokens and consents are deleted. I want that.",
 
-	"fault.nosecret.title": "This app has no secret", "fault.nosecret.text": "It runs on people's devices and uses PKCE.",
+	"fault.nokeep.title": "This server keeps no old secrets", "fault.nokeep.text": "Take a new one that works at once in the old one's place. Nothing was changed.",
+	"fault.nosecret.title": "This app has no secret", "fault.nosecret.text": "It runs on people's devices and uses PKCE, or signs with a key of its own.",
 	"fault.unsure.title": "Nothing was deleted", "fault.unsure.text": "Go back and tick the box that says what is lost.",
 	"fault.changed.title": "The app has changed", "fault.changed.text": "Go back, load the page again and look once more. Nothing was changed.",
 	"fault.nometadata.title": "The server did not keep this", "fault.nometadata.text": "Its generation has no metadata of apps. Nothing was changed.",

@@ -13,7 +13,7 @@ type Client struct {
 	ID                     string    `db:"id"`
 	Name                   string    `db:"name"`
 	Owner                  string    `db:"owner"`
-	SecretHash             string    `db:"secret_hash"` // bcrypt; empty for a public client
+	SecretHash             string    `db:"secret_hash"` // of one secret or two; empty for a client that has none
 	RedirectURIs           Document  `db:"redirect_uris"`
 	PostLogoutRedirectURIs Document  `db:"post_logout_redirect_uris"`
 	GrantTypes             Document  `db:"grant_types"`
@@ -40,6 +40,8 @@ type Clients interface {
 	CreateClient(ctx context.Context, c Client) error
 	// UpdateClient replaces all but the secret, and that too where SecretHash is set.
 	UpdateClient(ctx context.Context, c Client) error
+	// SetSecret replaces what is stored of the secret; ErrUsed where that is not as it was any more.
+	SetSecret(ctx context.Context, id, was, is string) error
 	// DeleteClient takes the client's consents, codes and tokens along, in one transaction.
 	DeleteClient(ctx context.Context, id string) error
 }
@@ -151,6 +153,11 @@ func (b base) updateClient(ctx context.Context, c Client, more ...func(context.C
 
 func (s *second) UpdateClient(ctx context.Context, c Client) error {
 	return s.updateClient(ctx, owned(c), keepKeys)
+}
+
+func (b base) SetSecret(ctx context.Context, id, was, is string) error {
+	const sql = `UPDATE oauth_client SET secret_hash = $3, updated_at = now() WHERE id = $1 AND secret_hash = $2`
+	return b.tx(ctx, func(tx pgx.Tx) error { return once(ctx, tx, sql, id, was, is) })
 }
 
 // DeleteClient of 1.1 deletes the tokens itself, for they have no foreign key to the client. The row lock comes first:
