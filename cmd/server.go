@@ -34,7 +34,7 @@ ENVIRONMENT
 // NewServerCmd is "tideover server".
 func NewServerCmd(std *IO) *cobra.Command {
 	server := &cobra.Command{Use: "server", Short: "Run the bundled OAuth server", Long: serverLong}
-	server.AddCommand(newServerServeCmd(std), newServerMigrateCmd(std), newServerKeysCmd(std), newServerClientCmd(std))
+	server.AddCommand(newServerServeCmd(std), newServerMigrateCmd(std), newServerKeysCmd(std), newServerClientCmd(std), newServerJanitorCmd(std))
 	return server
 }
 

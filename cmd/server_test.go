@@ -117,3 +117,27 @@ func TestServerClient(t *testing.T) {
 		}
 	}
 }
+
+// TestServerJanitor: what it did is a line a kind, and limits that cannot be meant are refused.
+func TestServerJanitor(t *testing.T) {
+	t.Parallel()
+	dsn := started(t, "2.0", "a secret of the tests")
+	for _, tt := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{nil, 0, "refresh tokens: 0\n"},
+		{[]string{"--dry-run", "--json"}, 0, `{"kind":"signing keys","rows":0}`},
+		{[]string{"--batch", "0"}, 2, "--batch"},
+		{[]string{"--most", "0"}, 2, "--most"},
+		{[]string{"--expired", "-1s"}, 2, "--expired"},
+		{[]string{"--unfinished", "1m"}, 2, "people may be at it"},
+		{[]string{"--retired-keys", "0"}, 2, "--retired-keys"},
+		{[]string{"--generation", "1.0"}, 1, "generation 1.0 wants"},
+	} {
+		if code, stdout, stderr := operate(t, dsn, nil, append([]string{"janitor"}, tt.args...)...); code != tt.code || !strings.Contains(stdout+stderr, tt.says) {
+			t.Errorf("%q: exit code %d\n%s%s", tt.args, code, stdout, stderr)
+		}
+	}
+}
