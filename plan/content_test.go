@@ -26,7 +26,7 @@ steps:
   - step: migrate
     target: offline
     source: bundled
-    to: 20008
+    to: 20009
   - step: replay
   - step: cutover
     participants:

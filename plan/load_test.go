@@ -142,7 +142,7 @@ func TestDemo(t *testing.T) {
 		plan.TokenLifetimes: &plan.TokenLifetimesSpec{AccessToken: 30 * time.Minute},
 		plan.Replay:         &plan.ReplaySpec{Batch: 2000, UntilLag: 100, UntilAge: 2 * time.Second, SteadyFor: 3 * time.Second, Timeout: time.Hour, Audit: 10},
 		plan.Cutover:        &plan.CutoverSpec{Deadline: 20 * time.Second, DrainLogins: 2 * time.Second, Tries: 3, MaxLag: 1000, MaxTransaction: 30 * time.Second, MinDisk: 1024, CanaryShare: 0.1},
-		plan.Migrate:        &plan.MigrateSpec{Target: "offline", Source: "bundled", To: "20008"},
+		plan.Migrate:        &plan.MigrateSpec{Target: "offline", Source: "bundled", To: "20009"},
 		plan.Monitor:        &plan.MonitorSpec{For: 3 * time.Second, MaxErrorRate: 0.01},
 	} {
 		if diff := cmp.Diff(want, rb.Step(kind).Config); diff != "" {

@@ -29,7 +29,7 @@ func Init(opts InitOptions) []byte {
 	replay, cutover := "until_lag: 100", "deadline: 10s\n    drain_logins: 5s"
 	switch opts.Profile {
 	case "bundled":
-		source = "source: bundled # the migrations of the bundled server; else a folder of goose migrations, or command: [...]\n    to: 20008 # the version to stop at; without it the newest"
+		source = "source: bundled # the migrations of the bundled server; else a folder of goose migrations, or command: [...]\n    to: 20009 # the version to stop at; without it the newest"
 	case "hydra": // as in testdata/runbooks/hydra-2x.yaml, which is tried; a test holds the two together
 		source = "command: [hydra, migrate, sql, --read-from-env, --yes] # the new version, on the PATH; docs/hydra/2x.md has a faster way for large databases"
 		replay = "batch: 10000 # each batch runs the vendor's migrations, whatever its size\n    until_lag: 1000\n    until_age: 10s\n    steady_for: 3s"

@@ -36,6 +36,7 @@ func (s *Server) Admin() http.Handler {
 	handle("DELETE", "/clients/{id}", s.deleteClient)
 	handle("POST", "/clients/{id}/secrets/rotate", s.rotateClientSecret)
 	handle("DELETE", "/clients/{id}/secrets/rotate", s.endClientSecret)
+	handle("GET", "/audit", s.listAudit)
 	handle("GET", "/oauth2/auth/requests/login", s.getLogin)
 	handle("PUT", "/oauth2/auth/requests/login/accept", s.acceptLogin)
 	handle("PUT", "/oauth2/auth/requests/login/reject", s.rejectLogin)
@@ -90,7 +91,7 @@ func (s *Server) deleteTokens(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusNoContent, nil, s.store.DeleteAccess(r.Context(), client)
+	return http.StatusNoContent, nil, s.audited(r, "end access tokens", client, "", nil).DeleteAccess(r.Context(), client)
 }
 
 func (s *Server) endSessions(r *http.Request) (int, any, error) {
@@ -98,5 +99,5 @@ func (s *Server) endSessions(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusNoContent, nil, s.store.EndSessions(r.Context(), subject)
+	return http.StatusNoContent, nil, s.audited(r, "end sessions", "", subject, nil).EndSessions(r.Context(), subject)
 }

@@ -153,7 +153,7 @@ func (s *Server) createClient(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := s.store.CreateClient(r.Context(), row); err != nil {
+	if err := s.audited(r, "create client", c.ID, "", told(c)).CreateClient(r.Context(), row); err != nil {
 		return 0, nil, err
 	}
 	status, body, err := s.stored(r, http.StatusCreated, c.ID, c.Secret)
@@ -198,14 +198,15 @@ func (s *Server) updateClient(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := s.store.UpdateClient(r.Context(), row); err != nil {
+	if err := s.audited(r, "update client", c.ID, "", told(c)).UpdateClient(r.Context(), row); err != nil {
 		return 0, nil, err
 	}
 	return s.stored(r, http.StatusOK, c.ID, c.Secret)
 }
 
 func (s *Server) deleteClient(r *http.Request) (int, any, error) {
-	return http.StatusNoContent, nil, s.store.DeleteClient(r.Context(), r.PathValue("id"))
+	id := r.PathValue("id")
+	return http.StatusNoContent, nil, s.audited(r, "delete client", id, "", nil).DeleteClient(r.Context(), id)
 }
 
 // listClients takes limit and offset (1.x) or page_size (2.x), and owner.

@@ -175,5 +175,5 @@ func (s *Server) revokeConsents(r *http.Request) (int, any, error) {
 	if (client == "") != all {
 		return 0, nil, invalid("either query parameter client or all=true is wanted")
 	}
-	return http.StatusNoContent, nil, s.store.RevokeConsents(r.Context(), subject, client)
+	return http.StatusNoContent, nil, s.audited(r, "revoke consents", client, subject, nil).RevokeConsents(r.Context(), subject, client)
 }

@@ -273,7 +273,7 @@ func TestUpgradeByStockMigrations(t *testing.T) {
 	used, _ := old.tokens(t, app, a)
 	old.refresh(t, app, used.Refresh)
 	target, err := schema.Target("2.0")
-	if err != nil || target != 20008 {
+	if err != nil || target != 20009 {
 		t.Fatal(target, err)
 	}
 	if err := authserver.Migrate(t.Context(), old.dsn, "2.0"); err != nil {

@@ -132,7 +132,7 @@ func (s *Server) rotateClientSecret(r *http.Request) (int, any, error) {
 		keep = time.Duration(*body.Keep) * time.Second
 	}
 	id := r.PathValue("id")
-	secret, err := rotateSecret(r.Context(), s.store, id, keep)
+	secret, err := rotateSecret(r.Context(), s.audited(r, "rotate secret", id, "", map[string]any{"keep_seconds": int64(keep.Seconds())}), id, keep)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -144,7 +144,8 @@ func (s *Server) rotateClientSecret(r *http.Request) (int, any, error) {
 }
 
 func (s *Server) endClientSecret(r *http.Request) (int, any, error) {
-	err := endOldSecret(r.Context(), s.store, r.PathValue("id"))
+	id := r.PathValue("id")
+	err := endOldSecret(r.Context(), s.audited(r, "end old secret", id, "", nil), id)
 	if errors.Is(err, store.ErrUsed) {
 		return 0, nil, &oauthError{Status: http.StatusConflict, Code: "conflict", Description: "somebody else has just changed the secret"}
 	}

@@ -44,6 +44,15 @@ func NewOperator(ctx context.Context, c Config) (*Operator, error) {
 // Close closes the pool.
 func (o *Operator) Close() { o.pool.Close() }
 
+// audited is the store for a change by an operator.
+func (o *Operator) audited(action, client string) store.Store {
+	audits, ok := o.store.(store.Audits)
+	if !ok {
+		return o.store
+	}
+	return audits.Audited(store.Entry{Actor: "tideover server", Action: action, Client: client})
+}
+
 // SigningKey is a key as an operator sees it.
 type SigningKey struct {
 	ID        string    `json:"kid"`
@@ -96,7 +105,7 @@ func (o *Operator) RotateKeys(ctx context.Context, after time.Duration) (Signing
 	if err != nil {
 		return SigningKey{}, err
 	}
-	if err := o.store.AddKey(ctx, k, after); errors.Is(err, store.ErrExists) {
+	if err := o.audited("rotate keys", "").AddKey(ctx, k, after); errors.Is(err, store.ErrExists) {
 		return SigningKey{}, errors.New("a key is published already that does not sign yet; wait for it")
 	} else if err != nil {
 		return SigningKey{}, err
@@ -145,13 +154,13 @@ func (o *Operator) Clients(ctx context.Context, owner string, each func(App) err
 
 // RotateSecret gives a client a new secret, beside which the old one works for a while.
 func (o *Operator) RotateSecret(ctx context.Context, id string, keep time.Duration) (secret string, err error) {
-	secret, err = rotateSecret(ctx, o.store, id, keep)
+	secret, err = rotateSecret(ctx, o.audited("rotate secret", id), id, keep)
 	return secret, clientFault(id, err)
 }
 
 // EndOldSecret ends the secret before the last.
 func (o *Operator) EndOldSecret(ctx context.Context, id string) error {
-	return clientFault(id, endOldSecret(ctx, o.store, id))
+	return clientFault(id, endOldSecret(ctx, o.audited("end old secret", id), id))
 }
 
 func clientFault(id string, err error) error {
@@ -187,7 +196,7 @@ func (o *Operator) ResealKeys(ctx context.Context) (int, error) {
 		if !old {
 			continue
 		}
-		if err := o.store.ReplaceKey(ctx, k.ID, k.Data, o.config.sealKey(k.ID, plain)); err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err := o.audited("reseal key", "").ReplaceKey(ctx, k.ID, k.Data, o.config.sealKey(k.ID, plain)); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return n, fmt.Errorf("signing key %q: %w", k.ID, err)
 		}
 		n++

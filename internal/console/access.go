@@ -48,7 +48,7 @@ func (c *Console) revoke(v *visit) error {
 	if app == "" {
 		return &fault{status: http.StatusBadRequest, name: "form"}
 	}
-	if err := c.api.revoke(v.r.Context(), v.user, app); err != nil {
+	if err := c.acting(v, "revoke").revoke(v.r.Context(), v.user, app); err != nil {
 		return err
 	}
 	c.audit(v, "revoke", app)
@@ -56,7 +56,7 @@ func (c *Console) revoke(v *visit) error {
 }
 
 func (c *Console) revokeAll(v *visit) error {
-	if err := c.api.revoke(v.r.Context(), v.user, ""); err != nil {
+	if err := c.acting(v, "revoke all").revoke(v.r.Context(), v.user, ""); err != nil {
 		return err
 	}
 	c.audit(v, "revoke all", "")
@@ -65,7 +65,7 @@ func (c *Console) revokeAll(v *visit) error {
 
 // forgetMe has the server forget every browser in which the person stays logged in. What apps hold lives on.
 func (c *Console) forgetMe(v *visit) error {
-	if err := c.api.endLogins(v.r.Context(), v.user); err != nil {
+	if err := c.acting(v, "end remembered logins").endLogins(v.r.Context(), v.user); err != nil {
 		return err
 	}
 	c.audit(v, "end remembered logins", "")
@@ -78,6 +78,8 @@ type appForm struct {
 	Public          bool
 	Scopes          []scopeView
 	Wrong           map[string]string
+	ID, Seen        string   // of an app that there is, with its fingerprint
+	Kept            []string // scopes of it that a person cannot choose
 }
 
 const (
@@ -97,10 +99,10 @@ func (c *Console) blankApp() appForm {
 }
 
 // readApp reads and checks the form; the redirect URIs come back one by one.
-func (c *Console) readApp(v *visit) (f appForm, uris, scopes []string, err error) {
+func (c *Console) readApp(v *visit, public bool) (f appForm, uris, scopes []string, err error) {
 	f = c.blankApp()
 	f.Name, f.Redirects = strings.TrimSpace(v.form.Get("name")), strings.TrimSpace(v.form.Get("redirects"))
-	f.Public = v.form.Get("kind") == "public"
+	f.Public = public
 	if f.Wrong["name"], err = c.nameFault(v, f.Name); err != nil {
 		return f, nil, nil, err
 	}

@@ -59,7 +59,7 @@ func (c *Console) mark(v *visit, action string, change func(client, *marks) erro
 	if err := change(a, &want); err != nil {
 		return err
 	}
-	now, err := c.api.change(v.r.Context(), a.ID, func(all map[string]any) {
+	now, err := c.acting(v, action).change(v.r.Context(), a.ID, func(all map[string]any) {
 		meta, ok := all["metadata"].(map[string]any)
 		if !ok {
 			meta = map[string]any{}
@@ -109,7 +109,7 @@ func (c *Console) endTokens(v *visit) error {
 	if err != nil {
 		return err
 	}
-	if err := c.api.endTokens(v.r.Context(), a.ID); err != nil {
+	if err := c.acting(v, "end access tokens").endTokens(v.r.Context(), a.ID); err != nil {
 		return err
 	}
 	c.audit(v, "end access tokens", a.ID, "name", a.Name, "owner", a.Owner)

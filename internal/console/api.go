@@ -16,8 +16,9 @@ import (
 
 // api is the admin API of the server: that of Ory Hydra 1.x or 2.x, which the bundled one speaks too.
 type api struct {
-	base, token string
-	http        *http.Client
+	base, token            string
+	actor, address, intent string // for whom it is called and why, which the bundled server writes down
+	http                   *http.Client
 }
 
 func newAPI(base, token string) *api {
@@ -63,6 +64,11 @@ func (a *api) call(ctx context.Context, method, path string, query url.Values, i
 	}
 	if a.token != "" {
 		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	for name, value := range map[string]string{"X-Tideover-Actor": a.actor, "X-Tideover-Actor-Address": a.address, "X-Tideover-Intent": a.intent} {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
 	}
 	res, err := a.http.Do(req)
 	if err != nil {

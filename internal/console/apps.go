@@ -39,7 +39,7 @@ func (c *Console) ownApps(v *visit) ([]client, error) {
 func (c *Console) showNewApp(v *visit) error { return c.show(v, http.StatusOK, "new", c.blankApp()) }
 
 func (c *Console) createApp(v *visit) error {
-	f, uris, scopes, err := c.readApp(v)
+	f, uris, scopes, err := c.readApp(v, v.form.Get("kind") == "public")
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (c *Console) createApp(v *visit) error {
 	}
 	body["token_endpoint_auth_method"] = method
 	var made client
-	if _, err := c.api.call(v.r.Context(), http.MethodPost, "/clients", nil, body, &made); err != nil {
+	if _, err := c.acting(v, "register app").call(v.r.Context(), http.MethodPost, "/clients", nil, body, &made); err != nil {
 		if problem := refusedField(err); problem != "" {
 			f.Wrong["server"] = text("new.refused", problem)
 			return c.show(v, http.StatusBadRequest, "new", f)
@@ -108,7 +108,7 @@ func (c *Console) renewSecret(v *visit) error {
 		return &fault{status: http.StatusBadRequest, name: "nosecret"}
 	}
 	if v.form.Get("keep") != "" {
-		secret, err := c.api.rotate(v.r.Context(), a.ID)
+		secret, err := c.acting(v, "rotate secret").rotate(v.r.Context(), a.ID)
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (c *Console) renewSecret(v *visit) error {
 		return v.toOwn("/apps")
 	}
 	secret := newID()
-	if _, err := c.api.change(v.r.Context(), a.ID, func(all map[string]any) { all["client_secret"] = secret }); err != nil {
+	if _, err := c.acting(v, "renew secret").change(v.r.Context(), a.ID, func(all map[string]any) { all["client_secret"] = secret }); err != nil {
 		return err
 	}
 	c.audit(v, "renew secret", a.ID)
@@ -140,7 +140,7 @@ func (c *Console) deleteApp(v *visit, a client, back string) error {
 	}
 	path, err := pathOf(a.ID)
 	if err == nil {
-		_, err = c.api.call(v.r.Context(), http.MethodDelete, path, nil, nil, nil)
+		_, err = c.acting(v, "delete app").call(v.r.Context(), http.MethodDelete, path, nil, nil, nil)
 	}
 	if err != nil && !missing(err) {
 		return err

@@ -130,9 +130,12 @@ var routes = []route{
 	{"GET", "/apps", person, (*Console).showApps},
 	{"POST", "/apps", person, (*Console).createApp},
 	{"GET", "/apps/new", person, (*Console).showNewApp},
+	{"GET", "/apps/{id}/edit", person, (*Console).showEdit},
+	{"POST", "/apps/{id}/edit", person, (*Console).editApp},
 	{"POST", "/apps/{id}/secret", person, (*Console).renewSecret},
 	{"POST", "/apps/{id}/delete", person, (*Console).deleteOwnApp},
 	{"GET", "/admin", admin, (*Console).showAdmin},
+	{"GET", "/admin/audit", admin, (*Console).showAudit},
 	{"POST", "/admin/apps/{id}/verify", admin, (*Console).verify},
 	{"POST", "/admin/apps/{id}/unverify", admin, (*Console).unverify},
 	{"POST", "/admin/apps/{id}/block", admin, (*Console).block},
@@ -210,6 +213,13 @@ func (c *Console) admit(v *visit, at route) error {
 // audit writes down what somebody did.
 func (c *Console) audit(v *visit, action, client string, more ...any) {
 	c.config.Audit.Info(action, append([]any{"user", v.user, "address", c.address(v.r), "client", client}, more...)...)
+}
+
+// acting is the admin API for what somebody does.
+func (c *Console) acting(v *visit, intent string) *api {
+	out := *c.api
+	out.actor, out.address, out.intent = v.user, c.address(v.r), intent
+	return &out
 }
 
 // address is the visitor's: of IPv6 the network, which is one customer's.

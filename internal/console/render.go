@@ -12,7 +12,7 @@ import (
 //go:embed templates/*.html style.css
 var files embed.FS
 
-var pageNames = []string{"login", "consent", "logout", "fault", "error", "access", "apps", "new", "admin", "device", "done"}
+var pageNames = []string{"login", "consent", "logout", "fault", "error", "access", "apps", "new", "admin", "device", "done", "audit"}
 
 // parseTemplates has each page with the layout around it.
 func parseTemplates() (map[string]*template.Template, error) {

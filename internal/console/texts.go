@@ -85,6 +85,11 @@ var texts = map[string]string{
 	"apps.sure": "Its users lose access, and its tokens stop working. I want that.", "apps.more": "New secret or delete",
 	"apps.made": "The app is registered", "apps.secret": "The secret", "apps.secret.once": "Copy it now: it is shown this once, and nobody can look it up later.",
 
+	"edit.title": "Edit the app", "edit.submit": "Save", "apps.edit": "Edit", "edit.kept": "The app also keeps, from the administrators:",
+	"edit.about":  "What apps hold already lives on. A scope that you take away is gone from the next token; with another name or address the app has to be verified again.",
+	"audit.title": "What was done", "audit.back": "All apps", "audit.client": "App id", "audit.when": "When", "audit.who": "Who", "audit.intent": "In order to", "audit.app": "App",
+	"audit.subject": "Whose", "audit.none": "Nothing yet.", "audit.older": "Older", "audit.nowhere": "This server keeps no record. The console's own is in the file of --audit.",
+
 	"new.title": "Register an app", "new.name": "Name", "new.name.hint": "People see it when they are asked for consent.",
 	"new.redirects": "Redirect addresses, one a line", "new.redirects.hint": "Where people go with the answer: https, or http on their own device.",
 	"new.kind": "Where does the app run?", "new.kind.web": "On a server of mine", "new.kind.web.hint": "It gets a secret, which only the server knows.",

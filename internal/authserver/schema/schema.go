@@ -24,7 +24,7 @@ func Target(generation string) (int64, error) {
 	case "1.1":
 		return 11004, nil
 	case "2.0":
-		return 20008, nil
+		return 20009, nil
 	}
 	return 0, fmt.Errorf("generation %q is unknown; there are 1.0, 1.1 and 2.0", generation)
 }

@@ -79,6 +79,7 @@ type base struct {
 	clients     string // reads clients
 	consentLock string // keeps a chain's consent from being deleted
 	tokens      tokenSQL
+	note        *Entry // what the next transaction is to be known by; nil in all but 2.0
 }
 
 // tx runs f in a transaction and commits it. Serialization failures and deadlocks are tried again a few times, so f
@@ -86,7 +87,12 @@ type base struct {
 func (b base) tx(ctx context.Context, f func(tx pgx.Tx) error) error {
 	const tries = 6
 	for try := 1; ; try++ {
-		err := pgx.BeginFunc(ctx, b.pool, f)
+		err := pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
+			if err := f(tx); err != nil || b.note == nil {
+				return err
+			}
+			return b.note.write(ctx, tx)
+		})
 		if err == nil || try == tries || !collided(err) {
 			return err
 		}
