@@ -272,6 +272,12 @@ func TestUpgradeByStockMigrations(t *testing.T) {
 	pending := old.authorize(t, app, a).Code
 	used, _ := old.tokens(t, app, a)
 	old.refresh(t, app, used.Refresh)
+	two := old.register(t, nil)
+	var next rotated
+	old.call(t, 200, http.MethodPost, "/clients/"+two.ID+"/secrets/rotate", nil, &next)
+	if _, err := old.operator(t, oldSecret, "").RotateKeys(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
 	target, err := schema.Target("2.0")
 	if err != nil || target != 20009 {
 		t.Fatal(target, err)
@@ -282,6 +288,12 @@ func TestUpgradeByStockMigrations(t *testing.T) {
 	s := serveOn(t, old.dsn, "2.0", func(c *authserver.Config) { c.Issuer = old.Issuer })
 	if !s.active(t, tokens.Access) || !s.active(t, tokens.Refresh) {
 		t.Error("2.0 does not know tokens of 1.1")
+	}
+	for _, secret := range []string{two.Secret, next.Secret} { // 400: who it is was right
+		wantError(t, s.refresh(t, registered{ID: two.ID, Secret: secret}, "x"), 400, "invalid_grant")
+	}
+	if n := len(s.published(t)); n != 2 {
+		t.Errorf("%d keys are published, of which one does not sign yet", n)
 	}
 	wantError(t, s.refresh(t, app, tokens.Refresh), 400, "invalid_grant")
 	if n := s.number(t, `SELECT count(*) FROM oauth_flow WHERE state = 128 AND login_error IS NULL`); n != 3 {

@@ -18,7 +18,7 @@ type rotated struct {
 	Until  int64  `json:"client_secret_previous_expires_at"`
 }
 
-// TestSecretsRotate: two secrets live for a while, in each generation and across an upgrade, and a wrong one costs no more.
+// TestSecretsRotate: two secrets live for a while, in each generation, and a wrong one costs no more.
 func TestSecretsRotate(t *testing.T) {
 	t.Parallel()
 	for _, generation := range quick.First(t, 1, []string{"2.0", "1.0", "1.1"}) {
