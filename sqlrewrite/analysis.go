@@ -30,7 +30,7 @@ type Analysis struct {
 	// Hazards is what live traffic suffers if the statement runs as it is.
 	Hazards []Hazard
 	// Notes are worth knowing, and harm no traffic now.
-	Notes []string
+	Notes []Note
 }
 
 // Analyze says what a statement locks, in the light of what its script has created before it.

@@ -9,5 +9,10 @@ var rules = []rule{uncoveredForeignKey}
 // note.
 type rule func(r *reader, n *pg.Node)
 
-// note is something worth knowing that harms no traffic now.
-func (r *reader) note(text string) { r.a.Notes = append(r.a.Notes, text) }
+// Note is something worth knowing that harms no traffic now.
+type Note struct {
+	Name string // one of [NoteNames]
+	Text string
+}
+
+func (r *reader) note(name, text string) { r.a.Notes = append(r.a.Notes, Note{name, text}) }

@@ -17,7 +17,7 @@ func uncoveredForeignKey(r *reader, n *pg.Node) {
 			continue
 		}
 		if keys := texts(c.FkAttrs); len(keys) > 0 && r.st.known.uncovered(table, keys[0]) {
-			r.note(fmt.Sprintf("no index of %s begins with %s: every DELETE in %s reads the whole table", table.GetRelname(), keys[0], c.GetPktable().GetRelname()))
+			r.note(UnindexedForeignKey, fmt.Sprintf("no index of %s begins with %s: every DELETE in %s reads the whole table", table.GetRelname(), keys[0], c.GetPktable().GetRelname()))
 		}
 	}
 }
