@@ -17,7 +17,7 @@ const sqlLong = `Sql looks at a folder of migrations written for Postgres: those
 golang-migrate, diesel, Prisma, sqlx, Flyway, tern, node-pg-migrate and Drizzle, or plain .sql files. It says what it took them for; what it can't be
 sure of it refuses.
 
-  tideover sql lint DIR              # what each statement does to live traffic
+  tideover sql lint DIR              # what each statement does to live traffic; also of single files, and of what has changed
   tideover sql rewrite DIR -o OUT    # the same migrations as lock-safe goose files
   tideover sql prove DIR             # both on throw-away databases: same schema, same data, who waited how long`
 
@@ -30,8 +30,8 @@ func NewSQLCmd(std *IO) *cobra.Command {
 
 // readMigrations reads a folder; a mistake in it is one of the command line's.
 func readMigrations(std *IO, dir, format string) (*sqlrewrite.Migrations, error) {
-	if format != "" && !slices.Contains(sqlrewrite.Formats(), format) {
-		return nil, usageErrorf("--input %s: one of %s", format, strings.Join(sqlrewrite.Formats(), ", "))
+	if err := checkInput(format); err != nil {
+		return nil, err
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, usageErrorf("%s is not a folder that can be read", dir)
@@ -47,11 +47,21 @@ func readMigrations(std *IO, dir, format string) (*sqlrewrite.Migrations, error)
 	return s, nil
 }
 
+// checkInput refuses a format that there is not.
+func checkInput(format string) error {
+	if format != "" && !slices.Contains(sqlrewrite.Formats(), format) {
+		return usageErrorf("--input %s: one of %s", format, strings.Join(sqlrewrite.Formats(), ", "))
+	}
+	return nil
+}
+
 // checkHazards refuses a name that is no hazard's.
-func checkHazards(names []string) error {
+func checkHazards(names []string) error { return checkNames(names, sqlrewrite.HazardNames()) }
+
+func checkNames(names, known []string) error {
 	for _, n := range names {
-		if !slices.Contains(sqlrewrite.HazardNames(), n) {
-			return usageErrorf("--allow %s: one of %s", n, strings.Join(sqlrewrite.HazardNames(), ", "))
+		if !slices.Contains(known, n) {
+			return usageErrorf("--allow %s: one of %s", n, strings.Join(known, ", "))
 		}
 	}
 	return nil

@@ -1,9 +1,7 @@
 package lint
 
 import (
-	"encoding/json"
 	"io"
-	"path"
 
 	"github.com/tideover/tideover/sqlrewrite"
 )
@@ -36,10 +34,18 @@ type sarifRule struct {
 }
 
 type sarifResult struct {
-	RuleID    string          `json:"ruleId"`
-	Level     string          `json:"level"`
-	Message   sarifText       `json:"message"`
-	Locations []sarifLocation `json:"locations"`
+	RuleID       string             `json:"ruleId"`
+	Level        string             `json:"level"`
+	Message      sarifText          `json:"message"`
+	Locations    []sarifLocation    `json:"locations"`
+	Prints       map[string]string  `json:"partialFingerprints"`
+	Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+}
+
+// sarifSuppression says that somebody accepts a result: by a comment in the source, or by --allow.
+type sarifSuppression struct {
+	Kind          string `json:"kind"`
+	Justification string `json:"justification,omitempty"`
 }
 
 type sarifText struct {
@@ -66,14 +72,19 @@ type sarifRegion struct {
 
 func (r *Report) sarif(w io.Writer) error {
 	run := sarifRun{Tool: sarifTool{sarifDriver{Name: "tideover"}}, Results: []sarifResult{}}
-	for _, n := range append(sqlrewrite.HazardNames(), "note") {
+	for _, n := range sqlrewrite.RuleNames() {
 		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{n})
 	}
 	for _, f := range r.Findings {
-		run.Results = append(run.Results, sarifResult{RuleID: f.Rule, Level: r.level(f), Message: sarifText{message(f)},
-			Locations: []sarifLocation{{sarifPhysical{sarifArtifact{path.Join(r.Dir, f.File)}, sarifRegion{max(f.Line, 1), max(f.Column, 1)}}}}})
+		result := sarifResult{RuleID: f.Rule, Level: level(f), Message: sarifText{message(f)}, Prints: map[string]string{"tideover/v1": f.ID},
+			Locations: []sarifLocation{{sarifPhysical{sarifArtifact{f.File}, sarifRegion{max(f.Line, 1), max(f.Column, 1)}}}}}
+		switch {
+		case f.Silenced:
+			result.Suppressions = []sarifSuppression{{"inSource", f.Reason}}
+		case f.Allowed:
+			result.Suppressions = []sarifSuppression{{"external", "--allow " + f.Rule}}
+		}
+		run.Results = append(run.Results, result)
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(sarifLog{Schema: sarifSchema, Version: "2.1.0", Runs: []sarifRun{run}})
+	return encode(w, sarifLog{Schema: sarifSchema, Version: "2.1.0", Runs: []sarifRun{run}})
 }
