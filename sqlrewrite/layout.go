@@ -24,7 +24,7 @@ type layout struct {
 // layouts are all of them, in the order in which messages name them.
 func layouts() []*layout {
 	return []*layout{gooseLayout(), plainLayout(), popLayout(), dbmateLayout(), sqlMigrateLayout(), golangMigrateLayout(),
-		dieselLayout(), prismaLayout(), sqlxLayout(), flywayLayout(), ternLayout(), nodePgMigrateLayout(), drizzleLayout()}
+		dieselLayout(), prismaLayout(), sqlxLayout(), flywayLayout(), ternLayout(), nodePgMigrateLayout(), drizzleLayout(), atlasLayout()}
 }
 
 func layoutOf(format Format) *layout {
@@ -90,10 +90,6 @@ func (t *tree) layout() (*layout, error) {
 		if sign := l.claims(t); sign != "" {
 			claimed, signs = append(claimed, l), append(signs, fmt.Sprintf("%s's by %s", l.name, sign))
 		}
-	}
-	if len(claimed) == 1 && slices.Contains(t.others, "atlas.sum") {
-		return nil, &Error{File: "atlas.sum", Msg: "whose folder it is can't be told: it is " + signs[0] + ", and Atlas' by atlas.sum, which keeps its own table",
-			Try: "say format: " + string(claimed[0].name) + " if that tool runs the files; for Atlas use its own command (command: …)"}
 	}
 	if t.onlyPop() && popClaims(t) != "" { // an annotation is one that was left behind from another tool, as in Ory Hydra's
 		return popLayout(), nil

@@ -40,6 +40,9 @@ var vendors = []struct {
 	{"Drizzle", []string{"meta/_journal.json", `{"version":"7","dialect":"postgresql","entries":[{"idx":0,"version":"7","when":1000,"tag":"0001_z","breakpoints":true},{"idx":1,"when":2000,"tag":"0000_a","breakpoints":true}]}`,
 		"0000_a.sql", "CREATE TABLE a ();\n--> statement-breakpoint\nCREATE TABLE c ();", "0001_z.sql", "CREATE TABLE z ();", "0002_not_listed.sql", "nonsense"},
 		"", sqlrewrite.DrizzleFormat, "0001_z 0000_a", "drizzle: 2 up, 0 down"},
+	{"Atlas", []string{"1_a.sql", "CREATE TABLE a ();", "2_b_c.sql", "-- atlas:txmode none\n\nCREATE INDEX CONCURRENTLY i ON a (b);", "3.sql", "-- atlas:nolint\nDROP TABLE a;",
+		"atlas.sum", "h1:Khg/p8bUU/R0mx1jUxC1D2PnmPS6b+bGrt+smfproAo=\n1_a.sql h1:hVuVPL6EnhZnVlW90+/W5K4zraxTDkjcajqQnOEXQhY=\n2_b_c.sql h1:P/QvXBLzzCQ4YbQ+DtxrLLQA6ORBY25FWb/2eFqkK34=\n3.sql h1:2N39JnsLyVi3zA1vRWiD63ZwbxcBW5UZAKi3SoxxjA4=\n"},
+		"", sqlrewrite.AtlasFormat, "1 2 3", "atlas: 3 up, 0 down"},
 }
 
 // TestVendorsFolders: the same files as the vendor's tool takes, in its order, under its versions; each notes itself last.
@@ -76,6 +79,7 @@ func TestVendorsFolders(t *testing.T) {
 // TestVendorsRefusals: what the tool would stop at, or means something that only it knows, is refused by name.
 func TestVendorsRefusals(t *testing.T) {
 	t.Parallel()
+	const atlasOne = "h1:HsCV3ocx4bNYNSE7l4dXr4Wd0Qf3cfmlJvlqlDevJ+Y=\n1_a.sql h1:KM4OGmi0DEXiHMqoAbfLYUDaQelcRs/ZJLaef6tji4g=\n"
 	const journal = `{"dialect":"postgresql","entries":[{"when":2,"tag":"0000_a"},{"when":%,"tag":"0001_b"}]}`
 	for _, c := range []struct {
 		name  string
@@ -114,8 +118,17 @@ func TestVendorsRefusals(t *testing.T) {
 		{"Drizzle: another dialect", []string{"meta/_journal.json", `{"dialect":"sqlite"}`, "0000_a.sql", "SELECT 1;"}, "", `its dialect is "sqlite"`},
 		{"two tools", []string{"V1__a.sql", "-- +goose Up\nSELECT 1;"}, "", `whose folder it is can't be told: it is goose's by "-- +goose Up" in V1__a.sql, and flyway's by the name of V1__a.sql`},
 		{"three tools", []string{"20240101000000_a.up.sql", "SELECT 1;", "20240101000000_a.down.sql", "SELECT 1;"}, "", "pop, golang-migrate and sqlx name files so"},
-		{"Atlas, or goose", []string{"1_a.sql", "-- +goose Up\nSELECT 1;", "atlas.sum", "h1:x"}, "", `it is goose's by "-- +goose Up" in 1_a.sql, and Atlas' by atlas.sum`},
-		{"Atlas", []string{"20240101000000_a.sql", "SELECT 1;", "atlas.sum", "h1:x"}, "", "atlas.sum: it is a migration in another language than SQL, or a list"},
+		{"Atlas, or goose", []string{"1_a.sql", "-- +goose Up\nSELECT 1;", "atlas.sum", "h1:x"}, "", `it is goose's by "-- +goose Up" in 1_a.sql, and atlas's by atlas.sum`},
+		{"Atlas: a file that isn't in the sums", []string{"1_a.sql", "SELECT 1;", "2_b.sql", "SELECT 1;", "atlas.sum", atlasOne}, "", "2_b.sql:1:1: the folder isn't the one whose sums"},
+		{"Atlas: a changed file", []string{"1_a.sql", "SELECT 2;", "atlas.sum", atlasOne}, "", "1_a.sql:1:1: the folder isn't the one whose sums"},
+		{"Atlas: a file that has gone", []string{"1_a.sql", "SELECT 1;", "atlas.sum", atlasOne + "2_b.sql h1:x=\n"}, "", "atlas.sum:1:1: the folder isn't the one whose sums"},
+		{"Atlas: no sums", []string{"1_a.sql", "SELECT 1;"}, sqlrewrite.AtlasFormat, "atlas.sum: it isn't there"},
+		{"Atlas: golang-migrate's names", []string{"1_a.up.sql", "SELECT 1;", "1_a.down.sql", "SELECT 1;", "atlas.sum", "h1:x"}, "", "1_a.down.sql:1:1: its name is golang-migrate's"},
+		{"Atlas: one version twice", []string{"1_a.sql", "SELECT 1;", "1_b.sql", "SELECT 1;", "atlas.sum", "h1:x"}, "", "1_b.sql:1:1: it has the same version as 1_a.sql"},
+		{"Atlas: an order that differs", []string{"1_a.sql", "SELECT 1;", "10_b.sql", "SELECT 1;", "atlas.sum", "h1:x"}, "", "1_a.sql:1:1: by its name it comes behind 10_b.sql"},
+		{"Atlas: a checkpoint", []string{"1_a.sql", "-- atlas:checkpoint\n\nSELECT 1;", "atlas.sum", "h1:x"}, "", "1_a.sql:1:4: it stands for all files before it"},
+		{"Atlas: what isn't known", []string{"1_a.sql", "SELECT 1;\n-- atlas:delimiter \\n\nSELECT 2;", "atlas.sum", "h1:x"}, "", `1_a.sql:2:4: what "atlas:delimiter \\n" means`},
+		{"Atlas: where it is passed over", []string{"1_a.sql", "-- atlas:txmode none\nSELECT 1;", "atlas.sum", "h1:x"}, "", "1_a.sql:1:4: Atlas passes over it"},
 	} {
 		_, err := sqlrewrite.ReadFolder(inFolder(c.files...), c.say)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -108,6 +108,20 @@ var vendorCases = []vendorCase{
 		table: `SELECT string_agg(hash || ' ' || created_at, ' ' ORDER BY id) FROM drizzle.__drizzle_migrations`, want: firstSHA256 + " 1000 " + secondSHA256 + " 3000", from: "0000_a",
 		late:     []string{"meta/_journal.json", `{"dialect":"postgresql","entries":[{"when":1000,"tag":"0000_a"},{"when":2000,"tag":"0000_late"},{"when":3000,"tag":"0001_b"}]}`, "0000_late.sql", "CREATE TABLE late ();"},
 		lateWant: "never"},
+	{name: "Atlas", fresh: true, // the sums are what Atlas' own package makes of the files
+		first:  []string{"20240101000000_the_a.sql", firstSQL, "atlas.sum", "h1:Aw14PeODMJNagIzCumKqC4bndO8XUaYkYX0FKH+t9MM=\n20240101000000_the_a.sql h1:Lqz3W0hF9icJEJ8sxpRQBsAo98Vpu5mImquttzts/H4=\n"},
+		second: []string{"20240103000000.sql", secondSQL, "atlas.sum", "h1:vI8nZWLQ+LVRtA4ZUe6lM7vBi4ZaKLKyx0425v7+r5w=\n20240101000000_the_a.sql h1:Lqz3W0hF9icJEJ8sxpRQBsAo98Vpu5mImquttzts/H4=\n20240103000000.sql h1:skWTMPuNrFC6gsfm34PiotuoR7ksQ+C2dzpD8aB714Y=\n"},
+		made: `CREATE TABLE atlas_schema_revisions (version character varying NOT NULL, description character varying NOT NULL, type bigint NOT NULL DEFAULT 2, applied bigint NOT NULL DEFAULT 0,
+				total bigint NOT NULL DEFAULT 0, executed_at timestamptz NOT NULL, execution_time bigint NOT NULL, error text NULL, error_stmt text NULL, hash character varying NOT NULL,
+				partial_hashes jsonb NULL, operator_version character varying NOT NULL, PRIMARY KEY (version));
+			INSERT INTO atlas_schema_revisions (version, description, executed_at, execution_time, hash, operator_version) VALUES ('.atlas_cloud_identifier', 'x', now(), 0, '', 'Atlas');
+			INSERT INTO atlas_schema_revisions VALUES ('20240101000000', 'the_a', 2, 2, 2, now(), 5, '', '', 'Lqz3W0hF9icJEJ8sxpRQBsAo98Vpu5mImquttzts/H4=', 'null', 'Atlas')`,
+		table: `SELECT string_agg(format('%s|%s|%s|%s|%s|%s', version, description, type, applied, total, hash), ' ' ORDER BY version) FROM atlas_schema_revisions WHERE version <> '.atlas_cloud_identifier'`,
+		want:  "20240101000000|the_a|2|2|2|Lqz3W0hF9icJEJ8sxpRQBsAo98Vpu5mImquttzts/H4= 20240103000000||2|2|2|skWTMPuNrFC6gsfm34PiotuoR7ksQ+C2dzpD8aB714Y=", from: "20240101000000",
+		late: []string{"20240102000000_late.sql", "CREATE TABLE late ();", "atlas.sum", "h1:aZKTZJB8cnfcvEpS2xhl3vF13gKwEaREh/xPRcPUhtM=\n20240101000000_the_a.sql h1:Lqz3W0hF9icJEJ8sxpRQBsAo98Vpu5mImquttzts/H4=\n" +
+			"20240102000000_late.sql h1:N/bA7qrKkikR7NlJuH6mfPUeIyg9NcanoT02OriBFIs=\n20240103000000.sql h1:TIyyIT/eP9hObXRUAxZYNIZwTZUcLSbVrau9XYxpDZ8=\n"},
+		lateWant: "20240102000000_late.sql:1:1: it was never applied, but the later version 20240103000000 was",
+		broken:   []brokenRow{{`UPDATE atlas_schema_revisions SET applied = 1 WHERE version = '20240103000000'`, "20240103000000 was left half done"}}},
 }
 
 // TestVendorsOwnTables: what the vendor's own tool has noted is not run again, and what we run is noted as it would note it, so that it finds
