@@ -29,14 +29,15 @@ func NewSQLCmd(std *IO) *cobra.Command {
 }
 
 // readMigrations reads a folder; a mistake in it is one of the command line's.
-func readMigrations(std *IO, dir, format string) (*sqlrewrite.Migrations, error) {
-	if err := checkInput(format); err != nil {
+func readMigrations(std *IO, dir string, input inputOptions) (*sqlrewrite.Migrations, error) {
+	source, err := input.source()
+	if err != nil {
 		return nil, err
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, usageErrorf("%s is not a folder that can be read", dir)
 	}
-	s, err := sqlrewrite.ReadFolder(os.DirFS(dir), sqlrewrite.Format(format))
+	s, err := source.Folder(os.DirFS(dir))
 	if err != nil {
 		if e := new(sqlrewrite.Error); errors.As(err, &e) {
 			e.File = filepath.Join(dir, e.File)
@@ -47,12 +48,17 @@ func readMigrations(std *IO, dir, format string) (*sqlrewrite.Migrations, error)
 	return s, nil
 }
 
-// checkInput refuses a format that there is not.
-func checkInput(format string) error {
-	if format != "" && !slices.Contains(sqlrewrite.Formats(), format) {
-		return usageErrorf("--input %s: one of %s", format, strings.Join(sqlrewrite.Formats(), ", "))
+// inputOptions say how files are read.
+type inputOptions struct {
+	format       string
+	placeholders map[string]string
+}
+
+func (o inputOptions) source() (sqlrewrite.Source, error) {
+	if o.format != "" && !slices.Contains(sqlrewrite.Formats(), o.format) {
+		return sqlrewrite.Source{}, usageErrorf("--input %s: one of %s", o.format, strings.Join(sqlrewrite.Formats(), ", "))
 	}
-	return nil
+	return sqlrewrite.Source{Format: sqlrewrite.Format(o.format), Placeholders: o.placeholders}, nil
 }
 
 // checkHazards refuses a name that is no hazard's.
@@ -67,8 +73,9 @@ func checkNames(names, known []string) error {
 	return nil
 }
 
-func addInput(c *cobra.Command, input *string) {
-	c.Flags().StringVar(input, "input", "", "how the files are named: "+strings.Join(sqlrewrite.Formats(), ", ")+" (default: found out)")
+func addInput(c *cobra.Command, o *inputOptions) {
+	c.Flags().StringToStringVar(&o.placeholders, "placeholder", nil, "name=value: what Flyway's ${name} stands for; may be repeated")
+	c.Flags().StringVar(&o.format, "input", "", "how the files are named: "+strings.Join(sqlrewrite.Formats(), ", ")+" (default: found out)")
 }
 
 func addAllow(c *cobra.Command, allow *[]string) {

@@ -21,8 +21,9 @@ EXIT STATUS
   0 printed  1 the database can't be read  2 a file can't be read`
 
 type sqlArrangeOptions struct {
-	dir, input, database, schema string
-	json                         bool
+	dir, database, schema string
+	input                 inputOptions
+	json                  bool
 }
 
 // NewSQLArrangeCmd is tideover sql arrange.
@@ -52,7 +53,7 @@ func sqlArrange(ctx context.Context, std *IO, o sqlArrangeOptions) error {
 	if _, err := readMigrations(std, o.dir, o.input); err != nil {
 		return err
 	}
-	a, err := migrate.NewGoose(os.DirFS(o.dir), 0, migrate.InFormat(o.input), migrate.InSchema(o.schema)).Arrange(ctx, o.database)
+	a, err := migrate.NewGoose(os.DirFS(o.dir), 0, migrate.InFormat(o.input.format), migrate.Placeholders(o.input.placeholders), migrate.InSchema(o.schema)).Arrange(ctx, o.database)
 	if err != nil {
 		return err
 	}

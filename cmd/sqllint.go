@@ -37,9 +37,10 @@ EXIT STATUS
   2 a path, a version or a revision isn't there, or a file can't be read as Postgres' SQL`
 
 type sqlLintOptions struct {
-	paths                                 []string
-	format, input, from, since, stdinName string
-	allow                                 []string
+	paths                          []string
+	format, from, since, stdinName string
+	input                          inputOptions
+	allow                          []string
 }
 
 // NewSQLLintCmd is tideover sql lint.
@@ -71,10 +72,11 @@ func sqlLint(ctx context.Context, std *IO, o sqlLintOptions) error {
 	if err := checkNames(o.allow, sqlrewrite.RuleNames()); err != nil {
 		return err
 	}
-	if err := checkInput(o.input); err != nil {
+	source, err := o.input.source()
+	if err != nil {
 		return err
 	}
-	folders, err := lint.Read(ctx, lint.Options{Paths: o.paths, Stdin: std.In, StdinName: o.stdinName, Format: sqlrewrite.Format(o.input), From: o.from, Since: o.since,
+	folders, err := lint.Read(ctx, lint.Options{Paths: o.paths, Stdin: std.In, StdinName: o.stdinName, Source: source, From: o.from, Since: o.since,
 		Say: func(text string) { fmt.Fprintln(std.Err, text) }})
 	if err != nil {
 		return usageError{err}

@@ -30,10 +30,11 @@ EXIT STATUS
   0 the same schema and rows  1 it can't be tried  2 a file can't be read as Postgres' SQL  5 they differ`
 
 type sqlProveOptions struct {
-	dir, input, from, server, seed string
-	rows                           int
-	json                           bool
-	allow                          []string
+	dir, from, server, seed string
+	input                   inputOptions
+	rows                    int
+	json                    bool
+	allow                   []string
 }
 
 // NewSQLProveCmd is tideover sql prove.

@@ -24,9 +24,10 @@ EXIT STATUS
   0 written  1 it can't be written  2 a hazard is not allowed, or a file can't be read as Postgres' SQL`
 
 type sqlRewriteOptions struct {
-	dir, out, target, input, from string
-	diff                          bool
-	allow                         []string
+	dir, out, target, from string
+	input                  inputOptions
+	diff                   bool
+	allow                  []string
 }
 
 // NewSQLRewriteCmd is tideover sql rewrite.

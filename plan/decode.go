@@ -205,7 +205,7 @@ func (d *decoder) list(n ast.Node, v reflect.Value, path string, f field) {
 	}
 }
 
-// dictionary decodes a map from text to numbers.
+// dictionary decodes a map from text to numbers or text.
 func (d *decoder) dictionary(n ast.Node, v reflect.Value, path string, f field) {
 	entries, ok := d.entries(n, path, wanted(v.Type()))
 	if !ok {

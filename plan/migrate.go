@@ -13,8 +13,10 @@ type MigrateSpec struct {
 	Target string `yaml:"target"` // "offline": green; "live": blue, in place
 	Source string `yaml:"source"` // "bundled" or a folder of migrations, relative to the runbook
 	Format string `yaml:"format"` // one of sqlrewrite's formats; empty: as annotations and names say, but never plain, golang-migrate or sqlx
-	From   string `yaml:"from"`   // the version that blue has, with all below it; empty: what its table of versions says
-	To     string `yaml:"to"`     // the version to stop at; empty: the newest
+	// Placeholders are the values of Flyway's ${name}.
+	Placeholders map[string]string `yaml:"placeholders"`
+	From         string            `yaml:"from"` // the version that blue has, with all below it; empty: what its table of versions says
+	To           string            `yaml:"to"`   // the version to stop at; empty: the newest
 	// AsWritten runs offline migrations one after the other instead of arranging their statements for speed.
 	AsWritten bool     `yaml:"as_written"`
 	Command   []string `yaml:"command"` // the vendor's own; the DSN is in the environment variable DSN
@@ -39,14 +41,15 @@ var migrate = kind{
 	name:     Migrate,
 	standard: MigrateSpec{},
 	fields: fields{
-		"target":     {Doc: "`offline`: green. `live`: blue, in place, with lock-safe SQL.", Required: true, Enum: []string{"offline", "live"}},
-		"as_written": {Doc: "With `offline`: run the files one after the other, each as it is, instead of arranging their statements for speed (docs/offline.md)."},
-		"source":     {Doc: "`bundled`, or a folder of migrations, relative to the runbook.", Env: true},
-		"format":     {Doc: "How the folder's files are named and annotated (docs/sqlrewrite.md). Default: what annotations and names say; plain files, golang-migrate's and most of sqlx' have none, so that they must be named.", Enum: migrationFormats},
-		"from":       {Doc: "The version that blue has already, with all below it: a baseline, for a database that has no table of versions; it is noted there. Where the vendor's tool keeps one, that table counts. As the vendor writes it.", Number: true},
-		"to":         {Doc: "The version to stop at, as the vendor writes it. Default: the newest.", Number: true},
-		"command":    {Doc: "The vendor's own migration command, as a list of words. It finds the database in the environment variable DSN."},
-		"env":        {Doc: "Names of environment variables that the command gets beside `DSN`, `PATH`, `HOME`, `LANG` and the like."},
+		"target":       {Doc: "`offline`: green. `live`: blue, in place, with lock-safe SQL.", Required: true, Enum: []string{"offline", "live"}},
+		"as_written":   {Doc: "With `offline`: run the files one after the other, each as it is, instead of arranging their statements for speed (docs/offline.md)."},
+		"source":       {Doc: "`bundled`, or a folder of migrations, relative to the runbook.", Env: true},
+		"format":       {Doc: "How the folder's files are named and annotated (docs/sqlrewrite.md). Default: what annotations and names say; plain files, golang-migrate's and most of sqlx' have none, so that they must be named.", Enum: migrationFormats},
+		"placeholders": {Doc: "What Flyway's placeholders stand for: name → value, such as `{schema: auth}` for `${schema}`. A file with one that has no value is refused.", Env: true},
+		"from":         {Doc: "The version that blue has already, with all below it: a baseline, for a database that has no table of versions; it is noted there. Where the vendor's tool keeps one, that table counts. As the vendor writes it.", Number: true},
+		"to":           {Doc: "The version to stop at, as the vendor writes it. Default: the newest.", Number: true},
+		"command":      {Doc: "The vendor's own migration command, as a list of words. It finds the database in the environment variable DSN."},
+		"env":          {Doc: "Names of environment variables that the command gets beside `DSN`, `PATH`, `HOME`, `LANG` and the like."},
 		"allow": {Doc: "With `live`: the hazards that you accept, by their names (docs/sqlrewrite.md).",
 			Enum: hazardNames(func(liveHazard) bool { return true })},
 		"defer": {Doc: "With `live`: hazards whose statements wait for `retire`, when the old server is gone; the new server finds its version all the same.",
@@ -105,6 +108,9 @@ func checkMigrate(d *decoder, _ *Runbook, path string, c *MigrateSpec) {
 	}
 	if c.Format != "" && len(c.Command) > 0 {
 		d.add(join(path, "format"), "the command knows its own files", "counts with source only")
+	}
+	if len(c.Placeholders) > 0 && len(c.Command) > 0 {
+		d.add(join(path, "placeholders"), "the command has its own", "counts with source only")
 	}
 	if c.AsWritten && (c.Target != "offline" || len(c.Command) > 0) {
 		d.add(join(path, "as_written"), "leave it out", "counts with target: offline and source only")

@@ -80,6 +80,9 @@ func wanted(t reflect.Type) string {
 	case reflect.Struct:
 		return "a map"
 	case reflect.Map:
+		if t.Elem().Kind() == reflect.String {
+			return "a map of texts"
+		}
 		return "a map of numbers"
 	case reflect.Slice:
 		switch t.Elem().Kind() {

@@ -6,15 +6,15 @@ import (
 	"testing/fstest"
 )
 
-// ReadFile reads one file by itself, as the tool of its format would; "": found out, by the file alone. Nothing is known of what other
+// File reads one file by itself, as the tool of its format would; "": found out, by the file alone. Nothing is known of what other
 // files have made.
-func ReadFile(name, text string, format Format) (*Migrations, error) {
+func (r Source) File(name, text string) (*Migrations, error) {
 	// A name that begins with 1 has a version for those tools that want one, and is the first for those that want that.
 	as := "1_" + trimUp(path.Base(name))
-	if format != "" || flywayShape.MatchString(path.Base(name)) {
+	if r.Format != "" || flywayShape.MatchString(path.Base(name)) {
 		as = path.Base(name)
 	}
-	s, err := ReadFolder(fstest.MapFS{as: &fstest.MapFile{Data: []byte(text)}}, format)
+	s, err := r.Folder(fstest.MapFS{as: &fstest.MapFile{Data: []byte(text)}})
 	if err != nil {
 		if e := new(Error); errors.As(err, &e) && e.File == as {
 			e.File = name

@@ -25,7 +25,7 @@ func atlasLayout() *layout {
 		Create: `CREATE TABLE IF NOT EXISTS atlas_schema_revisions (version varchar NOT NULL, description varchar NOT NULL, type bigint NOT NULL DEFAULT 2, applied bigint NOT NULL DEFAULT 0,
 			total bigint NOT NULL DEFAULT 0, executed_at timestamptz NOT NULL, execution_time bigint NOT NULL, error text, error_stmt text, hash varchar NOT NULL,
 			partial_hashes jsonb, operator_version varchar NOT NULL, PRIMARY KEY (version))`,
-		Read: `SELECT ARRAY[version, type::text, (applied = total)::text] FROM atlas_schema_revisions WHERE version <> '.atlas_cloud_identifier' ORDER BY version COLLATE "C"`,
+		Read:    `SELECT ARRAY[version, type::text, (applied = total)::text] FROM atlas_schema_revisions WHERE version <> '.atlas_cloud_identifier' ORDER BY version COLLATE "C"`,
 		inPlace: atlasInPlace}
 	return &layout{name: AtlasFormat, claims: func(t *tree) string {
 		if slices.Contains(t.others, atlasSum) {

@@ -43,13 +43,12 @@ func flywayLayout() *layout {
 const flywayTable = "flyway_schema_history"
 
 var (
-	flywayShape   = regexp.MustCompile(`^(V\d[\d._]*__.*|R__.*)\.(?i:sql)$`)
-	flywayNear    = regexp.MustCompile(`^[VUB][\d._-]|^R_`)
-	flywayNumber  = regexp.MustCompile(`^\d+([._]\d+)*$`)
-	flywayCode    = regexp.MustCompile(`^(V\d.*|R__.*)\.(java|class|py|ps1|bat|cmd|sh|bash|rs|kt|groovy)$|^mod\.rs$`)
-	flywayHook    = regexp.MustCompile(`^((before|after)(Migrate|Each|Repeatables|Versioned|Validate|Connect|CreateSchema)\w*|createSchema)(__.*)?\.(?i:sql)$`)
-	flywayPattern = regexp.MustCompile(`\$\{`)
-	flywayConf    = regexp.MustCompile(`^\s*(?:flyway\.)?(\w+)\s*=\s*(.*?)\s*$`)
+	flywayShape  = regexp.MustCompile(`^(V\d[\d._]*__.*|R__.*)\.(?i:sql)$`)
+	flywayNear   = regexp.MustCompile(`^[VUB][\d._-]|^R_`)
+	flywayNumber = regexp.MustCompile(`^\d+([._]\d+)*$`)
+	flywayCode   = regexp.MustCompile(`^(V\d.*|R__.*)\.(java|class|py|ps1|bat|cmd|sh|bash|rs|kt|groovy)$|^mod\.rs$`)
+	flywayHook   = regexp.MustCompile(`^((before|after)(Migrate|Each|Repeatables|Versioned|Validate|Connect|CreateSchema)\w*|createSchema)(__.*)?\.(?i:sql)$`)
+	flywayConf   = regexp.MustCompile(`^\s*(?:flyway\.)?(\w+)\s*=\s*(.*?)\s*$`)
 )
 
 // sqlBelow are the names of all .sql files, those in folders below too.
@@ -135,8 +134,13 @@ func (t *tree) flywayScript(n string) (*Script, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at := flywayPattern.FindStringIndex(text); at != nil && !literal {
-		return nil, failure(n, text, at[0], "it has a placeholder, whose value only Flyway's configuration has", "write the value out")
+	if !literal {
+		if text, err = t.flywayFilled(n, text); err != nil {
+			return nil, err
+		}
+		if repeatable {
+			raw = text // Flyway sums up what it runs, and so runs it again when a value has changed
+		}
 	}
 	s, err := parsePair(n, text, "", "")
 	if err != nil {
@@ -154,6 +158,47 @@ func (t *tree) flywayScript(n string) (*Script, error) {
 	const note = `INSERT INTO flyway_schema_history (installed_rank, version, description, type, script, checksum, installed_by, execution_time, success)
 		VALUES ((SELECT coalesce(max(installed_rank), 0) + 1 FROM flyway_schema_history), %s, %s, 'SQL', %s, %s, current_user, 0, true)`
 	return s, s.recordAs(fmt.Sprintf(note, versionSQL, quoted(flywayShort(s.title)), quoted(n), s.sum), "")
+}
+
+// flywayFilled puts values in for placeholders, wherever they stand: Flyway reads no SQL there. Of its own it is known here what it calls a
+// file, and its table.
+func (t *tree) flywayFilled(n, text string) (string, error) {
+	var b strings.Builder
+	var missing []string
+	first := -1
+	for offset := 0; ; {
+		before, rest, is := strings.Cut(text[offset:], "${")
+		b.WriteString(before)
+		if !is {
+			break
+		}
+		at := offset + len(before)
+		key, _, ends := strings.Cut(rest, "}")
+		if !ends {
+			return "", failure(n, text, at, "a placeholder without an end", "write } behind its name; where ${ means itself, placeholderReplacement=false in "+path.Base(n)+".conf")
+		}
+		value, known := t.placeholders[key]
+		switch {
+		case known:
+		case key == "flyway:filename":
+			value = path.Base(n)
+		case key == "flyway:table":
+			value = flywayTable
+		default:
+			if first < 0 {
+				first = at
+			}
+			if !slices.Contains(missing, "${"+key+"}") {
+				missing = append(missing, "${"+key+"}")
+			}
+		}
+		b.WriteString(value)
+		offset = at + len("${") + len(key) + len("}")
+	}
+	if len(missing) > 0 {
+		return "", failure(n, text, first, "no value is given for "+strings.Join(missing, ", "), "--placeholder name=value, or placeholders: in the runbook; where ${ means itself, placeholderReplacement=false in "+path.Base(n)+".conf")
+	}
+	return b.String(), nil
 }
 
 // flywayOutside says whether a script runs without a transaction: its .conf says so, or a statement wants it. Flyway doesn't mix.

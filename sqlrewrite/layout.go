@@ -43,6 +43,8 @@ type tree struct {
 	others []string          // its other files
 	dirs   []string          // the folders in it that aren't hidden
 	below  []string          // of each folder in it that has any, the first .sql file
+
+	placeholders map[string]string // what Flyway's ${name} stand for
 }
 
 func readTree(fsys fs.FS) (*tree, error) {

@@ -100,7 +100,9 @@ func TestVendorsRefusals(t *testing.T) {
 		{"sqlx: one version twice", []string{"1_a.sql", "SELECT 1;", "01_b.sql", "SELECT 1;"}, sqlrewrite.SqlxFormat, "has the same version"},
 		{"sqlx: no version", []string{"a_b.sql", "SELECT 1;"}, sqlrewrite.SqlxFormat, "a_b.sql:1:1: its name has no version that sqlx"},
 		{"Flyway: one version twice", []string{"V1.0__a.sql", "SELECT 1;", "b/V1__b.sql", "SELECT 1;"}, "", "has the same version"},
-		{"Flyway: a placeholder", []string{"V1__a.sql", "SELECT 1;\nSELECT '${a}';"}, "", "V1__a.sql:2:9: it has a placeholder"},
+		{"Flyway: a placeholder", []string{"V1__a.sql", "SELECT 1;\nSELECT '${a}';"}, "", "V1__a.sql:2:9: no value is given for ${a}"},
+		{"Flyway: several placeholders, in comments too", []string{"V1__a.sql", "SELECT ${a}; -- ${b c}, ${a}\nSELECT ${flyway:user};"}, "", "V1__a.sql:1:8: no value is given for ${a}, ${b c}, ${flyway:user}"},
+		{"Flyway: a placeholder without an end", []string{"V1__a.sql", "SELECT '${a';"}, "", "V1__a.sql:1:9: a placeholder without an end"},
 		{"Flyway: one underscore", []string{"V1__a.sql", "SELECT 1;", "V2_b.sql", "SELECT 1;"}, "", "V2_b.sql:1:1: its name has no version that Flyway"},
 		{"Flyway: a hook", []string{"V1__a.sql", "SELECT 1;", "afterMigrate__x.sql", "SELECT 1;"}, "", "afterMigrate__x.sql:1:1: Flyway runs it around"},
 		{"Flyway: a baseline", []string{"V1__a.sql", "SELECT 1;", "B1__x.sql", "SELECT 1;"}, "", "B1__x.sql:1:1: it stands for all files"},
@@ -134,5 +136,35 @@ func TestVendorsRefusals(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
+	}
+}
+
+// TestFlywayPlaceholders: values are put in wherever a placeholder stands, as Flyway does; a repeatable file's checksum is that of what is
+// run, a versioned one's that of the file.
+func TestFlywayPlaceholders(t *testing.T) {
+	t.Parallel()
+	read := func(values map[string]string) *sqlrewrite.Migrations {
+		s, err := sqlrewrite.Source{Placeholders: values}.Folder(inFolder("V1__a.sql", "CREATE TABLE ${schema}.t (a text DEFAULT '${flyway:filename} ${x}'); -- ${x}",
+			"R__v.sql", "CREATE VIEW v AS SELECT '${x}' AS x;", "V2__b.sql", "SELECT '${x}';", "V2__b.sql.conf", "placeholderReplacement=false"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	one, two := read(map[string]string{"schema": "auth", "x": ""}), read(map[string]string{"schema": "other", "x": "it''s ${schema}", "more": "y"})
+	for i, want := range []struct{ one, two string }{
+		{"CREATE TABLE auth.t (a text DEFAULT 'V1__a.sql ')", "CREATE TABLE other.t (a text DEFAULT 'V1__a.sql it''s ${schema}')"},
+		{"SELECT '${x}'", "SELECT '${x}'"},
+		{"CREATE VIEW v AS SELECT '' AS x", "CREATE VIEW v AS SELECT 'it''s ${schema}' AS x"},
+	} {
+		if a, b := one.Scripts[i].Up[0].SQL, two.Scripts[i].Up[0].SQL; a != want.one || b != want.two {
+			t.Errorf("%s\n%s", a, b)
+		}
+		if same, repeatable := one.Scripts[i].Record() == two.Scripts[i].Record(), i == 2; same == repeatable {
+			t.Errorf("%s: the same note: %t", one.Scripts[i].Name, same)
+		}
+	}
+	if _, err := (sqlrewrite.Source{Placeholders: map[string]string{"x": "y"}}).Folder(inFolder("1_a.sql", "SELECT 1;")); err == nil || !strings.Contains(err.Error(), "read as plain's") {
+		t.Error(err)
 	}
 }

@@ -31,10 +31,23 @@ type Migrations struct {
 // ReadFolder reads the migrations in fsys's top folder; format "" finds out which they are. The error of a file that
 // can't be read as Postgres' SQL is an [*Error].
 func ReadFolder(fsys fs.FS, format Format) (*Migrations, error) {
+	return Source{Format: format}.Folder(fsys)
+}
+
+// Source says how migrations are read.
+type Source struct {
+	Format       Format            // "": found out
+	Placeholders map[string]string // the values of Flyway's ${name}
+}
+
+// Folder is [ReadFolder].
+func (r Source) Folder(fsys fs.FS) (*Migrations, error) {
+	format := r.Format
 	t, err := readTree(fsys)
 	if err != nil {
 		return nil, err
 	}
+	t.placeholders = r.Placeholders
 	l := layoutOf(format)
 	switch {
 	case l == nil && format != "":
@@ -46,6 +59,9 @@ func ReadFolder(fsys fs.FS, format Format) (*Migrations, error) {
 	}
 	if len(t.files) == 0 && !l.below {
 		return nil, t.empty()
+	}
+	if len(r.Placeholders) > 0 && l.name != FlywayFormat {
+		return nil, &Error{File: ".", Msg: fmt.Sprintf("placeholders are Flyway's, and the folder is read as %s's: nothing would be put in", l.name), Try: "leave them out, or say format: flyway"}
 	}
 	s := &Migrations{Format: l.name, layout: l}
 	if s.Scripts, err = l.read(t); err != nil {

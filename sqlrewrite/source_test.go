@@ -107,7 +107,7 @@ func TestReadFolderErrors(t *testing.T) {
 		{"Liquibase", "1_a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT 1;\n--rollback SELECT 2;", "", "1_a.sql:1:1: it is Liquibase's"},
 		{"node-pg-migrate as plain", "1_a.sql", "-- Up Migration\nSELECT 1;\n-- Down Migration\nSELECT 2;", sqlrewrite.PlainFormat, "1_a.sql:3:1: this line looks as if what takes the migration back"},
 		{"a way back below", "1_a.sql", "SELECT 1;\n  -- ==== ROLLBACK ====\nSELECT 2;", "", "1_a.sql:2:3: this line looks"},
-		{"Flyway's placeholder", "V1__a.sql", "CREATE TABLE a (b text DEFAULT '${owner}');", "", "V1__a.sql:1:33: it has a placeholder"},
+		{"Flyway's placeholder", "V1__a.sql", "CREATE TABLE a (b text DEFAULT '${owner}');", "", "V1__a.sql:1:33: no value is given for"},
 		{"Flyway's dotted version", "V1.2__a.sql", "SELECT 1;", sqlrewrite.PlainFormat, "V1.2__a.sql:1:1: whether its version is 1"},
 		{"Flyway's undo", "U1__a.sql", "SELECT 1;", sqlrewrite.PlainFormat, "U1__a.sql: its name says that it takes a migration back"},
 		{"Flyway's repeatable", "R__a.sql", "SELECT 1;", sqlrewrite.PlainFormat, "R__a.sql: it is one of Flyway's that run again"},

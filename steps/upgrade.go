@@ -84,7 +84,7 @@ func (notBundled) Open(string) (fs.File, error) {
 
 // gooseOf runs the files of a source; tell may be nil.
 func (u *Upgrade) gooseOf(m *plan.MigrateSpec, tell func(migrate.Notice), more ...migrate.Option) *migrate.Goose {
-	options := append([]migrate.Option{migrate.InSchema(u.Profile.Schema), migrate.InFormat(m.Format), migrate.Told(tell), migrate.FromVersion(m.From), migrate.ToVersion(m.To)}, more...)
+	options := append([]migrate.Option{migrate.InSchema(u.Profile.Schema), migrate.InFormat(m.Format), migrate.Placeholders(m.Placeholders), migrate.Told(tell), migrate.FromVersion(m.From), migrate.ToVersion(m.To)}, more...)
 	if m.AsWritten {
 		options = append(options, migrate.AsWritten())
 	}

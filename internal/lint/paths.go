@@ -23,10 +23,10 @@ type Options struct {
 	Paths     []string // folders, files, and "-" for Stdin
 	Stdin     io.Reader
 	StdinName string
-	Format    sqlrewrite.Format // "": found out
-	From      string            // only files above this version are judged
-	Since     string            // only files that have changed since this revision of git's are
-	Say       func(string)      // what was read as what
+	Source    sqlrewrite.Source
+	From      string       // only files above this version are judged
+	Since     string       // only files that have changed since this revision of git's are
+	Say       func(string) // what was read as what
 }
 
 // Read reads what is to be linted. A file is read among those of its folder, where that can be read.
@@ -81,7 +81,7 @@ func (o Options) stdin() (Folder, error) {
 	if err != nil {
 		return Folder{}, fmt.Errorf("standard input: %w", err)
 	}
-	s, err := sqlrewrite.ReadFile(o.StdinName, string(b), o.Format)
+	s, err := o.Source.File(o.StdinName, string(b))
 	if err != nil {
 		return Folder{}, err
 	}
@@ -100,7 +100,7 @@ func rootOf(file string) (root, name string) {
 
 // folder reads a folder of which only some files are meant; nil: all.
 func (o Options) folder(ctx context.Context, root string, files []string) ([]Folder, error) {
-	source, err := sqlrewrite.ReadFolder(os.DirFS(root), o.Format)
+	source, err := o.Source.Folder(os.DirFS(root))
 	if err != nil && files == nil || err != nil && o.From != "" {
 		return nil, Folder{Dir: root}.placed(err)
 	}
@@ -149,7 +149,7 @@ func (o Options) alone(root string, files []string) ([]Folder, error) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := sqlrewrite.ReadFile(name, string(b), o.Format)
+		s, err := o.Source.File(name, string(b))
 		if err != nil {
 			return nil, Folder{Dir: root}.placed(err)
 		}

@@ -28,6 +28,7 @@ type Goose struct {
 	schema           string
 	budget           *postgres.Budget
 	format           sqlrewrite.Format
+	placeholders     map[string]string
 	// What Live needs besides.
 	allow, deferred, endBlockers []string
 	tell                         func(Notice)

@@ -18,6 +18,11 @@ func InFormat(format string) Option {
 	return func(g *Goose) { g.format = sqlrewrite.Format(format) }
 }
 
+// Placeholders are the values of Flyway's ${name}.
+func Placeholders(values map[string]string) Option {
+	return func(g *Goose) { g.placeholders = values }
+}
+
 // source reads the folder, and gives it as goose would want it.
 func (g *Goose) source() (*sqlrewrite.Migrations, fs.FS, error) {
 	format := g.format
@@ -30,10 +35,10 @@ func (g *Goose) source() (*sqlrewrite.Migrations, fs.FS, error) {
 	if format == "" {
 		format = sqlrewrite.GooseFormat
 	}
-	if format == sqlrewrite.GooseFormat {
+	if format == sqlrewrite.GooseFormat && len(g.placeholders) == 0 {
 		return nil, g.fsys, nil
 	}
-	s, err := sqlrewrite.ReadFolder(g.fsys, format)
+	s, err := sqlrewrite.Source{Format: format, Placeholders: g.placeholders}.Folder(g.fsys)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -211,3 +211,22 @@ func (c vendorCase) withRow(t *testing.T, dsn, change string, f func() error) er
 	defer must(t, conn, `DELETE FROM `+name+`; INSERT INTO `+name+` TABLE tideover_kept; DROP TABLE tideover_kept`)
 	return f()
 }
+
+// TestPlaceholders: what a runbook gives for them is what runs.
+func TestPlaceholders(t *testing.T) {
+	t.Parallel()
+	folder := files("V1__a.sql", "CREATE TABLE ${name} (a int);")
+	dsn := pgtest.NewDatabase(t)
+	if err := migrate.NewGoose(folder, 0).Migrate(t.Context(), dsn); err == nil || !strings.Contains(err.Error(), "V1__a.sql:1:14: no value is given for ${name}") {
+		t.Error(err)
+	}
+	if err := migrate.NewGoose(folder, 0, migrate.Placeholders(map[string]string{"name": "given"})).Migrate(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	if !ask[bool](t, connect(t, dsn), `SELECT to_regclass('given') IS NOT NULL`) {
+		t.Error("the table isn't there")
+	}
+	if err := migrate.NewGoose(files("1_a.sql", "-- +goose Up\nSELECT 1;"), 0, migrate.Placeholders(map[string]string{"name": "given"})).Migrate(t.Context(), dsn); err == nil || !strings.Contains(err.Error(), "placeholders are Flyway's") {
+		t.Error(err)
+	}
+}
