@@ -18,7 +18,7 @@ var signs = []struct {
 }{
 	{regexp.MustCompile(`(?m)^\s*--\s*migrate:(up|down)\b`), "it is dbmate's", "say format: dbmate"},
 	{regexp.MustCompile(`(?m)^\s*--\s*\+migrate\s+\w+`), "it is sql-migrate's", "say format: sql-migrate"},
-	{regexp.MustCompile(`(?mi)^\s*--\s*liquibase\s+formatted\s+sql|^\s*--\s*changeset\s+\S+:\S+`), "it is Liquibase's", "use the vendor's own command (command: …)"},
+	{regexp.MustCompile(`(?mi)^\s*--\s*liquibase\s+formatted\s+sql|^\s*--\s*changeset\s+\S+:\S+`), "it is Liquibase's", "say format: liquibase, or use the vendor's own command (command: …)"},
 	{regexp.MustCompile(`(?m)^----\s*create above\s*/\s*drop below\s*----`), "it is tern's: what stands below that line takes the migration back", "say format: tern"},
 	{regexp.MustCompile(`(?m)^\s*--\s*//@?UNDO|^\s*--\s*@UNDO|^\s*//\s*@UNDO`), "it is MyBatis Migrations' or dbdeploy's: what stands below that line takes the migration back", "keep what stands above it, or use the vendor's own command (command: …)"},
 	{regexp.MustCompile(`(?mi)^\s*(--|#)\s*-*\s*!(ups|downs)\b`), "it is Play's evolutions'", "keep the part that is to be run"},

@@ -24,7 +24,7 @@ type layout struct {
 // layouts are all of them, in the order in which messages name them.
 func layouts() []*layout {
 	return []*layout{gooseLayout(), plainLayout(), popLayout(), dbmateLayout(), sqlMigrateLayout(), golangMigrateLayout(),
-		dieselLayout(), prismaLayout(), sqlxLayout(), flywayLayout(), ternLayout(), nodePgMigrateLayout(), drizzleLayout(), atlasLayout()}
+		dieselLayout(), prismaLayout(), sqlxLayout(), flywayLayout(), ternLayout(), nodePgMigrateLayout(), drizzleLayout(), atlasLayout(), liquibaseLayout()}
 }
 
 func layoutOf(format Format) *layout {

@@ -43,6 +43,10 @@ var vendors = []struct {
 	{"Atlas", []string{"1_a.sql", "CREATE TABLE a ();", "2_b_c.sql", "-- atlas:txmode none\n\nCREATE INDEX CONCURRENTLY i ON a (b);", "3.sql", "-- atlas:nolint\nDROP TABLE a;",
 		"atlas.sum", "h1:Khg/p8bUU/R0mx1jUxC1D2PnmPS6b+bGrt+smfproAo=\n1_a.sql h1:hVuVPL6EnhZnVlW90+/W5K4zraxTDkjcajqQnOEXQhY=\n2_b_c.sql h1:P/QvXBLzzCQ4YbQ+DtxrLLQA6ORBY25FWb/2eFqkK34=\n3.sql h1:2N39JnsLyVi3zA1vRWiD63ZwbxcBW5UZAKi3SoxxjA4=\n"},
 		"", sqlrewrite.AtlasFormat, "1 2 3", "atlas: 3 up, 0 down"},
+	{"Liquibase", []string{"b.sql", "--liquibase formatted sql\n\n--changeset ann:1 splitStatements:false\n--comment: the first\nCREATE TABLE b ();\nCREATE TABLE c ();\n--rollback DROP TABLE b;\n--rollback DROP TABLE c;\n" +
+		"-- changeset \"ann lee\":\"the 2nd\" runInTransaction:false dbms:postgresql,h2\nCREATE INDEX CONCURRENTLY i ON b (a);\n--rollback empty\n--changeset ann:3 dbms:oracle\nnonsense\n",
+		"a.sql", "-- liquibase formatted sql logicalFilePath:db/a.sql\n--changeset ann:1\nCREATE TABLE a ();\n/* liquibase rollback\nDROP TABEL a;\n*/\n", "README.md", "x"},
+		"", sqlrewrite.LiquibaseFormat, "db/a.sql::1::ann b.sql::1::ann b.sql::the 2nd::ann lee", "liquibase: 3 up, 1 down"},
 }
 
 // TestVendorsFolders: the same files as the vendor's tool takes, in its order, under its versions; each notes itself last.
@@ -120,6 +124,19 @@ func TestVendorsRefusals(t *testing.T) {
 		{"Drizzle: another dialect", []string{"meta/_journal.json", `{"dialect":"sqlite"}`, "0000_a.sql", "SELECT 1;"}, "", `its dialect is "sqlite"`},
 		{"two tools", []string{"V1__a.sql", "-- +goose Up\nSELECT 1;"}, "", `whose folder it is can't be told: it is goose's by "-- +goose Up" in V1__a.sql, and flyway's by the name of V1__a.sql`},
 		{"three tools", []string{"20240101000000_a.up.sql", "SELECT 1;", "20240101000000_a.down.sql", "SELECT 1;"}, "", "pop, golang-migrate and sqlx name files so"},
+		{"Liquibase: a changelog of another kind", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT 1;", "master.xml", "x"}, "", "master.xml: which files count"},
+		{"Liquibase: no header", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT 1;", "b.sql", "SELECT 1;"}, "", "b.sql:1:1: it doesn't begin with"},
+		{"Liquibase: a context", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1 context:test\nSELECT 1;"}, "", "a.sql:2:1: context:test: what becomes of the changeset depends"},
+		{"Liquibase: whenever it changes", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1 runOnChange:true\nSELECT 1;"}, "", "a.sql:2:1: runOnChange:true"},
+		{"Liquibase: a condition", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1\n--precondition-sql-check expectedResult:0 SELECT 1\nSELECT 1;"}, "", "a.sql:3:1: what it does depends"},
+		{"Liquibase: a parameter", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT ${x};"}, "", "a.sql:3:8: it has a parameter"},
+		{"Liquibase: lines to ignore", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1\n-- ignore what is old\n--ignoreLines:1\nSELECT 1;"}, "", "a.sql:4:1: what it does depends"},
+		{"Liquibase: no id", []string{"a.sql", "--liquibase formatted sql\n--changeset ann\nSELECT 1;"}, "", "a.sql:2:1: Liquibase stops at this line"},
+		{"Liquibase: one dash", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT 1;\n-changeset a:2\nSELECT 2;"}, "", "a.sql:4:1: Liquibase stops at this line"},
+		{"Liquibase: twice", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT 1;\n--changeset a:1\nSELECT 2;"}, "", "a.sql: it has the changeset a.sql::1::a twice"},
+		{"Liquibase: nothing in it", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1\n--changeset a:2\nSELECT 2;"}, "", "a.sql:2:1: the changeset has no statement"},
+		{"Liquibase: SQL above", []string{"a.sql", "--liquibase formatted sql\nSELECT 1;\n--changeset a:2\nSELECT 2;"}, "", "a.sql:2:1: SQL before the first changeset"},
+		{"Liquibase: bad SQL, in its line", []string{"a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT 1;\n--changeset a:2\nSELEC 2;"}, "", "a.sql:5:1: syntax error"},
 		{"Atlas, or goose", []string{"1_a.sql", "-- +goose Up\nSELECT 1;", "atlas.sum", "h1:x"}, "", `it is goose's by "-- +goose Up" in 1_a.sql, and atlas's by atlas.sum`},
 		{"Atlas: a file that isn't in the sums", []string{"1_a.sql", "SELECT 1;", "2_b.sql", "SELECT 1;", "atlas.sum", atlasOne}, "", "2_b.sql:1:1: the folder isn't the one whose sums"},
 		{"Atlas: a changed file", []string{"1_a.sql", "SELECT 2;", "atlas.sum", atlasOne}, "", "1_a.sql:1:1: the folder isn't the one whose sums"},

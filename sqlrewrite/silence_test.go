@@ -92,6 +92,7 @@ func TestSilencesOfVendors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"1_a.sql", "-- tideover:allow breaks-old-server all\n-- migrate:up\nDROP VIEW a;\n-- migrate:down\n-- tideover:allow opaque x\nSELECT 1;\n", "3 breaks-old-server allowed (all)"},
 		{"V1__a.sql", "SELECT 1;\n-- tideover:allow breaks-old-server x\nDROP VIEW a;\n", "3 breaks-old-server allowed (x)"},
+		{"a.sql", "--liquibase formatted sql\n-- tideover:allow breaks-old-server all\n--changeset a:1\nDROP VIEW a;\n--rollback DROP TABLE b;\n", "4 breaks-old-server allowed (all)"},
 		{"1_a.sql", "-- Up Migration\n-- tideover:allow breaks-old-server x\nDROP VIEW a;\n-- Down Migration\nSELECT 1;\n", "3 breaks-old-server allowed (x)"},
 	} {
 		s, err := sqlrewrite.ReadFolder(inFolder(c.name, c.text), "")

@@ -104,7 +104,7 @@ func TestReadFolderErrors(t *testing.T) {
 		{"sql-migrate as plain", "1_a.sql", "-- a\n-- +migrate Up\nSELECT 1;\n", sqlrewrite.PlainFormat, "1_a.sql:2:1: it is sql-migrate's"},
 		{"tern as plain", "001_a.sql", "SELECT 1;\n---- create above / drop below ----\nSELECT 2;", sqlrewrite.PlainFormat, "001_a.sql:2:1: it is tern's"},
 		{"MyBatis", "1_a.sql", "SELECT 1;\n-- //@UNDO\nSELECT 2;", "", "1_a.sql:2:1: it is MyBatis Migrations'"},
-		{"Liquibase", "1_a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT 1;\n--rollback SELECT 2;", "", "1_a.sql:1:1: it is Liquibase's"},
+		{"Liquibase", "1_a.sql", "--liquibase formatted sql\n--changeset a:1\nSELECT 1;\n--rollback SELECT 2;", sqlrewrite.PlainFormat, "1_a.sql:1:1: it is Liquibase's"},
 		{"node-pg-migrate as plain", "1_a.sql", "-- Up Migration\nSELECT 1;\n-- Down Migration\nSELECT 2;", sqlrewrite.PlainFormat, "1_a.sql:3:1: this line looks as if what takes the migration back"},
 		{"a way back below", "1_a.sql", "SELECT 1;\n  -- ==== ROLLBACK ====\nSELECT 2;", "", "1_a.sql:2:3: this line looks"},
 		{"Flyway's placeholder", "V1__a.sql", "CREATE TABLE a (b text DEFAULT '${owner}');", "", "V1__a.sql:1:33: no value is given for"},

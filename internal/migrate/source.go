@@ -158,7 +158,7 @@ var others = []struct{ table, column, tool, way string }{
 	{"schema_migration", "version", "pop", "say format: pop"},
 	{"flyway_schema_history", "installed_rank", "Flyway", "say format: flyway"},
 	{"refinery_schema_history", "version", "refinery", "use the vendor's own command (command: …)"},
-	{"databasechangelog", "id", "Liquibase", "use the vendor's own command (command: …)"},
+	{"databasechangelog", "id", "Liquibase", "say format: liquibase for formatted SQL, else use the vendor's own command (command: …)"},
 	{"_sqlx_migrations", "version", "sqlx", "say format: sqlx"},
 	{"__diesel_schema_migrations", "version", "diesel", "say format: diesel"},
 	{"hdb_catalog.hdb_version", "hasura_uuid", "Hasura", "use the vendor's own command (command: …)"},

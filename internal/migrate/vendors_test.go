@@ -108,6 +108,18 @@ var vendorCases = []vendorCase{
 		table: `SELECT string_agg(hash || ' ' || created_at, ' ' ORDER BY id) FROM drizzle.__drizzle_migrations`, want: firstSHA256 + " 1000 " + secondSHA256 + " 3000", from: "0000_a",
 		late:     []string{"meta/_journal.json", `{"dialect":"postgresql","entries":[{"when":1000,"tag":"0000_a"},{"when":2000,"tag":"0000_late"},{"when":3000,"tag":"0001_b"}]}`, "0000_late.sql", "CREATE TABLE late ();"},
 		lateWant: "never"},
+	{name: "Liquibase", // its table knows the files by a path that has more in front than the folder says
+		first:  []string{"a.sql", "--liquibase formatted sql\n--changeset ann:1\n" + firstSQL + "\n--rollback DROP TABLE a;\n"},
+		second: []string{"a.sql", "--liquibase formatted sql\n--changeset ann:1\n" + firstSQL + "\n--rollback DROP TABLE a;\n--changeset bo:2\nSELECT 1;\n", "b.sql", "--liquibase formatted sql\n--changeset ann:1\n" + secondSQL + "\n"},
+		made: `CREATE TABLE databasechangelog (ID VARCHAR(255) NOT NULL, AUTHOR VARCHAR(255) NOT NULL, FILENAME VARCHAR(255) NOT NULL, DATEEXECUTED TIMESTAMP WITHOUT TIME ZONE NOT NULL,
+				ORDEREXECUTED INTEGER NOT NULL, EXECTYPE VARCHAR(10) NOT NULL, MD5SUM VARCHAR(35), DESCRIPTION VARCHAR(255), COMMENTS VARCHAR(255), TAG VARCHAR(255), LIQUIBASE VARCHAR(20),
+				CONTEXTS VARCHAR(255), LABELS VARCHAR(255), DEPLOYMENT_ID VARCHAR(10));
+			INSERT INTO databasechangelog VALUES ('1', 'ann', 'db/log/a.sql', now(), 7, 'EXECUTED', '9:x', 'sql', '', NULL, '4.31.1', NULL, NULL, '1')`,
+		table: `SELECT string_agg(format('%s %s %s %s', id, author, replace(filename, 'db/log/', ''), exectype), ', ' ORDER BY orderexecuted) FROM databasechangelog
+			WHERE (filename LIKE 'db/log/%') = EXISTS (SELECT FROM databasechangelog WHERE liquibase LIKE '4.%')`,
+		want: "1 ann a.sql EXECUTED, 2 bo a.sql EXECUTED, 1 ann b.sql EXECUTED", from: "a.sql::1::ann",
+		late:   []string{"aa.sql", "--liquibase formatted sql\n--changeset ann:1\nCREATE TABLE late ();\n"},
+		broken: []brokenRow{{`UPDATE databasechangelog SET exectype = 'FAILED' WHERE id = '2'`, "a.sql::2::bo was left half done"}}},
 	{name: "Atlas", fresh: true, // the sums are what Atlas' own package makes of the files
 		first:  []string{"20240101000000_the_a.sql", firstSQL, "atlas.sum", "h1:Aw14PeODMJNagIzCumKqC4bndO8XUaYkYX0FKH+t9MM=\n20240101000000_the_a.sql h1:Lqz3W0hF9icJEJ8sxpRQBsAo98Vpu5mImquttzts/H4=\n"},
 		second: []string{"20240103000000.sql", secondSQL, "atlas.sum", "h1:vI8nZWLQ+LVRtA4ZUe6lM7vBi4ZaKLKyx0425v7+r5w=\n20240101000000_the_a.sql h1:Lqz3W0hF9icJEJ8sxpRQBsAo98Vpu5mImquttzts/H4=\n20240103000000.sql h1:skWTMPuNrFC6gsfm34PiotuoR7ksQ+C2dzpD8aB714Y=\n"},
