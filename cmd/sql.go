@@ -14,7 +14,7 @@ import (
 )
 
 const sqlLong = `Sql looks at a folder of migrations written for Postgres: those of goose, pop (as Ory's servers have them), dbmate, sql-migrate,
-golang-migrate, diesel, Prisma, sqlx, Flyway, tern, node-pg-migrate, Drizzle, Atlas and Liquibase's formatted SQL, or plain .sql files. It says what it took them for; what it can't be
+golang-migrate, diesel, Prisma, sqlx, Flyway, tern, node-pg-migrate, Drizzle, Atlas, sqitch and Liquibase's formatted SQL, or plain .sql files. It says what it took them for; what it can't be
 sure of it refuses.
 
   tideover sql lint DIR              # what each statement does to live traffic; also of single files, and of what has changed

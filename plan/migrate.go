@@ -35,7 +35,7 @@ const (
 )
 
 // migrationFormats are those that sqlrewrite reads; a test of steps holds the two lists against each other.
-var migrationFormats = []string{"goose", "plain", "pop", "dbmate", "sql-migrate", "golang-migrate", "diesel", "prisma", "sqlx", "flyway", "tern", "node-pg-migrate", "drizzle", "atlas", "liquibase"}
+var migrationFormats = []string{"goose", "plain", "pop", "dbmate", "sql-migrate", "golang-migrate", "diesel", "prisma", "sqlx", "flyway", "tern", "node-pg-migrate", "drizzle", "atlas", "liquibase", "sqitch"}
 
 var migrate = kind{
 	name:     Migrate,

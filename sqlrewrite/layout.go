@@ -19,12 +19,14 @@ type layout struct {
 	// places: versions aren't numbers, so that goose's files are numbered by their places.
 	places  bool
 	records *Records // nil: goose's table
+	// onlyRead says why a run is refused: the files can be looked at, rewritten and proved.
+	onlyRead string
 }
 
 // layouts are all of them, in the order in which messages name them.
 func layouts() []*layout {
 	return []*layout{gooseLayout(), plainLayout(), popLayout(), dbmateLayout(), sqlMigrateLayout(), golangMigrateLayout(),
-		dieselLayout(), prismaLayout(), sqlxLayout(), flywayLayout(), ternLayout(), nodePgMigrateLayout(), drizzleLayout(), atlasLayout(), liquibaseLayout()}
+		dieselLayout(), prismaLayout(), sqlxLayout(), flywayLayout(), ternLayout(), nodePgMigrateLayout(), drizzleLayout(), atlasLayout(), liquibaseLayout(), sqitchLayout()}
 }
 
 func layoutOf(format Format) *layout {

@@ -128,6 +128,9 @@ func (s *Migrations) Find(version string) *Script {
 // Places: the numbers of the goose files are only the scripts' places among each other, which another file changes.
 func (s *Migrations) Places() bool { return s != nil && s.layout.places }
 
+// OnlyRead says why the migrations can't be run here, though they can be looked at; "": they can.
+func (s *Migrations) OnlyRead() string { return s.layout.onlyRead }
+
 // Above is the scripts behind a version: goose's number, or the vendor's own; "" is all. The version must be one of them.
 func (s *Migrations) Above(from string) ([]*Script, error) {
 	if from == "" {

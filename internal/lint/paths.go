@@ -95,6 +95,9 @@ func rootOf(file string) (root, name string) {
 	case "up.sql", "down.sql", "migration.sql": // a folder for each migration
 		return filepath.Dir(dir), filepath.Base(dir) + "/" + base
 	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(dir), "sqitch.plan")); err == nil {
+		return filepath.Dir(dir), filepath.Base(dir) + "/" + base
+	}
 	return dir, base
 }
 

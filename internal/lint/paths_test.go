@@ -85,6 +85,7 @@ func TestSingleFiles(t *testing.T) {
 		{"a way back", []string{"1_a.up.sql", "SELECT 1;", "1_a.down.sql", "DROP TABLE a;"}, "1_a.down.sql", "", "takes a migration back"},
 		{"a folder for each", []string{"2024-01-01-000000_a/up.sql", "SELECT 1;", "2024-01-02-000000_b/up.sql", "SELECT 1;"}, "2024-01-02-000000_b/up.sql", "2024-01-02-000000_b/up.sql", "read as diesel"},
 		{"a folder for each, a way back", []string{"2024-01-01-000000_a/up.sql", "SELECT 1;", "2024-01-01-000000_a/down.sql", "DROP TABLE a;"}, "2024-01-01-000000_a/down.sql", "", "takes a migration back"},
+		{"sqitch's", []string{"sqitch.plan", "a 2024-01-01T10:00:00Z A <a>\nb 2024-01-01T10:00:00Z A <a>\n", "deploy/a.sql", "SELECT 1;", "deploy/b.sql", "SELECT 1;"}, "deploy/b.sql", "deploy/b.sql", "read as sqitch"},
 		{"not listed", []string{"meta/_journal.json", `{"dialect":"postgresql","entries":[{"when":1,"tag":"0001_z"}]}`, "0001_z.sql", "SELECT 1;", "0002_new.sql", "SELECT 1;"}, "0002_new.sql", "0002_new.sql", "is not one that is run by drizzle"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -42,6 +42,9 @@ func (g *Goose) source() (*sqlrewrite.Migrations, fs.FS, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if why := s.OnlyRead(); why != "" {
+		return nil, nil, &FolderError{Text: fmt.Sprintf("a folder of %s's isn't run: %s", s.Format, why), Way: "use the vendor's own command (command: …)"}
+	}
 	asGoose := fstest.MapFS{}
 	for _, script := range s.Scripts {
 		r, err := sqlrewrite.Offline(script)
@@ -158,6 +161,7 @@ var others = []struct{ table, column, tool, way string }{
 	{"schema_migration", "version", "pop", "say format: pop"},
 	{"flyway_schema_history", "installed_rank", "Flyway", "say format: flyway"},
 	{"refinery_schema_history", "version", "refinery", "use the vendor's own command (command: …)"},
+	{"sqitch.changes", "change_id", "sqitch", "use the vendor's own command (command: …)"},
 	{"databasechangelog", "id", "Liquibase", "say format: liquibase for formatted SQL, else use the vendor's own command (command: …)"},
 	{"_sqlx_migrations", "version", "sqlx", "say format: sqlx"},
 	{"__diesel_schema_migrations", "version", "diesel", "say format: diesel"},

@@ -224,6 +224,16 @@ func (c vendorCase) withRow(t *testing.T, dsn, change string, f func() error) er
 	return f()
 }
 
+// TestOnlyRead: a folder whose versions we can't note as its tool would is not run.
+func TestOnlyRead(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.NewDatabase(t)
+	err := migrate.NewGoose(files("sqitch.plan", "a 2024-01-01T10:00:00Z A <a>\n", "deploy/a.sql", "CREATE TABLE a ();"), 0).Migrate(t.Context(), dsn)
+	if err == nil || !strings.Contains(err.Error(), "a folder of sqitch's isn't run") || ask[bool](t, connect(t, dsn), `SELECT to_regclass('a') IS NOT NULL`) {
+		t.Error(err)
+	}
+}
+
 // TestPlaceholders: what a runbook gives for them is what runs.
 func TestPlaceholders(t *testing.T) {
 	t.Parallel()
