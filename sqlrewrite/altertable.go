@@ -75,6 +75,9 @@ func (r *reader) subcommand(t *pg.RangeVar, c *pg.AlterTableCmd, inUse bool) {
 			r.long(AccessExclusive, false, "every row of "+p.GetName().GetRelname()+" is compared with the partition's bounds",
 				"add a CHECK of the same bounds and validate it first")
 		}
+		if inUse && c.Subtype == pg.AlterTableType_AT_DetachPartition && !p.GetConcurrent() {
+			r.note(DetachesAtOnce, fmt.Sprintf("whoever uses %s or one of its partitions waits for it, and it for them; tideover sql rewrite detaches concurrently", table))
+		}
 	case pg.AlterTableType_AT_AddInherit, pg.AlterTableType_AT_DropInherit:
 		l := ShareUpdateExclusive
 		r.touch(c.GetDef().GetRangeVar(), "table", l)
@@ -84,6 +87,9 @@ func (r *reader) subcommand(t *pg.RangeVar, c *pg.AlterTableCmd, inUse bool) {
 	}
 	switch c.Subtype {
 	case pg.AlterTableType_AT_SetNotNull:
+		if r.st.known.proves(r.st.node.GetAlterTableStmt(), c.Name) {
+			return
+		}
 		r.long(AccessExclusive, false, fmt.Sprintf("every row of %s is read for NULL in %s", table, c.Name),
 			"add CHECK ("+c.Name+" IS NOT NULL) NOT VALID and validate it first")
 	case pg.AlterTableType_AT_AlterColumnType:

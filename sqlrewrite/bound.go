@@ -18,7 +18,7 @@ func (s *Script) bound() *Hazard {
 	var written *Statement
 	copied := copies(s.Up)
 	for _, st := range s.Up {
-		if _, ok := copied[st]; ok && !s.NoTransaction {
+		if _, ok := copied[st]; ok && !s.NoTransaction || st.limits() {
 			continue
 		}
 		a := Analyze(st)

@@ -8,12 +8,17 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
-// known is what the scripts of a folder say of tables up to a statement: the types of columns, and the first columns of
-// indexes. A table that no script creates is not in it.
+// known is what the scripts of a folder say of tables up to a statement: the types of columns, the first columns of
+// indexes, and constraints that say of columns that they aren't NULL. A table that no script creates is not in it.
 type known struct {
 	types   map[name]map[string]*pg.TypeName
 	leading map[name][]string
+	checks  map[name]map[string]notNullCheck // of any table, also of one that no script creates
 	marks   *marks
+}
+
+func newKnown() *known {
+	return &known{types: map[name]map[string]*pg.TypeName{}, leading: map[name][]string{}, checks: map[name]map[string]notNullCheck{}}
 }
 
 // made is what the scripts have made that lets rows depend on each other; nil: nothing is known.
@@ -26,7 +31,8 @@ func (k *known) made() *marks {
 
 // learn tells each statement what was made before it.
 func learn(scripts []*Script) {
-	k := &known{types: map[name]map[string]*pg.TypeName{}, leading: map[name][]string{}, marks: newMarks()}
+	k := newKnown()
+	k.marks = newMarks()
 	for _, s := range scripts {
 		for _, st := range s.Up {
 			st.known = k
@@ -58,6 +64,9 @@ func (k *known) after(n *pg.Node) *known {
 	case *pg.Node_CreateStmt:
 		t, next := nameOf(v.CreateStmt.Relation), k.clone()
 		next.types[t] = map[string]*pg.TypeName{}
+		if !v.CreateStmt.IfNotExists {
+			delete(next.checks, t)
+		}
 		for _, e := range v.CreateStmt.TableElts {
 			next.column(t, e.GetColumnDef())
 			next.constraint(t, e.GetConstraint())
@@ -78,16 +87,17 @@ func (k *known) after(n *pg.Node) *known {
 		for _, o := range v.DropStmt.Objects {
 			delete(next.types, nameOf(rangeVar(o)))
 			delete(next.leading, nameOf(rangeVar(o)))
+			delete(next.checks, nameOf(rangeVar(o)))
 		}
 		return next
 	case *pg.Node_DoStmt:
-		return &known{types: map[name]map[string]*pg.TypeName{}, leading: map[name][]string{}} // it can have changed anything
+		return newKnown() // it can have changed anything
 	}
 	return k
 }
 
 func (k *known) clone() *known {
-	return &known{types: maps.Clone(k.types), leading: maps.Clone(k.leading), marks: k.marks}
+	return &known{types: maps.Clone(k.types), leading: maps.Clone(k.leading), checks: maps.Clone(k.checks), marks: k.marks}
 }
 
 func (k *known) leads(t name, column string) {
@@ -120,6 +130,7 @@ func (k *known) altered(t name, cmds []*pg.Node) *known {
 	}
 	for _, n := range cmds {
 		c := n.GetAlterTableCmd()
+		next.check(t, c)
 		if c.GetSubtype() == pg.AlterTableType_AT_AddConstraint {
 			next.constraint(t, c.GetDef().GetConstraint())
 		}
@@ -140,14 +151,21 @@ func (k *known) altered(t name, cmds []*pg.Node) *known {
 
 func (k *known) renamed(r *pg.RenameStmt) *known {
 	t := nameOf(r.Relation)
-	if k.types[t] == nil {
+	if k.types[t] == nil && k.checks[t] == nil {
 		return k
 	}
 	next := k.clone()
+	if k.types[t] == nil || r.RenameType != pg.ObjectType_OBJECT_TABLE {
+		delete(next.checks, t) // of its columns, or of others' tables
+	}
+	if k.types[t] == nil {
+		return next
+	}
 	switch r.RenameType {
 	case pg.ObjectType_OBJECT_TABLE:
 		to := name{t.schema, r.Newname}
-		next.types[to], next.leading[to] = next.types[t], next.leading[t]
+		next.types[to], next.leading[to], next.checks[to] = next.types[t], next.leading[t], next.checks[t]
+		delete(next.checks, t)
 		delete(next.types, t)
 		delete(next.leading, t)
 	case pg.ObjectType_OBJECT_COLUMN:

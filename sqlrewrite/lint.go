@@ -12,12 +12,15 @@ import (
 // The names of notes. They harm no traffic now.
 const (
 	AsksCatalog         = "asks-catalog"          // whether it is done in batches, the catalog decides
+	DetachesAtOnce      = "detaches-at-once"      // a partition goes behind ACCESS EXCLUSIVE of all
 	UnindexedForeignKey = "unindexed-foreign-key" // deletes of the referenced table read the whole of this one
 	UnusedSilence       = "unused-silence"        // a tideover:allow that accepts nothing
 )
 
 // NoteNames lists the names of notes.
-func NoteNames() []string { return []string{AsksCatalog, UnindexedForeignKey, UnusedSilence} }
+func NoteNames() []string {
+	return []string{AsksCatalog, DetachesAtOnce, UnindexedForeignKey, UnusedSilence}
+}
 
 // RuleNames lists the names that findings have: those of hazards, and those of notes.
 func RuleNames() []string { return append(HazardNames(), NoteNames()...) }
@@ -68,6 +71,7 @@ func (s *Script) lint(allowed []string) ([]Finding, error) {
 	for _, q := range silences {
 		given.Allowed = append(given.Allowed, q.names...) // a column's order: rewriting is another one then
 	}
+	s = s.trusting()
 	r, err := LiveWith(s, given)
 	if err != nil {
 		return nil, err
@@ -109,6 +113,32 @@ func (s *Script) lint(allowed []string) ([]Finding, error) {
 	identify(all)
 	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
 	return all, nil
+}
+
+// trusting takes tables that are made if they aren't there for new, unless an earlier script has made them: that is what their author means.
+func (s *Script) trusting() *Script {
+	own := *s
+	own.Up = slices.Clone(s.Up)
+	changed := false
+	for i, st := range own.Up {
+		c := st.node.GetCreateStmt()
+		if !c.GetIfNotExists() || st.known != nil && st.known.types[nameOf(c.GetRelation())] != nil {
+			continue
+		}
+		other := *st
+		other.node = clone(st.node)
+		other.node.GetCreateStmt().IfNotExists = false
+		own.Up[i], changed = &other, true
+	}
+	if !changed {
+		return s
+	}
+	for i, st := range own.Up {
+		other := *st
+		own.Up[i] = &other
+	}
+	setScopes(own.Up)
+	return &own
 }
 
 // locate gives findings the columns of their statements, and the statements as they are written.

@@ -118,7 +118,7 @@ func LiveWith(s *Script, given Given) (Rewritten, error) {
 	}
 	l := &live{script: s.Name, names: map[naming]bool{}, byShadow: slices.Contains(given.Allowed, ColumnOrder), unproved: given.Unproved, partitioned: given.Partitioned, owners: given.Owners, chooser: chooserOf(s.Up, given.Taken)}
 	asGiven := part{slices.Clone(list), s.NoTransaction}
-	list = indexFirst(list)
+	list = indexFirst(withoutLimits(list))
 	if !s.NoTransaction {
 		list = l.withCopies(list)
 	}

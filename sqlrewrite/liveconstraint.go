@@ -74,6 +74,9 @@ func (x *alteration) command(c *pg.AlterTableCmd) bool {
 		if !x.table.GetInh() && x.inParts(x.st, x.table) {
 			return false // what ONLY means there, Postgres decides
 		}
+		if x.st.known.proves(x.st.node.GetAlterTableStmt(), c.Name) {
+			return false // Postgres believes the constraint
+		}
 		x.setNotNull(c.Name)
 		return true
 	case pg.AlterTableType_AT_AddConstraint:
