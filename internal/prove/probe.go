@@ -45,15 +45,16 @@ func startProbe(ctx context.Context, s *trial, script *sqlrewrite.Script) (*prob
 			into *time.Duration
 		}{
 			{"SELECT FROM " + t + " LIMIT 1", &p.read},
-			{"BEGIN; LOCK TABLE " + t + " IN ROW EXCLUSIVE MODE; SELECT FROM " + t + " OFFSET %d LIMIT 1 FOR NO KEY UPDATE; ROLLBACK", &p.write},
+			{"ROLLBACK; BEGIN; LOCK TABLE " + t + " IN ROW EXCLUSIVE MODE; SELECT FROM " + t + " OFFSET %d LIMIT 1 FOR NO KEY UPDATE; ROLLBACK", &p.write},
 		} {
 			conn, err := pgx.Connect(ctx, s.dsn)
 			if err != nil {
 				_, _, stopErr := p.stop()
 				return nil, errors.Join(err, stopErr)
 			}
-			// Where probe and script wait for each other, the probe must be the one that Postgres ends.
-			if _, err := conn.Exec(ctx, "SET deadlock_timeout = '10ms'"); err != nil {
+			// Where probe and script wait for each other, the probe must be the one that gives way. Postgres looks for a deadlock once in a
+			// wait, which may begin before the script's: so the probe asks anew, well before the script's own look after a second.
+			if _, err := conn.Exec(ctx, "SET deadlock_timeout = '10ms'; SET lock_timeout = '200ms'"); err != nil {
 				_ = conn.Close(context.WithoutCancel(ctx))
 				_, _, stopErr := p.stop()
 				return nil, errors.Join(err, stopErr)
@@ -98,8 +99,8 @@ func touched(ctx context.Context, conn *pgx.Conn, script *sqlrewrite.Script) ([]
 func (p *probe) loop(ctx context.Context, conn *pgx.Conn, sql string, into *time.Duration, ready chan struct{}) {
 	defer p.wg.Done()
 	defer conn.Close(context.WithoutCancel(ctx))
+	began := time.Now()
 	for first := true; ; first = false {
-		began := time.Now()
 		text := sql
 		if into == &p.write {
 			text = fmt.Sprintf(sql, rand.IntN(100))
@@ -119,13 +120,21 @@ func (p *probe) loop(ctx context.Context, conn *pgx.Conn, sql string, into *time
 		if first {
 			close(ready)
 		}
-		if err != nil && (pg == nil || pg.Code != pgerrcode.DeadlockDetected) { // the table has gone, or has another name
+		again := pg != nil && (pg.Code == pgerrcode.DeadlockDetected || pg.Code == pgerrcode.LockNotAvailable)
+		if err != nil && !again { // the table has gone, or has another name
 			return
+		}
+		pause := breath
+		if again {
+			pause = 0 // it goes on waiting
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(breath):
+		case <-time.After(pause):
+		}
+		if !again {
+			began = time.Now()
 		}
 	}
 }

@@ -60,6 +60,18 @@ func TestSame(t *testing.T) {
 	}
 }
 
+// TestProbeGivesWay: a script that locks rows first, which the probe waits for, and then the table, which the probe has, is not the one that
+// Postgres ends.
+func TestProbeGivesWay(t *testing.T) {
+	t.Parallel()
+	r, err := prove.Run(t.Context(), prove.Options{Server: pgtest.Shared(t), Base: 1, Rows: 0, Probe: true, Scripts: scripts(t,
+		"CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT g, g FROM generate_series(1, 50) g;",
+		"UPDATE t SET n = n + 1; SELECT pg_sleep(0.1); CREATE INDEX i ON t (n);")})
+	if err != nil || !r.Same() {
+		t.Fatalf("%v %+v", err, r)
+	}
+}
+
 // TestFindsDifferences: rows that tell how many commands there were.
 func TestFindsDifferences(t *testing.T) {
 	t.Parallel()
