@@ -52,7 +52,7 @@ func asks(parts []part, file string) []Ask {
 			if b, _, ok := batched(st); ok {
 				a := b.ask
 				a.Job, a.File, a.Line = b.job, file, st.Line
-				a.Functions, a.Operators = slices.Concat(a.Functions, st.uses.functions), slices.Concat(a.Operators, st.uses.operators)
+				a.Functions, a.Operators = slices.Concat(a.Functions, st.uses.functions, st.known.made().callsOf(a.changed())), slices.Concat(a.Operators, st.uses.operators)
 				list = append(list, a)
 			}
 		}

@@ -22,6 +22,7 @@ type marks struct {
 	defaults map[string]map[string]*pg.Node // of a table that a script has made: its columns' defaults; "*": they are not all known
 	filled   map[string]map[string]bool     // of a table: whether columns have a default
 	named    map[string]bool                // functions and operators
+	calls    map[string]map[string]bool     // of a table: functions that its checks, indexes and generated columns call
 	casts    bool
 	// partitioned are tables that have partitions.
 	partitioned map[string]bool
@@ -31,7 +32,7 @@ type marks struct {
 
 func newMarks() *marks {
 	return &marks{why: map[string]string{}, triggers: map[string]map[string]bool{}, unique: map[string]map[string]bool{}, itself: map[string]map[string]bool{},
-		referred: map[string]map[string]bool{}, acts: map[string]map[string]struct{}{}, defaults: map[string]map[string]*pg.Node{}, filled: map[string]map[string]bool{}, named: map[string]bool{}, partitioned: map[string]bool{}, domains: map[string]Domain{}, deferred: map[string]Writes{}}
+		referred: map[string]map[string]bool{}, acts: map[string]map[string]struct{}{}, defaults: map[string]map[string]*pg.Node{}, filled: map[string]map[string]bool{}, calls: map[string]map[string]bool{}, named: map[string]bool{}, partitioned: map[string]bool{}, domains: map[string]Domain{}, deferred: map[string]Writes{}}
 }
 
 func copied[V any](m map[string]map[string]V) map[string]map[string]V {
@@ -44,7 +45,7 @@ func copied[V any](m map[string]map[string]V) map[string]map[string]V {
 
 func (m *marks) clone() *marks {
 	return &marks{why: maps.Clone(m.why), triggers: copied(m.triggers), unique: copied(m.unique), itself: copied(m.itself), referred: copied(m.referred),
-		acts: copied(m.acts), defaults: copied(m.defaults), filled: copied(m.filled), named: maps.Clone(m.named), casts: m.casts, partitioned: maps.Clone(m.partitioned), domains: maps.Clone(m.domains), deferred: maps.Clone(m.deferred)}
+		acts: copied(m.acts), defaults: copied(m.defaults), filled: copied(m.filled), calls: copied(m.calls), named: maps.Clone(m.named), casts: m.casts, partitioned: maps.Clone(m.partitioned), domains: maps.Clone(m.domains), deferred: maps.Clone(m.deferred)}
 }
 
 func put[V any](m map[string]map[string]V, table string, v V, names ...string) {
@@ -109,6 +110,7 @@ func (m *marks) note(n any) {
 		m.altered(v.AlterTableStmt)
 	case *pg.Node_IndexStmt:
 		x := v.IndexStmt
+		m.called(x.GetRelation().GetRelname(), x)
 		if x.Unique {
 			put(m.unique, x.GetRelation().GetRelname(), true, columnsOf(x)...)
 		}
@@ -154,6 +156,7 @@ func (m *marks) forget(t string) {
 	delete(m.acts, t)
 	delete(m.defaults, t)
 	delete(m.filled, t)
+	delete(m.calls, t)
 	delete(m.deferred, t)
 }
 
@@ -163,9 +166,12 @@ func (m *marks) constraint(t string, c *pg.Constraint, column string) {
 		keys = append(keys, column)
 	}
 	switch c.GetContype() {
+	case pg.ConstrType_CONSTR_CHECK, pg.ConstrType_CONSTR_GENERATED:
+		m.called(t, c)
 	case pg.ConstrType_CONSTR_PRIMARY, pg.ConstrType_CONSTR_UNIQUE:
 		put(m.unique, t, true, keys...)
 	case pg.ConstrType_CONSTR_EXCLUSION:
+		m.called(t, c)
 		walk(c, func(x any) {
 			if e, ok := x.(*pg.IndexElem); ok && e.Name != "" {
 				put(m.unique, t, true, e.Name)
@@ -190,6 +196,23 @@ func (m *marks) constraint(t string, c *pg.Constraint, column string) {
 			put(m.acts, to, struct{}{}, t)
 		}
 	}
+}
+
+// called notes what is called whenever a row of a table is written.
+func (m *marks) called(t string, in proto.Message) {
+	walk(in, func(x any) {
+		if f, ok := x.(*pg.FuncCall); ok && len(f.Funcname) > 0 && f.Funcname[0].GetString_().GetSval() != "pg_catalog" {
+			put(m.calls, t, true, f.Funcname[len(f.Funcname)-1].GetString_().GetSval())
+		}
+	})
+}
+
+// callsOf are the functions that are called when a row of a table, quoted as SQL, is written.
+func (m *marks) callsOf(table string) []string {
+	if m == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(m.calls[plain(table)]))
 }
 
 func (m *marks) altered(a *pg.AlterTableStmt) {
@@ -239,7 +262,7 @@ func (m *marks) renamed(r *pg.RenameStmt) {
 			m.why[r.Newname], m.partitioned[r.Newname] = w, m.partitioned[t]
 		}
 		m.deferred[r.Newname] = m.deferred[t]
-		for _, list := range []map[string]map[string]bool{m.triggers, m.unique, m.itself, m.referred} {
+		for _, list := range []map[string]map[string]bool{m.triggers, m.unique, m.itself, m.referred, m.calls} {
 			for k := range list[t] {
 				put(list, r.Newname, true, k)
 			}
@@ -367,6 +390,11 @@ func (m *marks) against(a Ask) string {
 				slices.ContainsFunc(a.Reads, func(r string) bool { return plain(r) == child }) {
 				return fmt.Sprintf("deleting rows of %s changes %s, on which more hangs", changed, child)
 			}
+		}
+	}
+	for _, n := range m.callsOf(a.changed()) {
+		if m.named[n] {
+			return fmt.Sprintf("a constraint, an index or a column of %s calls %s", changed, n)
 		}
 	}
 	for _, n := range slices.Concat(a.Functions, a.Operators, a.Columns) {

@@ -160,6 +160,22 @@ func TestRowsThatDependOnEachOther(t *testing.T) {
 			asked: `SELECT sum(n)::text FROM acc`, want: "3000",
 		},
 		{
+			name: "a constraint of the same script that reads the table",
+			base: `CREATE TABLE acc (id bigint PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO acc SELECT i FROM generate_series(1, 3000) i;
+				CREATE FUNCTION fine(int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT count(*) > 0 FROM acc';`,
+			up:     `ALTER TABLE acc ADD CONSTRAINT k CHECK (fine(n)); UPDATE acc SET n = n + 1;`,
+			reason: `there is a function fine(integer) of the database's own`, allow: "writes-whole-table",
+			asked: `SELECT sum(n)::text FROM acc`, want: "3000",
+		},
+		{
+			name: "an index of the same script that calls its function",
+			base: `CREATE TABLE acc (id bigint PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO acc SELECT i FROM generate_series(1, 3000) i;`,
+			up: `CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * $1';
+				CREATE INDEX i ON acc (twice(n)); UPDATE acc SET n = n + 1;`,
+			reason: `a constraint, an index or a column of acc calls twice`, allow: "writes-whole-table, opaque, holds-lock, blocks-writes",
+			asked: `SELECT sum(n)::text FROM acc`, want: "3000",
+		},
+		{
 			name: "a child that loses its reference, on which more hangs",
 			base: `CREATE TABLE a (id bigint PRIMARY KEY); CREATE TABLE b (id bigint PRIMARY KEY, a bigint REFERENCES a ON DELETE CASCADE);
 				CREATE TABLE c (id bigint PRIMARY KEY, b bigint REFERENCES b, a bigint REFERENCES a ON DELETE CASCADE);
