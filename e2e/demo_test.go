@@ -162,12 +162,13 @@ func TestFaults(t *testing.T) {
 			older := slices.ContainsFunc(r.Findings, func(f string) bool { return strings.Contains(f, "older than the run") })
 			return r.Authorizations.Lost > 0 && r.Oracle.Differences > 0 && older
 		}, "lost authorizations, also of sessions that are older than the run, and oracle differences"},
+		{"no-carry", func(r report.Report) bool { return r.Outcome == "rolled_back" && r.Authorizations.Lost > 0 }, "apps lost on the way back"},
 		{"no-reverse", func(r report.Report) bool { return r.Outcome == "rolled_back" && r.Revocations.Lost > 0 }, "revocations lost on the way back"},
 	}
 	for _, tt := range slice.Pick(t, 0, tests) {
 		t.Run(tt.fault, func(t *testing.T) {
 			args := []string{"demo", "--json", "--size", "small", "--fault", tt.fault}
-			if tt.fault == "no-reverse" {
+			if tt.fault == "no-reverse" || tt.fault == "no-carry" {
 				args = append(args, "--and-back")
 			}
 			o := tideover(t.Context(), t, onPair(t), args...)

@@ -56,7 +56,8 @@ CREATE OR REPLACE FUNCTION tideover.refuse_write() RETURNS trigger LANGUAGE plpg
 
 // back are the faults of the way back.
 var back = []Fault{
-	// What is revoked on green is not recorded, and so can't be brought back.
+	// Which apps are registered on green is not noted, and what is revoked there is not recorded, and so can't be brought back.
+	{name: "no-carry", andBack: true, green: map[moment]string{{plan.Monitor, journal.StepStarted}: fmt.Sprintf(forgetSQL, "homebound")}},
 	{name: "no-reverse", andBack: true, green: map[moment]string{{plan.Monitor, journal.StepStarted}: fmt.Sprintf(forgetSQL, "change")}},
 }
 

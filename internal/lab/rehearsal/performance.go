@@ -47,7 +47,7 @@ func (p *performance) close() {
 // perform has the traffic go on through the whole of the run, then judges.
 func (p *performance) perform(ctx context.Context) error {
 	var err error
-	if p.generator, err = traffic.New(ctx, trafficConfig(p.deployment, p.options.Size)); err != nil {
+	if p.generator, err = traffic.New(ctx, trafficConfig(p.deployment, p.options.Size, p.profile)); err != nil {
 		return fmt.Errorf("traffic: %w", err)
 	}
 	if p.elders, err = meet(ctx, p.deployment.Router, p.deployment.Seeded); err != nil {

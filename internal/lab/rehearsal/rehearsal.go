@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/tideover/tideover/internal/journal"
@@ -146,11 +147,12 @@ const coalescing = 5 * time.Second
 const patience = 30 * time.Second
 
 // trafficConfig points the clients at the router, and a few of them past it at the old server.
-func trafficConfig(s *deployment.Deployment, size Size) traffic.Config {
+func trafficConfig(s *deployment.Deployment, size Size, profile *plan.Profile) traffic.Config {
 	return s.Clients(traffic.Config{
 		Public: s.Router.Public, Admin: s.Router.Admin,
 		BypassPublic: s.BlueServer.Public, BypassAdmin: s.BlueServer.Admin,
 		Issuer: s.Router.Public, Clients: size.Clients, Rate: size.Rate, RetryRefresh: true, Coalescing: coalescing, Mix: size.Mix,
-		Timeout: patience,
+		Timeout:    patience,
+		AppsReturn: slices.ContainsFunc(profile.CarryBack, func(c plan.CarryBack) bool { return c.Table == "oauth_client" }),
 	})
 }

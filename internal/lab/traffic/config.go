@@ -37,6 +37,7 @@ type Config struct {
 	TornLists       bool // see Expect
 	Pairwise        string
 	ForgetsLogins   bool // see Expect
+	AppsReturn      bool // see Expect
 	FailuresAllowed bool // see Expect
 	NoSwitch        bool // see Expect
 }
@@ -88,5 +89,5 @@ func set[T comparable](v *T, def T) {
 
 func (c Config) expect() Expect {
 	return Expect{Issuer: c.Issuer, CoalescingExpected: c.RetryRefresh, Coalescing: c.Coalescing, Reuse: c.Reuse,
-		Refusal: c.Refusal, TornLists: c.TornLists, Pairwise: c.Pairwise, ForgetsLogins: c.ForgetsLogins, FailuresAllowed: c.FailuresAllowed, NoSwitch: c.NoSwitch}
+		Refusal: c.Refusal, TornLists: c.TornLists, Pairwise: c.Pairwise, ForgetsLogins: c.ForgetsLogins, AppsReturn: c.AppsReturn, FailuresAllowed: c.FailuresAllowed, NoSwitch: c.NoSwitch}
 }

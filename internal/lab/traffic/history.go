@@ -74,6 +74,8 @@ type Expect struct {
 	TornLists bool `json:"torn_lists,omitempty"`
 	// ForgetsLogins: the new server does not know a browser by the cookie that the old one gave it.
 	ForgetsLogins bool `json:"forgets_logins,omitempty"`
+	// AppsReturn: what was registered on the new side is known to the old one after a way back.
+	AppsReturn bool `json:"apps_return,omitempty"`
 	// Margin is by how much a server's clock and whole-second lifetimes may differ from ours; 0: two seconds.
 	Margin time.Duration `json:"margin,omitempty"`
 	// NoSwitch: this history has no cutover in it, so that none is asked for.

@@ -6,7 +6,7 @@ import (
 )
 
 // turn is a switch that was taken back: the new side served from one instant to another, and what it issued stayed
-// behind. Revocations come back with the old side; sessions and rotations do not.
+// behind. Revocations come back with the old side, and apps where the profile carries them back; sessions and rotations do not.
 type turn struct {
 	from time.Duration // the new side may serve
 	back time.Duration // the old side may serve again
@@ -73,7 +73,9 @@ func (l *ledger) leaveBehind() {
 			}
 		}
 		for _, c := range l.apps {
-			left(&c.mortal, c.maybe)
+			if !l.expect.AppsReturn {
+				left(&c.mortal, c.maybe)
+			}
 		}
 		for _, g := range l.listed {
 			left(&g.mortal, g.maybe)
