@@ -25,7 +25,7 @@ const (
 	authPrivateKey    = string(oidc.AuthMethodPrivateKeyJWT)
 	longestAssertion  = 8 << 10
 	assertionLeeway   = 30 * time.Second // between our clock and the client's
-	assertionLifetime = 10 * time.Minute // the longest that one may have, for so long its id is kept
+	assertionLifetime = time.Hour        // the longest that one may have, as libraries make them; for so long its id is kept
 	mostClientKeys    = 20
 )
 

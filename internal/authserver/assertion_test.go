@@ -135,7 +135,7 @@ func TestClientKeys(t *testing.T) {
 		"nonsense": "x", "no signature": unsigned, "public key as secret": secretKey(published), "cut": right[:len(right)-8], "another key": other.sign(t, s, app.ID, nil),
 		"another issuer": key.sign(t, s, app.ID, map[string]any{"iss": "x"}), "another's name": key.sign(t, s, plain.ID, nil), "nobody's name": key.sign(t, s, "nobody", nil),
 		"for another": key.sign(t, s, app.ID, map[string]any{"aud": "https://other.example/token"}), "for another, too": key.sign(t, s, app.ID, map[string]any{"aud": []string{s.Issuer, "https://other.example"}}),
-		"for nobody": key.sign(t, s, app.ID, map[string]any{"aud": nil}), "for ever": key.sign(t, s, app.ID, map[string]any{"exp": nil}), "for long": key.sign(t, s, app.ID, map[string]any{"exp": now(time.Hour)}),
+		"for nobody": key.sign(t, s, app.ID, map[string]any{"aud": nil}), "for ever": key.sign(t, s, app.ID, map[string]any{"exp": nil}), "for long": key.sign(t, s, app.ID, map[string]any{"exp": now(2 * time.Hour)}),
 		"too old": key.sign(t, s, app.ID, map[string]any{"exp": now(-time.Minute)}), "not yet": key.sign(t, s, app.ID, map[string]any{"nbf": now(5 * time.Minute)}),
 		"of tomorrow": key.sign(t, s, app.ID, map[string]any{"iat": now(5 * time.Minute)}), "without an id": key.sign(t, s, app.ID, map[string]any{"jti": nil}),
 		"long": key.sign(t, s, app.ID, map[string]any{"x": strings.Repeat("x", 10_000)}),
@@ -171,7 +171,7 @@ func TestClientKeys(t *testing.T) {
 	if through.Load() != 1 {
 		t.Errorf("one proof served %d times", through.Load())
 	}
-	if n := s.number(t, `SELECT count(*) FROM oauth_assertion WHERE expires_at > now() AND expires_at < now() + interval '11 min'`); n == 0 {
+	if n := s.number(t, `SELECT count(*) FROM oauth_assertion WHERE expires_at > now() AND expires_at < now() + interval '65 min'`); n == 0 {
 		t.Error("no proof is remembered")
 	}
 	// A client that loses its keys loses its access with them.
