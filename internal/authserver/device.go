@@ -88,6 +88,10 @@ func (p protocol) DeviceAuthorization(ctx context.Context, r *op.ClientRequest[o
 	case !within(a.Audience.List(), audience):
 		return nil, refusal(invalid("the client may not ask for this audience"))
 	}
+	// Anybody can ask in a public client's name, and each request is a row until it runs out.
+	if !p.deviceAsks.take(a.ID+"\x00"+r.Header.Get(addressHeader), time.Now()) {
+		return nil, refusal(&oauthError{Status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Description: "too many devices; try again later"})
+	}
 	code, lifetime := newToken(p.generation.device), p.config.DeviceLifetime
 	for try := 0; ; try++ {
 		user, err := newUserCode()

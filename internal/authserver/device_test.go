@@ -305,6 +305,25 @@ func TestDeviceCodesAreNotGuessed(t *testing.T) {
 	s.call(t, 400, http.MethodPut, "/oauth2/auth/requests/device/accept", map[string]any{"user_code": "BCDF-GHJK"}, nil)
 }
 
+// TestDevicesAreBounded: one address cannot fill the table in a public client's name, nor keep others from asking.
+func TestDevicesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "2.0", nil)
+	fields := map[string]any{"grant_types": []string{deviceGrant}, "token_endpoint_auth_method": "none"}
+	app, other := s.register(t, fields), s.register(t, fields)
+	statuses := map[int]int{}
+	for range 120 {
+		_, status := s.askDevice(t, app, nil)
+		statuses[status]++
+	}
+	if statuses[200] < 60 || statuses[http.StatusTooManyRequests] == 0 {
+		t.Errorf("%v", statuses)
+	}
+	if _, status := s.askDevice(t, other, nil); status != 200 {
+		t.Errorf("another client: %d", status)
+	}
+}
+
 // TestNoDevices: a generation or a server without them says so.
 func TestNoDevices(t *testing.T) {
 	t.Parallel()

@@ -63,6 +63,7 @@ type Server struct {
 	secrets    *secrets
 	clientKeys *clientKeys
 	userCodes  *attempts // wrong codes of devices, of everybody together
+	deviceAsks *attempts // codes that devices ask for, of a client at an address
 	metrics    *metrics
 	keys       atomic.Pointer[keyring] // nil until ready
 }
@@ -105,7 +106,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	// Wrong codes are counted by the page, which knows who types them; all of them together are bounded here.
 	userCodes := newAttempts(1, 1)
 	userCodes.hand, userCodes.every = 200, 100*time.Millisecond
-	return &Server{config: c, generation: g, issuer: issuer, pool: pool, store: st, secrets: newSecrets(c.BcryptCost, m.hashed), userCodes: userCodes, metrics: m,
+	deviceAsks := newAttempts(1, 1)
+	deviceAsks.hand, deviceAsks.every = 60, time.Second
+	return &Server{config: c, generation: g, issuer: issuer, pool: pool, store: st, secrets: newSecrets(c.BcryptCost, m.hashed), userCodes: userCodes, deviceAsks: deviceAsks, metrics: m,
 		clientKeys: newClientKeys(issuer, c.PrivateJWKS)}, nil
 }
 
