@@ -35,21 +35,16 @@ func newMarks() *marks {
 		referred: map[string]map[string]bool{}, acts: map[string]map[string]struct{}{}, defaults: map[string]map[string]*pg.Node{}, filled: map[string]map[string]bool{}, calls: map[string]map[string]bool{}, named: map[string]bool{}, partitioned: map[string]bool{}, domains: map[string]Domain{}, deferred: map[string]Writes{}}
 }
 
-func copied[V any](m map[string]map[string]V) map[string]map[string]V {
-	c := map[string]map[string]V{}
-	for k, v := range m {
-		c[k] = maps.Clone(v)
-	}
-	return c
-}
-
+// clone shares the maps of each table, which [put] copies before it writes: folders have thousands of statements, and of tables.
 func (m *marks) clone() *marks {
-	return &marks{why: maps.Clone(m.why), triggers: copied(m.triggers), unique: copied(m.unique), itself: copied(m.itself), referred: copied(m.referred),
-		acts: copied(m.acts), defaults: copied(m.defaults), filled: copied(m.filled), calls: copied(m.calls), named: maps.Clone(m.named), casts: m.casts, partitioned: maps.Clone(m.partitioned), domains: maps.Clone(m.domains), deferred: maps.Clone(m.deferred)}
+	return &marks{why: maps.Clone(m.why), triggers: maps.Clone(m.triggers), unique: maps.Clone(m.unique), itself: maps.Clone(m.itself), referred: maps.Clone(m.referred),
+		acts: maps.Clone(m.acts), defaults: maps.Clone(m.defaults), filled: maps.Clone(m.filled), calls: maps.Clone(m.calls), named: maps.Clone(m.named), casts: m.casts, partitioned: maps.Clone(m.partitioned), domains: maps.Clone(m.domains), deferred: maps.Clone(m.deferred)}
 }
 
 func put[V any](m map[string]map[string]V, table string, v V, names ...string) {
-	if m[table] == nil {
+	if own := maps.Clone(m[table]); own != nil {
+		m[table] = own
+	} else {
 		m[table] = map[string]V{}
 	}
 	for _, n := range names {
@@ -300,6 +295,7 @@ func (m *marks) dropped(d *pg.DropStmt) {
 		items := o.GetList().GetItems()
 		if d.RemoveType == pg.ObjectType_OBJECT_TRIGGER && len(items) > 1 {
 			t := items[len(items)-2].GetString_().GetSval()
+			m.triggers[t] = maps.Clone(m.triggers[t])
 			delete(m.triggers[t], items[len(items)-1].GetString_().GetSval())
 		} else if d.RemoveType == pg.ObjectType_OBJECT_TABLE || d.RemoveType == pg.ObjectType_OBJECT_VIEW {
 			m.forget(rangeVar(o).GetRelname())
