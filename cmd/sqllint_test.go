@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/tideover/tideover/cmd"
+	"github.com/tideover/tideover/internal/child"
 )
 
 // TestSQLLintSilences: what a comment or --allow accepts doesn't fail, what accepts nothing is named and doesn't fail either.
@@ -61,6 +62,7 @@ func TestCIFiles(t *testing.T) {
 	}
 	git := func(args ...string) {
 		c := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"}, args...)...)
+		c.Env = child.Environment()
 		if out, err := c.CombinedOutput(); err != nil {
 			t.Fatalf("git %v: %v: %s", args, err, out)
 		}
@@ -71,6 +73,8 @@ func TestCIFiles(t *testing.T) {
 	git("commit", "-q", "-m", "first")
 	git("update-ref", "refs/remotes/origin/main", "HEAD")
 	save("migrations/2_b.sql", "-- +goose Up\nCREATE INDEX i ON a (b);\n")
+	t.Setenv("GIT_DIR", ".git") // as a hook may find them
+	t.Setenv("GIT_INDEX_FILE", ".git/index")
 	for name, text := range texts {
 		var v any
 		if strings.HasSuffix(name, "l") {

@@ -49,7 +49,8 @@ func changedSince(ctx context.Context, dir, revision string) (func(file string) 
 
 func git(ctx context.Context, dir string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...)
-	c.Env = child.Environment("GIT_*", "XDG_CONFIG_HOME")
+	// A hook's GIT_DIR and GIT_INDEX_FILE may be relative to another folder than dir: git finds both by itself.
+	c.Env = child.Environment("GIT_CONFIG*", "XDG_CONFIG_HOME")
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	if err := c.Run(); err != nil {
