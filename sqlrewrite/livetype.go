@@ -92,7 +92,8 @@ const nothingHangs = `    PERFORM pg_catalog.set_config('lock_timeout', '250ms',
     SELECT a.attnum INTO STRICT v_number FROM pg_catalog.pg_attribute a WHERE a.attrelid = v_table::pg_catalog.regclass AND a.attname = v_column;
     SELECT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) INTO v_found FROM pg_catalog.pg_depend d
     WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = v_table::pg_catalog.regclass AND d.refobjsubid = v_number
-        AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'a') -- a sequence of its own goes along
+        AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'a' -- a sequence of its own goes along, an index of its own doesn't
+            AND EXISTS (SELECT FROM pg_catalog.pg_class q WHERE q.oid = d.objid AND q.relkind = 'S'))
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_attrdef f WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = d.objid AND f.adrelid = d.refobjid AND f.adnum = v_number)
     LIMIT 1;
     IF v_found IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = v_table::pg_catalog.regclass AND a.attnum = v_number
@@ -146,6 +147,7 @@ BEGIN
     END IF;
     FOR v_sequence IN SELECT d.objid::pg_catalog.regclass FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'a'
         AND d.refclassid = d.classid AND d.refobjid = v_table::pg_catalog.regclass AND d.refobjsubid = v_number
+        AND EXISTS (SELECT FROM pg_catalog.pg_class q WHERE q.oid = d.objid AND q.relkind = 'S')
     LOOP
         EXECUTE pg_catalog.format('ALTER SEQUENCE %s OWNED BY %s.%I', v_sequence, v_table, v_shadow);
     END LOOP;

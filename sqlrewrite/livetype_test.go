@@ -81,6 +81,19 @@ func TestTypeByShadow(t *testing.T) {
 			t.Errorf("%s: %v, want a refusal with a way on", sql, err)
 		}
 	}
+	for what, hangs := range map[string]string{"index t_n_idx": "CREATE INDEX t_n_idx ON t (n)", "index part": "CREATE INDEX part ON t (id) WHERE n > 3", "index computed": "CREATE INDEX computed ON t ((n + 1))",
+		"statistics object": "CREATE STATISTICS pair ON id, n FROM t", "view v": "CREATE VIEW v AS SELECT n FROM t"} {
+		conn := connect(t, prepared(t, []string{before, hangs}))
+		err := attempt(t.Context(), conn, byShadow(t, "ALTER TABLE t ALTER COLUMN n TYPE bigint"))
+		var refused *pgconn.PgError
+		if !errors.As(err, &refused) || refused.Code != "2BP01" || !strings.Contains(refused.Message, what) {
+			t.Errorf("%s: %v", hangs, err)
+		}
+		var begun bool
+		if err := conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 't'::regclass AND attname LIKE 'tideover%') OR EXISTS (SELECT FROM pg_trigger WHERE tgname LIKE 'tideover%')`).Scan(&begun); err != nil || begun {
+			t.Errorf("%s: refused, but begun: %t, %v", hangs, begun, err)
+		}
+	}
 	for _, sql := range []string{"ALTER TABLE t ALTER COLUMN n TYPE int USING f(n)", "ALTER TABLE ONLY t ALTER COLUMN n TYPE bigint", "ALTER TABLE t ALTER COLUMN a TYPE int, ALTER COLUMN b TYPE int",
 		`ALTER TABLE t ALTER COLUMN a TYPE text COLLATE "C"`} {
 		if r := byShadow(t, sql); r.Changed || r.Hazards[0].Name != sqlrewrite.RewritesTable {
