@@ -204,8 +204,8 @@ func held(ctx context.Context, tx pgx.Tx, rel *relation, columns []string, keys 
 	if rel == nil || len(keys) == 0 {
 		return there, nil
 	}
-	found, err := tuples(ctx, tx, "SELECT "+keyTexts(rel, columns, "t")+" FROM "+rel.rows()+" t WHERE EXISTS (SELECT FROM "+
-		unnest(rel, columns, "k")+" WHERE "+rel.equal("t", columns, "k", numbered(len(columns)))+")", keys, len(columns))
+	found, err := tuples(ctx, tx, "SELECT "+textsOf(len(columns))+" FROM "+unnest(rel, columns, "k")+" WHERE EXISTS (SELECT FROM "+rel.rows()+
+		" t WHERE "+rel.equal("t", columns, "k", numbered(len(columns)))+")", keys, len(columns))
 	if err != nil {
 		return nil, err
 	}
