@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -155,6 +156,10 @@ func (r *Replayer) carrier(ctx context.Context, field string, c plan.CarryBack, 
 			continue
 		}
 		now, there := green.column(names[old.name])
+		if _, anew := green.column(old.name); !there && anew && !slices.Contains(slices.Collect(maps.Values(names)), old.name) {
+			return refuse(field, fmt.Sprintf("column %q of table %q is on green one that the migrations have made anew: whether its value is blue's is not known", old.name, c.Table),
+				"say what blue's value is (columns: [{column: "+old.name+", sql: …}]), of a row g of green")
+		}
 		if !there {
 			needed, err := r.needed(ctx, blue, old)
 			if err != nil {
@@ -173,6 +178,18 @@ func (r *Replayer) carrier(ctx context.Context, field string, c plan.CarryBack, 
 				"say what blue's value is (columns: [{column: "+old.name+", sql: …}]), of a row g of green")
 		}
 		found.Columns = append(found.Columns, carried{Column: old.name, From: "g." + pgx.Identifier{now.name}.Sanitize(), Exact: exact})
+	}
+	for _, name := range sortedNames(r.blue) {
+		for _, e := range r.blue[name].parents {
+			alike := func(there edge) bool { return there.to == h.table && there.updates }
+			if e.to != c.Table || !e.updates || !slices.ContainsFunc(e.toColumns, func(column string) bool { return !slices.Contains(found.Key, column) }) {
+				continue
+			}
+			if child := r.green[r.homes[name].table]; child == nil || !slices.ContainsFunc(child.parents, alike) {
+				return refuse(field+".table", fmt.Sprintf("foreign key %q of table %q changes rows there when one of table %q gets another value, and green has no such foreign key: they would become others than they are on green", e.foreignKey, name, c.Table),
+					"leave the table out of carry_back")
+			}
+		}
 	}
 	for _, now := range green.columns {
 		if !slices.Contains(used, now.name) && !now.generated {

@@ -31,7 +31,8 @@ type returning struct {
 	carrier
 	rel  *relation // of blue
 	temp string
-	rows int64 // of blue's table, before; what is expected of it after
+	// The column of the temporary table that numbers its rows: no other is called so.
+	place string
 }
 
 // notHeldError says that a row is not on blue what it is on green.
@@ -105,7 +106,7 @@ func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Appli
 				}
 				deeds = append(deeds, found...)
 			}
-			if a, err = settleDeeds(ctx, tx, ordered, deeds); err != nil {
+			if a, err = settleDeeds(ctx, tx, &heirs{from, blue, green, t.Homes, schemasOf(v.profile)}, ordered, deeds); err != nil {
 				return err
 			}
 			for _, h := range wake {
@@ -113,13 +114,18 @@ func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Appli
 					return &habitError{h, err}
 				}
 			}
+			if _, err := tx.Exec(ctx, `INSERT INTO tideover.not_carried (epoch, what) SELECT $1, unnest($2::text[])`, epoch, a.Parked); err != nil {
+				return fmt.Errorf("write the ledger: %w", err)
+			}
 			return enter(ctx, tx, epoch, noted)
 		})
 	})
 	if err != nil {
 		return Applied{}, fmt.Errorf("carry rows back to blue: %w", err)
 	}
-	return a, nil
+	// What has been tried before is not tried again, and named again: nobody may have heard of it.
+	a.Parked, err = collect[string](ctx, v.blue.Pool(), "read the ledger on blue", `SELECT what FROM tideover.not_carried WHERE epoch = $1 ORDER BY number`, epoch)
+	return a, err
 }
 
 func tablesOf(all []carrier) []string {
@@ -208,8 +214,11 @@ func fetch(ctx context.Context, from, tx pgx.Tx, t *returning, home *relation, k
 	if home == nil {
 		return nil, fmt.Errorf("green has no table %q any more", t.Home)
 	}
-	columns := []string{`place bigint`}
-	names := []string{"place"}
+	for t.place = "place"; slices.ContainsFunc(t.Columns, func(c carried) bool { return c.Column == t.place }); {
+		t.place += "_"
+	}
+	columns := []string{t.place + " bigint"}
+	names := []string{t.place}
 	for _, c := range t.Columns {
 		columns, names = append(columns, pgx.Identifier{c.Column}.Sanitize()+" text"), append(names, c.Column)
 	}
@@ -276,22 +285,11 @@ func tuplesWithNull(ctx context.Context, tx pgx.Tx, sql string, args []any, widt
 
 // settleDeeds makes blue's rows what green's are. All go at once, where blue takes them; where it does not, those that it takes do, and the
 // others are named.
-func settleDeeds(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*deed) (a Applied, err error) {
-	var gone bool
-	for _, d := range deeds {
-		gone = gone || d.place == 0
-	}
-	if gone { // what refers to a row may go with it
-		for _, t := range tables {
-			if err := tx.QueryRow(ctx, "SELECT count(*) FROM "+t.rel.rows()).Scan(&t.rows); err != nil {
-				return a, err
-			}
-		}
-	}
-	left, err := attemptDeeds(ctx, tx, tables, deeds, &a)
+func settleDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed) (a Applied, err error) {
+	left, err := attemptDeeds(ctx, tx, h, tables, deeds, &a)
 	for err == nil && len(left) > 0 {
 		before := len(left)
-		if left, err = attemptDeeds(ctx, tx, tables, left, &a); len(left) == before {
+		if left, err = attemptDeeds(ctx, tx, h, tables, left, &a); len(left) == before {
 			break
 		}
 	}
@@ -301,43 +299,24 @@ func settleDeeds(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*d
 	for _, d := range left {
 		a.Parked = append(a.Parked, fmt.Sprintf("%s: %v", d, d.err))
 	}
-	for _, t := range tables {
-		if !gone {
-			break
-		}
-		var rows int64
-		if err := tx.QueryRow(ctx, "SELECT count(*) FROM "+t.rel.rows()).Scan(&rows); err != nil {
-			return a, err
-		}
-		if rows < t.rows {
-			a.Parked = append(a.Parked, fmt.Sprintf("table %q: %d rows that are on green went with rows that they refer to on blue", t.Table, t.rows-rows))
-		}
-	}
 	return a, nil
 }
 
 // attemptDeeds does all of them, or halves until it is known which can't be done. The rest is returned.
-func attemptDeeds(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*deed, a *Applied) (left []*deed, err error) {
+func attemptDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed, a *Applied) (left []*deed, err error) {
 	if len(deeds) == 0 {
 		return nil, nil
 	}
 	var did Applied
-	before := make([]int64, len(tables))
-	for i, t := range tables {
-		before[i] = t.rows
-	}
 	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { // a savepoint
-		did, err = do(ctx, tx, tables, deeds)
+		did, err = do(ctx, tx, h, tables, deeds)
 		return err
 	})
 	if err == nil {
 		a.add(did)
 		return nil, nil
 	}
-	for i, t := range tables {
-		t.rows = before[i]
-	}
-	if !poisonous(err) && !errors.As(err, new(*notHeldError)) {
+	if !poisonous(err) && !errors.As(err, new(*notHeldError)) && !errors.As(err, new(*heirError)) {
 		return nil, err
 	}
 	if len(deeds) == 1 {
@@ -346,7 +325,7 @@ func attemptDeeds(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*
 	}
 	half := len(deeds) / 2
 	for _, part := range [][]*deed{deeds[:half], deeds[half:]} {
-		some, err := attemptDeeds(ctx, tx, tables, part, a)
+		some, err := attemptDeeds(ctx, tx, h, tables, part, a)
 		if err != nil {
 			return nil, err
 		}
@@ -355,28 +334,44 @@ func attemptDeeds(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*
 	return left, nil
 }
 
-// do deletes what is gone, children first, and writes what is there, parents first.
-func do(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*deed) (a Applied, err error) {
+// do deletes what is gone, children first, and writes what is there, parents first. Where something that green has hangs on what is gone, it
+// goes last: what is written may hang on other rows by then.
+func do(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed) (a Applied, err error) {
 	if _, err := tx.Exec(ctx, `SET CONSTRAINTS ALL DEFERRED`); err != nil {
 		return a, err
 	}
-	for _, t := range slices.Backward(tables) {
-		var keys []tuple
-		for _, d := range deeds {
-			if d.of == t && d.place == 0 {
-				keys = append(keys, d.key)
+	gone := make(map[string]*keySet)
+	for _, d := range deeds {
+		if d.place == 0 {
+			if gone[d.of.Table] == nil {
+				gone[d.of.Table] = &keySet{}
 			}
+			gone[d.of.Table].add(d.key)
 		}
-		if len(keys) == 0 {
-			continue
+	}
+	remove := func(t *returning) error {
+		keys := gone[t.Table].keys
+		if err := h.none(ctx, tx, t.rel, t.Key, keys, map[string]*keySet{t.Table: gone[t.Table].copied()}); err != nil {
+			return err
 		}
 		n := len(t.Key)
 		tag, err := tx.Exec(ctx, "DELETE FROM "+t.rel.rows()+" t USING "+unnest(t.rel, t.Key, "k")+" WHERE "+t.rel.equal("t", t.Key, "k", numbered(n)), transpose(keys, n)...)
 		if err != nil {
-			return a, err
+			return err
 		}
 		a.Deleted += tag.RowsAffected()
-		t.rows -= tag.RowsAffected()
+		return nil
+	}
+	var last []*returning
+	for _, t := range slices.Backward(tables) {
+		if gone[t.Table] == nil {
+			continue
+		}
+		if err := remove(t); errors.As(err, new(*heirError)) {
+			last = append(last, t)
+		} else if err != nil {
+			return a, err
+		}
 	}
 	for _, t := range tables {
 		var places []int64
@@ -394,6 +389,11 @@ func do(ctx context.Context, tx pgx.Tx, tables []*returning, deeds []*deed) (a A
 		}
 		a.Upserted += n
 	}
+	for _, t := range last {
+		if err := remove(t); err != nil {
+			return a, err
+		}
+	}
 	_, err = tx.Exec(ctx, `SET CONSTRAINTS ALL IMMEDIATE`)
 	return a, err
 }
@@ -410,7 +410,7 @@ func (t *returning) put(ctx context.Context, tx pgx.Tx, places []int64) (written
 			set = append(set, name+" = n."+name)
 		}
 	}
-	rows := "(SELECT " + strings.Join(casts, ", ") + " FROM pg_temp." + t.temp + " WHERE place = ANY ($1)) n"
+	rows := "(SELECT " + strings.Join(casts, ", ") + " FROM pg_temp." + t.temp + " WHERE " + t.place + " = ANY ($1)) n"
 	same := t.rel.equal("t", t.Key, "n", t.Key)
 	if len(set) > 0 {
 		tag, err := tx.Exec(ctx, "UPDATE "+t.rel.rows()+" t SET "+strings.Join(set, ", ")+" FROM "+rows+" WHERE "+same, places)
@@ -426,7 +426,6 @@ func (t *returning) put(ctx context.Context, tx pgx.Tx, places []int64) (written
 		return 0, err
 	}
 	written += tag.RowsAffected()
-	t.rows += tag.RowsAffected()
 	var bad int64
 	if err := tx.QueryRow(ctx, t.differingSQL(), places).Scan(&bad); err != nil {
 		return 0, err
@@ -450,6 +449,6 @@ func (t *returning) differingSQL() string {
 			alike = append(alike, "t."+name+`::pg_catalog.text COLLATE "C" IS NOT DISTINCT FROM n.`+name+` COLLATE "C"`)
 		}
 	}
-	return "SELECT count(*) FROM pg_temp." + t.temp + " n WHERE n.place = ANY ($1) AND NOT EXISTS (SELECT FROM " + t.rel.rows() + " t WHERE " +
+	return "SELECT count(*) FROM pg_temp." + t.temp + " n WHERE n." + t.place + " = ANY ($1) AND NOT EXISTS (SELECT FROM " + t.rel.rows() + " t WHERE " +
 		strings.Join(append(keys, alike...), " AND ") + ")"
 }

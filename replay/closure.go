@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -66,6 +67,8 @@ type keySet struct {
 	keys []tuple
 	seen map[string]bool
 }
+
+func (s *keySet) copied() *keySet { return &keySet{slices.Clone(s.keys), maps.Clone(s.seen)} }
 
 func (s *keySet) has(t tuple) bool { return s != nil && s.seen[t.id()] }
 
