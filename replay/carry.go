@@ -173,6 +173,16 @@ func (r *Replayer) carrier(ctx context.Context, field string, c plan.CarryBack, 
 		}
 		used = append(used, now.name)
 		exact := old.typ == now.typ && old.declared == now.declared
+		if old.enum && now.enum {
+			swapped, err := r.swapped(ctx, old, now)
+			if err != nil {
+				return none, err
+			}
+			if swapped {
+				return refuse(field, fmt.Sprintf("the values of column %q of table %q are called otherwise on green, or are in another order: which of blue's one is does not show by its name", old.name, c.Table),
+					"say what blue's value is (columns: [{column: "+old.name+", sql: …}]), of a row g of green")
+			}
+		}
 		if !exact && kindOf(old) != kindOf(now) {
 			return refuse(field, fmt.Sprintf("column %q of table %q is %s on blue and %s on green: how a value goes back is not known", old.name, c.Table, old.declared, now.declared),
 				"say what blue's value is (columns: [{column: "+old.name+", sql: …}]), of a row g of green")
@@ -218,6 +228,23 @@ func kindOf(c column) string {
 		base += "[]"
 	}
 	return base
+}
+
+// swapped says whether the labels that two enums have in common come in another order: a migration has given some the names of others.
+func (r *Replayer) swapped(ctx context.Context, old, now column) (bool, error) {
+	const sql = `SELECT enumlabel::text FROM pg_catalog.pg_enum WHERE enumtypid = $1::text::regtype ORDER BY enumsortorder`
+	was, err := collect[string](ctx, r.Blue.Pool(), "read the labels of an enum of blue", sql, old.typ)
+	if err != nil {
+		return false, err
+	}
+	is, err := collect[string](ctx, r.Green.Pool(), "read the labels of an enum of green", sql, now.typ)
+	if err != nil {
+		return false, err
+	}
+	other := func(all []string) func(string) bool {
+		return func(label string) bool { return !slices.Contains(all, label) }
+	}
+	return !slices.Equal(slices.DeleteFunc(slices.Clone(was), other(is)), slices.DeleteFunc(slices.Clone(is), other(was))), nil
 }
 
 // needed says whether a row of blue can't be without a value of a column.

@@ -20,6 +20,8 @@ import (
 const (
 	carryOld = `
 CREATE TYPE color AS ENUM ('red', 'blue');
+CREATE TYPE way AS ENUM ('up', 'down');
+CREATE TABLE went (id int PRIMARY KEY, w way);
 CREATE TABLE team (id serial PRIMARY KEY, name text NOT NULL UNIQUE, lead int REFERENCES team (id));
 CREATE TABLE app (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, team int NOT NULL REFERENCES team (id) ON DELETE CASCADE, name varchar(8) NOT NULL,
 	price numeric(10,2) NOT NULL, n int, c color, j jsonb, at timestamptz, made date, code char(4), note text DEFAULT 'none', place int, initial text GENERATED ALWAYS AS (left(name, 1)) STORED);
@@ -37,6 +39,9 @@ INSERT INTO app (team, name, price, n, c, j, at, made, code, note) VALUES (1, 'o
 ALTER TABLE app ENABLE ALWAYS TRIGGER stamp;
 INSERT INTO other VALUES (1, 'x'), (2, 'y');`
 	carryNew = `
+ALTER TYPE way RENAME VALUE 'up' TO 'spare';
+ALTER TYPE way RENAME VALUE 'down' TO 'up';
+ALTER TYPE way RENAME VALUE 'spare' TO 'down';
 DROP TRIGGER stamp ON app;
 ALTER TABLE app DROP COLUMN initial;
 ALTER TABLE app RENAME TO application;
@@ -70,7 +75,7 @@ func (m sqlMigrator) Migrate(ctx context.Context, dsn string) error {
 func carryPair(t *testing.T, back ...plan.CarryBack) *pair {
 	t.Helper()
 	p := &pair{blue: open(t, "blue", newDatabase(t)), green: open(t, "green", newDatabase(t))}
-	p.profile = &plan.Profile{Tables: []plan.Table{{Name: "team"}, {Name: "app"}, {Name: "other"}}, CarryBack: back}
+	p.profile = &plan.Profile{Tables: []plan.Table{{Name: "team"}, {Name: "app"}, {Name: "other"}, {Name: "went"}}, CarryBack: back}
 	p.config = Config{Blue: p.blue, Green: p.green, Profile: p.profile, Migrator: sqlMigrator(carryNew), Rules: cleanup.New(nil, cleanup.Options{})}
 	for _, db := range []*postgres.DB{p.blue, p.green} {
 		exec(t, db, carryOld)
@@ -269,6 +274,7 @@ func TestCarryBackRefused(t *testing.T) {
 		{"a generated one", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "initial", SQL: "1"}}}}, `is generated`},
 		{"a column made anew under its name", []plan.CarryBack{{Table: "other"}}, `column "v" of table "other" is on green one that the migrations have made anew`},
 		{"what acts on blue alone", []plan.CarryBack{{Table: "other", Columns: []plan.BackColumn{{Column: "v", SQL: "g.v"}}}}, `foreign key "tagged_other" of table "tagged" changes rows there`},
+		{"values that change names", []plan.CarryBack{{Table: "went"}}, `the values of column "w" of table "went" are called otherwise on green`},
 		{"the key", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "id", SQL: "1"}}}}, `is of the key`},
 		{"no expression", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "price", SQL: "g.nothing"}}}}, `green refuses what makes a row`},
 	} {
