@@ -114,8 +114,8 @@ func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Appli
 					return &habitError{h, err}
 				}
 			}
-			if _, err := tx.Exec(ctx, `INSERT INTO tideover.not_carried (epoch, what) SELECT $1, unnest($2::text[])`, epoch, a.Parked); err != nil {
-				return fmt.Errorf("write the ledger: %w", err)
+			if err := name(ctx, tx, epoch, a.Parked); err != nil {
+				return err
 			}
 			return enter(ctx, tx, epoch, noted)
 		})
@@ -123,9 +123,38 @@ func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Appli
 	if err != nil {
 		return Applied{}, fmt.Errorf("carry rows back to blue: %w", err)
 	}
-	// What has been tried before is not tried again, and named again: nobody may have heard of it.
-	a.Parked, err = collect[string](ctx, v.blue.Pool(), "read the ledger on blue", `SELECT what FROM tideover.not_carried WHERE epoch = $1 ORDER BY number`, epoch)
+	a.Parked, err = v.notCarried(ctx, epoch)
 	return a, err
+}
+
+// name writes down what could not be brought, on blue, where there is any.
+func name(ctx context.Context, tx pgx.Tx, epoch string, parked []string) error {
+	if len(parked) == 0 {
+		return nil
+	}
+	const table = `
+CREATE TABLE IF NOT EXISTS tideover.not_carried (
+	number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	epoch uuid NOT NULL,
+	what text NOT NULL
+)`
+	if _, err := tx.Exec(ctx, table); err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO tideover.not_carried (epoch, what) SELECT $1, unnest($2::text[])`, epoch, parked); err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	return nil
+}
+
+// notCarried is all that could not be brought. What has been tried before is not tried again, and named again: nobody may have heard
+// of it.
+func (v *Reverse) notCarried(ctx context.Context, epoch string) ([]string, error) {
+	var there bool
+	if err := v.blue.Pool().QueryRow(ctx, `SELECT pg_catalog.to_regclass('tideover.not_carried') IS NOT NULL`).Scan(&there); err != nil || !there {
+		return nil, err
+	}
+	return collect[string](ctx, v.blue.Pool(), "read the ledger on blue", `SELECT what FROM tideover.not_carried WHERE epoch = $1 ORDER BY number`, epoch)
 }
 
 func tablesOf(all []carrier) []string {

@@ -150,12 +150,6 @@ CREATE TABLE IF NOT EXISTS tideover.applied (
 	change_id bigint NOT NULL,
 	at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (change_id, epoch)
-);
--- Rows of green that a way back could not bring.
-CREATE TABLE IF NOT EXISTS tideover.not_carried (
-	number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	epoch uuid NOT NULL,
-	what text NOT NULL
 )`
 
 func (r *Replayer) prepare(ctx context.Context) (err error) {

@@ -266,7 +266,7 @@ func TestValidateFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	var compared struct{ Tables, Rows, Differences int64 }
-	if err := json.Unmarshal(p.State().Figures["compared.validate"], &compared); err != nil || compared.Tables != 8 || compared.Rows < 100 || compared.Differences != 0 {
+	if err := json.Unmarshal(p.State().Figures["compared.validate"], &compared); err != nil || compared.Tables != 12 || compared.Rows < 100 || compared.Differences != 0 {
 		t.Errorf("compared: %+v, %v", compared, err)
 	}
 	if _, err := pgtest.Pool(t, e.Green.DSN()).Exec(t.Context(), `UPDATE oauth_session SET authenticated_at = authenticated_at + interval '1 s' WHERE id = (SELECT min(id) FROM oauth_session WHERE authenticated_at IS NOT NULL)`); err != nil {

@@ -103,7 +103,9 @@ func TakenNumbers(ctx context.Context, blue, green *postgres.DB, p *plan.Profile
 			}
 		}
 		was, there := before[old]
-		volatile := slices.ContainsFunc(p.Green.Volatile, func(c plan.ColumnRef) bool { return c.Table == p.Schemas().Called(f.Schema, f.Table) && c.Column == f.Column })
+		volatile := slices.ContainsFunc(p.Green.Volatile, func(c plan.ColumnRef) bool {
+			return c.Table == p.Schemas().Called(f.Schema, f.Table) && c.Column == f.Column
+		})
 		if !there || !clients[old] || volatile || !ahead(sequence{last: is.Last, called: is.Called, ascending: is.Ascending}, sequence{last: was.Last, called: was.Called, ascending: was.Ascending}) {
 			continue
 		}
