@@ -85,6 +85,9 @@ var mutants = []mutant.Mutant{
 		{File: "batch.go", Old: "r.apply(ctx, tx, claimed, true)", New: "r.apply(ctx, tx, WithoutRevoked(claimed), true)"},
 		{File: "reverse.go", Old: "revoke(ctx, tx, all, func", New: "revoke(ctx, tx, nil, func"},
 	}},
+	{Name: "on_delete is forgotten", Edits: []mutant.Edit{
+		{File: "merge.go", Old: "r.removeByStatement(ctx, tx, gone.statements)", New: "r.removeByStatement(ctx, tx, gone.statements[:0])"},
+	}},
 	{Name: naiveFence},
 }
 
