@@ -15,6 +15,22 @@ import (
 
 // Whom a session of ours waits for is noted once, without a value of theirs.
 func TestWaitsAreNamed(t *testing.T) {
+	for _, tt := range []struct {
+		name, more, end string
+		says            func(pid uint32) (begins, ends string)
+	}{
+		{"session", "", `ROLLBACK`, func(pid uint32) (string, string) {
+			return fmt.Sprintf("pid %d (nightly-report, role ", pid), ": INSERT INTO public.effect …"
+		}},
+		{"prepared transaction", `PREPARE TRANSACTION 'left open'`, `ROLLBACK PREPARED 'left open'`, func(uint32) (string, string) {
+			return `the prepared transaction "left open" of role `, ", which COMMIT PREPARED or ROLLBACK PREPARED ends"
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { testWaitIsNamed(t, tt.more, tt.end, tt.says) })
+	}
+}
+
+func testWaitIsNamed(t *testing.T, more, ends string, says func(pid uint32) (begins, ends string)) {
 	t.Parallel()
 	s := newStore(t)
 	begun, end := make(chan struct{}), make(chan struct{})
@@ -27,7 +43,10 @@ func TestWaitsAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer theirs.Close(context.WithoutCancel(t.Context()))
-	for _, sql := range []string{`SET application_name = 'nightly-report'`, `BEGIN`, `INSERT INTO public.effect VALUES ('hidden-word', 1)`} {
+	for _, sql := range []string{`SET application_name = 'nightly-report'`, `BEGIN`, `INSERT INTO public.effect VALUES ('hidden-word', 1)`, more} {
+		if sql == "" {
+			continue
+		}
 		if _, err := theirs.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
@@ -53,13 +72,13 @@ func TestWaitsAreNamed(t *testing.T) {
 			t.Errorf("look %d: %d notes, want %d", look+1, len(notes), want)
 		}
 	}
-	text := fmt.Sprintf("capture waits for a lock on control, for pid %d (nightly-report, role ", theirs.PgConn().PID())
+	head, tail := says(theirs.PgConn().PID())
 	for _, n := range p.State().Notes {
-		if n.Level != "warn" || n.Step != "one" || !strings.HasPrefix(n.Text, text) || !strings.HasSuffix(n.Text, ": INSERT INTO public.effect …") {
+		if n.Level != "warn" || n.Step != "one" || !strings.HasPrefix(n.Text, "capture waits for a lock on control, for "+head) || !strings.HasSuffix(n.Text, tail) {
 			t.Errorf("note %+v", n)
 		}
 	}
-	if _, err := theirs.Exec(t.Context(), `ROLLBACK`); err != nil {
+	if _, err := theirs.Exec(t.Context(), ends); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-locked; err != nil {

@@ -19,9 +19,11 @@ type Wait struct {
 	For         Session   `json:"for"`
 }
 
-// Session is a session of a database, as its server sees it. What our role may not see is empty.
+// Session is a session of a database, as its server sees it, or a transaction that was prepared and has none. What our role may not
+// see is empty.
 type Session struct {
 	PID         int32     `json:"pid"`
+	Prepared    string    `json:"prepared,omitempty"` // the transaction's name (PREPARE TRANSACTION), with PID 0
 	Application string    `json:"application,omitempty"`
 	Role        string    `json:"role,omitempty"`
 	Client      string    `json:"client,omitempty"` // address; "": a local socket
@@ -31,6 +33,10 @@ type Session struct {
 }
 
 func (s Session) String() string {
+	if s.Prepared != "" {
+		return fmt.Sprintf("the prepared transaction %q of role %s, of %s, which COMMIT PREPARED or ROLLBACK PREPARED ends",
+			s.Prepared, s.Role, s.Since.UTC().Format("15:04:05 UTC"))
+	}
 	name := s.Application
 	if name == "" {
 		name = "a session without a name"
@@ -49,14 +55,24 @@ func (s Session) String() string {
 	return text
 }
 
-// waitsSQL asks for those who wait first: pg_blocking_pids takes the lock manager's locks for a moment, and is asked only for them.
+// waitsSQL asks for those who wait first: pg_blocking_pids takes the lock manager's locks for a moment, and is asked only for them. To it a
+// prepared transaction is number 0.
 const waitsSQL = `
 SELECT w.pid, w.application_name, coalesce((SELECT min(l.waitstart) FROM pg_catalog.pg_locks l WHERE l.pid = w.pid AND NOT l.granted), w.state_change, now()),
-	b.pid, coalesce(s.application_name, ''), coalesce(s.usename::text, ''), coalesce(host(s.client_addr), ''), coalesce(s.state, ''),
-	coalesce(s.xact_start, s.backend_start), coalesce(left(s.query, 200), '')
+	b.pid, coalesce(p.gid, ''), coalesce(s.application_name, ''), coalesce(s.usename, p.owner, '')::text, coalesce(host(s.client_addr), ''), coalesce(s.state, ''),
+	coalesce(s.xact_start, s.backend_start, p.prepared), coalesce(left(s.query, 200), '')
 FROM pg_catalog.pg_stat_activity w
 CROSS JOIN LATERAL unnest(pg_catalog.pg_blocking_pids(w.pid)) AS b(pid)
 LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = b.pid
+LEFT JOIN LATERAL (
+	SELECT x.gid, x.owner, x.prepared FROM pg_catalog.pg_locks want
+	JOIN pg_catalog.pg_locks has ON has.pid IS NULL AND has.granted AND has.locktype = want.locktype
+		AND (has.database, has.relation, has.page, has.tuple, has.transactionid, has.classid, has.objid, has.objsubid)
+			IS NOT DISTINCT FROM (want.database, want.relation, want.page, want.tuple, want.transactionid, want.classid, want.objid, want.objsubid)
+	JOIN pg_catalog.pg_locks own ON own.pid IS NULL AND own.locktype = 'transactionid' AND own.virtualtransaction = has.virtualtransaction
+	JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = own.transactionid
+	WHERE b.pid = 0 AND want.pid = w.pid AND NOT want.granted ORDER BY x.prepared LIMIT 1
+) p ON true
 WHERE w.wait_event_type = 'Lock' AND w.datname = current_database() AND starts_with(w.application_name, 'tideover/')
 ORDER BY 3, 1, 4 LIMIT 100`
 
@@ -69,7 +85,7 @@ func (d *DB) Waits(ctx context.Context) ([]Wait, error) {
 	waits, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Wait, error) {
 		var w Wait
 		var since *time.Time
-		err := row.Scan(&w.PID, &w.Application, &w.Since, &w.For.PID, &w.For.Application, &w.For.Role, &w.For.Client, &w.For.State, &since, &w.For.Query)
+		err := row.Scan(&w.PID, &w.Application, &w.Since, &w.For.PID, &w.For.Prepared, &w.For.Application, &w.For.Role, &w.For.Client, &w.For.State, &since, &w.For.Query)
 		if since != nil {
 			w.For.Since = *since
 		}
