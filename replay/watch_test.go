@@ -80,9 +80,29 @@ CREATE TABLE token (id int PRIMARY KEY, v text, c color, s short);
 CREATE TABLE billing.invoice (id int PRIMARY KEY);
 CREATE TABLE part (id int) PARTITION BY LIST (id);
 CREATE VIEW seen AS SELECT id FROM token;
-CREATE POLICY mine ON token USING (id > 0)`
+CREATE POLICY mine ON token USING (id > 0);
+CREATE SEQUENCE numbers`
 	for _, c := range quick.First(t, 1, []struct{ sql, object string }{
-		{`INSERT INTO token VALUES (1); TRUNCATE token; ANALYZE token; COMMENT ON TABLE token IS 'x'`, ""},
+		{`INSERT INTO token VALUES (1); TRUNCATE token; ANALYZE token; REINDEX TABLE token; GRANT ALL ON token TO PUBLIC; REVOKE ALL ON token FROM PUBLIC`, ""},
+		{`COMMENT ON TABLE token IS 'x'`, "comment on table public.token is new"},
+		{`ALTER TABLE token SET (fillfactor = 70)`, "table public.token is another"},
+		{`ALTER TABLE token ALTER COLUMN v SET STORAGE EXTERNAL`, "column public.token.v is another"},
+		{`ALTER TABLE token CLUSTER ON token_pkey`, "index public.token_pkey is another"},
+		{`ALTER FUNCTION twice(int) COST 7`, "function public.twice(integer) is another"},
+		{`CREATE CAST (color AS int) WITH INOUT`, "cast from public.color to integer is new"},
+		{`CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)`, "operator public.===(integer,integer) is new"},
+		{`CREATE COLLATION mine FROM "C"`, "collation public.mine is new"},
+		{`CREATE TEXT SEARCH CONFIGURATION words (COPY = simple)`, "text search configuration public.words is new"},
+		{`CREATE SCHEMA empty`, "schema empty is new"},
+		{`CREATE FUNCTION told() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; CREATE EVENT TRIGGER tell ON ddl_command_end EXECUTE FUNCTION told()`, "event trigger tell is new"},
+		{`ALTER SEQUENCE numbers CACHE 9`, "sequence public.numbers is another"},
+		{`ALTER SEQUENCE numbers OWNED BY token.id`, "sequence public.numbers is another"},
+		{`SELECT setval('numbers', 7)`, ""},
+		{`GRANT SELECT ON token TO PUBLIC`, "owner and grants of table public.token is another"},
+		{`GRANT SELECT (v) ON token TO PUBLIC`, "owner and grants of column v of table public.token is new"},
+		{`REVOKE ALL ON FUNCTION twice(int) FROM PUBLIC`, "owner and grants of function public.twice(integer) is another"},
+		{`ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC`, "owner and grants of default privileges on new relations belonging to role"},
+		{`ALTER TABLE token OWNER TO pg_database_owner`, "owner and grants of table public.token is another"},
 		{`ALTER TABLE token ADD COLUMN extra text`, "column public.token.extra is new"},
 		{`ALTER TABLE token DROP COLUMN v`, "column public.token.v is gone"},
 		{`ALTER TABLE token ALTER COLUMN v SET DEFAULT 'x'`, "column public.token.v is another"},
@@ -109,7 +129,7 @@ CREATE POLICY mine ON token USING (id > 0)`
 			t.Parallel()
 			blue, green := open(t, "blue", newDatabase(t)), open(t, "green", newDatabase(t))
 			exec(t, blue, schema)
-			d := NewDrift(blue, green)
+			d := NewDrift(blue, green, true)
 			for range 2 {
 				if err := d.Record(t.Context(), postgres.DefaultBudget()); err != nil {
 					t.Fatal(err)
@@ -130,6 +150,8 @@ CREATE POLICY mine ON token USING (id > 0)`
 			switch {
 			case c.object == "" && err != nil:
 				t.Error(err)
+			case strings.HasPrefix(c.object, grantsOf) && NewDrift(blue, green, false).Check(t.Context()) != nil:
+				t.Error("grants count, and were not copied")
 			case c.object != "" && (err == nil || !strings.Contains(err.Error(), c.object)):
 				t.Errorf("%v, want %q", err, c.object)
 			}

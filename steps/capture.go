@@ -63,7 +63,13 @@ func (e *Env) greenFence() *replay.Fence {
 func (e *Env) watch() *replay.Watch { return replay.NewWatch(e.Blue, e.Profile) }
 
 // drift compares blue's schema with the copied one.
-func (e *Env) drift() *replay.Drift { return replay.NewDrift(e.Blue, e.Green) }
+func (e *Env) drift() *replay.Drift {
+	privileges := false
+	if step := e.Runbook.Step(plan.Snapshot); step != nil {
+		privileges = step.Config.(*plan.SnapshotSpec).Privileges
+	}
+	return replay.NewDrift(e.Blue, e.Green, privileges)
+}
 
 // unmoved says whether blue is still what was copied, but for what is captured: nobody has changed its schema, or written where
 // nothing looks.
