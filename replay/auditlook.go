@@ -14,7 +14,7 @@ import (
 // compare brings the seeds' rows through a delta and holds it against green. It ends tx.
 func (a *Audit) compare(ctx context.Context, tx pgx.Tx, seeds, late []*seed) (l look, err error) {
 	r := a.replayer
-	d := &delta{seeds: seeds}
+	d := &delta{seeds: seeds, former: make(map[string]*former)}
 	if d.rows, err = r.closure(ctx, tx, seeds); err != nil {
 		return l, err
 	}
@@ -107,6 +107,11 @@ func (a *Audit) judge(ctx context.Context, from *pgx.Conn, green pgx.Tx, d *delt
 		}
 		found = append(found, extra...)
 	}
+	others, err := r.changed(ctx, green, d)
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	found = append(found, others...)
 	for _, table := range sortedNames(r.derived) {
 		for _, h := range r.derived[table] {
 			extra, err := a.undone(ctx, green, table, h, stages, d)

@@ -235,6 +235,8 @@ type delta struct {
 	rows        map[string]*keySet // rows of blue that were loaded, by table
 	revocations []revocation
 	moved       []cleanup.Row // rows that rules have quarantined
+	// Of an audit alone: rows that have a way back as they were before the migrations, by table.
+	former map[string]*former
 }
 
 // apply brings changes over, in one transaction on green; without commit it is taken back. It ends tx when it has read
@@ -336,6 +338,11 @@ func (r *Replayer) openScratch(ctx context.Context) (dsn string, conn *pgx.Conn,
 func (r *Replayer) migrate(ctx context.Context, conn *pgx.Conn, dsn string, d *delta) error {
 	if err := r.rules(ctx, conn, "before", d); err != nil {
 		return err
+	}
+	if d.former != nil {
+		if err := r.remember(ctx, conn, d); err != nil {
+			return err
+		}
 	}
 	if err := r.Migrator.Migrate(ctx, dsn); err != nil {
 		return migrateError{fmt.Errorf("migrate the delta: %w", err)}

@@ -51,6 +51,9 @@ type carried struct {
 	// Exact: the types are alike. Otherwise the value's text must be the same in both. A column with SQL of the profile need not be.
 	Exact bool `json:"exact"`
 	Made  bool `json:"made"`
+	// Of a column that is not made:
+	Home string `json:"home"` // its name on green
+	JSON bool   `json:"json"`
 }
 
 const trailSQL = `
@@ -149,6 +152,10 @@ func (r *Replayer) carrier(ctx context.Context, field string, c plan.CarryBack, 
 	var used []string
 	for _, old := range blue.columns {
 		if old.generated {
+			if now, there := green.column(names[old.name]); there && !now.generated {
+				return refuse(field, fmt.Sprintf("column %q of table %q is generated on blue and not on green: what green's clients write there has no place on blue", old.name, c.Table),
+					"leave the table out of carry_back")
+			}
 			continue
 		}
 		if sql, ok := made[old.name]; ok {
@@ -173,21 +180,23 @@ func (r *Replayer) carrier(ctx context.Context, field string, c plan.CarryBack, 
 		}
 		used = append(used, now.name)
 		exact := old.typ == now.typ && old.declared == now.declared
-		if old.enum && now.enum {
-			swapped, err := r.swapped(ctx, old, now)
-			if err != nil {
-				return none, err
-			}
-			if swapped {
-				return refuse(field, fmt.Sprintf("the values of column %q of table %q are called otherwise on green, or are in another order: which of blue's one is does not show by its name", old.name, c.Table),
-					"say what blue's value is (columns: [{column: "+old.name+", sql: …}]), of a row g of green")
-			}
+		other, err := r.otherMeaning(ctx, old, now)
+		if err != nil {
+			return none, err
 		}
-		if !exact && kindOf(old) != kindOf(now) {
-			return refuse(field, fmt.Sprintf("column %q of table %q is %s on blue and %s on green: how a value goes back is not known", old.name, c.Table, old.declared, now.declared),
+		if other != "" {
+			return refuse(field, fmt.Sprintf("column %q of table %q: %s: which of blue's values one is does not show by what is written", old.name, c.Table, other),
 				"say what blue's value is (columns: [{column: "+old.name+", sql: …}]), of a row g of green")
 		}
-		found.Columns = append(found.Columns, carried{Column: old.name, From: "g." + pgx.Identifier{now.name}.Sanitize(), Exact: exact})
+		if !exact && kindOf(old) != kindOf(now) {
+			was, is := old.declared, now.declared
+			if was == is {
+				was, is = old.typ, now.typ
+			}
+			return refuse(field, fmt.Sprintf("column %q of table %q is %s on blue and %s on green: how a value goes back is not known", old.name, c.Table, was, is),
+				"say what blue's value is (columns: [{column: "+old.name+", sql: …}]), of a row g of green")
+		}
+		found.Columns = append(found.Columns, carried{Column: old.name, From: "g." + pgx.Identifier{now.name}.Sanitize(), Exact: exact, Home: now.name, JSON: kindOf(old) == "json"})
 	}
 	for _, name := range sortedNames(r.blue) {
 		for _, e := range r.blue[name].parents {
@@ -207,44 +216,6 @@ func (r *Replayer) carrier(ctx context.Context, field string, c plan.CarryBack, 
 		}
 	}
 	return found, r.tryCarrier(ctx, field, found)
-}
-
-// kindOf is what a value's text can be read as: two types of one kind write what both can hold in the same words.
-func kindOf(c column) string {
-	base, array := strings.CutSuffix(c.typ, "[]")
-	switch strings.TrimPrefix(base, "pg_catalog.") {
-	case "smallint", "integer", "bigint", "numeric", "oid":
-		base = "number"
-	case "text", "character varying", "character", "bpchar", "name", "uuid", "inet", "cidr":
-		base = "text"
-	case "json", "jsonb":
-		base = "json"
-	default:
-		if c.enum || strings.HasSuffix(base, "citext") {
-			base = "text"
-		}
-	}
-	if array {
-		base += "[]"
-	}
-	return base
-}
-
-// swapped says whether the labels that two enums have in common come in another order: a migration has given some the names of others.
-func (r *Replayer) swapped(ctx context.Context, old, now column) (bool, error) {
-	const sql = `SELECT enumlabel::text FROM pg_catalog.pg_enum WHERE enumtypid = $1::text::regtype ORDER BY enumsortorder`
-	was, err := collect[string](ctx, r.Blue.Pool(), "read the labels of an enum of blue", sql, old.typ)
-	if err != nil {
-		return false, err
-	}
-	is, err := collect[string](ctx, r.Green.Pool(), "read the labels of an enum of green", sql, now.typ)
-	if err != nil {
-		return false, err
-	}
-	other := func(all []string) func(string) bool {
-		return func(label string) bool { return !slices.Contains(all, label) }
-	}
-	return !slices.Equal(slices.DeleteFunc(slices.Clone(was), other(is)), slices.DeleteFunc(slices.Clone(is), other(was))), nil
 }
 
 // needed says whether a row of blue can't be without a value of a column.

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,14 @@ const (
 CREATE TYPE color AS ENUM ('red', 'blue');
 CREATE TYPE way AS ENUM ('up', 'down');
 CREATE TABLE went (id int PRIMARY KEY, w way);
+CREATE TABLE ways (id int PRIMARY KEY, w way[]);
+CREATE DOMAIN one_way AS way;
+CREATE TABLE one (id int PRIMARY KEY, w one_way);
+CREATE TYPE spot AS (x text, y text);
+CREATE TABLE spotted (id int PRIMARY KEY, s spot);
+CREATE TABLE summed (id int PRIMARY KEY, n int, double int GENERATED ALWAYS AS (n * 2) STORED);
+CREATE DOMAIN few AS int;
+CREATE TABLE paid (id int PRIMARY KEY, f few, j json, price int, left_alone int);
 CREATE TABLE team (id serial PRIMARY KEY, name text NOT NULL UNIQUE, lead int REFERENCES team (id));
 CREATE TABLE app (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, team int NOT NULL REFERENCES team (id) ON DELETE CASCADE, name varchar(8) NOT NULL,
 	price numeric(10,2) NOT NULL, n int, c color, j jsonb, at timestamptz, made date, code char(4), note text DEFAULT 'none', place int, initial text GENERATED ALWAYS AS (left(name, 1)) STORED);
@@ -37,11 +46,16 @@ ALTER TABLE app DISABLE TRIGGER stamp;
 INSERT INTO app (team, name, price, n, c, j, at, made, code, note) VALUES (1, 'one', 1.50, 7, 'red', '{"k":1}', '2020-01-01 00:00:00.5+02', '2020-02-29', 'x', 'kept'),
 	(1, 'two', 2, NULL, NULL, NULL, 'infinity', NULL, NULL, 'kept too'), (2, 'three', 3, 1, 'blue', '[]', NULL, NULL, 'abcd', NULL);
 ALTER TABLE app ENABLE ALWAYS TRIGGER stamp;
-INSERT INTO other VALUES (1, 'x'), (2, 'y');`
+INSERT INTO other VALUES (1, 'x'), (2, 'y');
+INSERT INTO paid VALUES (1, 1, '{"b": 1,  "a": 2}', 5, 5), (2, NULL, NULL, 0, 0), (3, 3, '[]', NULL, NULL);`
 	carryNew = `
 ALTER TYPE way RENAME VALUE 'up' TO 'spare';
 ALTER TYPE way RENAME VALUE 'down' TO 'up';
 ALTER TYPE way RENAME VALUE 'spare' TO 'down';
+ALTER TYPE spot DROP ATTRIBUTE x, ADD ATTRIBUTE x text;
+ALTER TABLE summed ALTER COLUMN double DROP EXPRESSION;
+ALTER TABLE paid ALTER COLUMN f TYPE int, ALTER COLUMN j TYPE jsonb;
+UPDATE paid SET price = price * 100;
 DROP TRIGGER stamp ON app;
 ALTER TABLE app DROP COLUMN initial;
 ALTER TABLE app RENAME TO application;
@@ -75,7 +89,8 @@ func (m sqlMigrator) Migrate(ctx context.Context, dsn string) error {
 func carryPair(t *testing.T, back ...plan.CarryBack) *pair {
 	t.Helper()
 	p := &pair{blue: open(t, "blue", newDatabase(t)), green: open(t, "green", newDatabase(t))}
-	p.profile = &plan.Profile{Tables: []plan.Table{{Name: "team"}, {Name: "app"}, {Name: "other"}, {Name: "went"}}, CarryBack: back}
+	p.profile = &plan.Profile{Tables: []plan.Table{{Name: "team"}, {Name: "app"}, {Name: "other"}, {Name: "went"}, {Name: "ways"}, {Name: "one"},
+		{Name: "spotted"}, {Name: "summed"}, {Name: "paid"}}, CarryBack: back}
 	p.config = Config{Blue: p.blue, Green: p.green, Profile: p.profile, Migrator: sqlMigrator(carryNew), Rules: cleanup.New(nil, cleanup.Options{})}
 	for _, db := range []*postgres.DB{p.blue, p.green} {
 		exec(t, db, carryOld)
@@ -274,7 +289,11 @@ func TestCarryBackRefused(t *testing.T) {
 		{"a generated one", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "initial", SQL: "1"}}}}, `is generated`},
 		{"a column made anew under its name", []plan.CarryBack{{Table: "other"}}, `column "v" of table "other" is on green one that the migrations have made anew`},
 		{"what acts on blue alone", []plan.CarryBack{{Table: "other", Columns: []plan.BackColumn{{Column: "v", SQL: "g.v"}}}}, `foreign key "tagged_other" of table "tagged" changes rows there`},
-		{"values that change names", []plan.CarryBack{{Table: "went"}}, `the values of column "w" of table "went" are called otherwise on green`},
+		{"values that change names", []plan.CarryBack{{Table: "went"}}, `column "w" of table "went": the values of type public.way are called otherwise on green`},
+		{"an array of such", []plan.CarryBack{{Table: "ways"}}, `column "w" of table "ways": the values of type public.way are called otherwise`},
+		{"a domain of such", []plan.CarryBack{{Table: "one"}}, `column "w" of table "one": the values of type public.way are called otherwise`},
+		{"rows whose columns change places", []plan.CarryBack{{Table: "spotted"}}, `column "s" of table "spotted": the rows of type public.spot have other columns on green`},
+		{"a column that green computes no more", []plan.CarryBack{{Table: "summed"}}, `column "double" of table "summed" is generated on blue and not on green`},
 		{"the key", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "id", SQL: "1"}}}}, `is of the key`},
 		{"no expression", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "price", SQL: "g.nothing"}}}}, `green refuses what makes a row`},
 	} {
@@ -284,6 +303,48 @@ func TestCarryBackRefused(t *testing.T) {
 			err := p.replayer(t).Prepare(t.Context())
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "carry_back[0]") {
 				t.Errorf("%v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+// Values that the migrations convert under the same name would go back as others, with each row that is written on green. The audit
+// sees it in rows that nobody has written.
+func TestConvertedValuesHaveNoWayBack(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		back plan.CarryBack
+		want []string
+	}{
+		{"converted", plan.CarryBack{Table: "paid"}, []string{`table "paid", row (id=1) would go back to blue with another value than blue has in price`}},
+		{"converted back", plan.CarryBack{Table: "paid", Columns: []plan.BackColumn{{Column: "price", SQL: "g.price / 100"}}}, nil},
+		{"all alike", both[0], nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := carryPair(t, c.back)
+			r := p.replayer(t)
+			drain(t, r)
+			found, err := r.TryWayBack(t.Context(), 10)
+			if err != nil || len(found) != len(c.want) {
+				t.Fatalf("%v, %v, want %q", found, err, c.want)
+			}
+			for i, d := range found {
+				if !strings.HasPrefix(d.String(), c.want[i]) {
+					t.Errorf("%s, want %s", d, c.want[i])
+				}
+			}
+			a := NewAudit(r, 1)
+			for a.Coverage().Passes == 0 && err == nil {
+				_, err = a.Page(t.Context())
+			}
+			var wrong *AuditError
+			if (len(c.want) > 0) != errors.As(err, &wrong) || len(c.want) == 0 && err != nil {
+				t.Errorf("the audit: %v", err)
+			}
+			if wrong != nil && !strings.Contains(wrong.Hint(), "carry_back") {
+				t.Errorf("the hint is %q", wrong.Hint())
 			}
 		})
 	}

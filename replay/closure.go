@@ -236,15 +236,28 @@ func keyTexts(rel *relation, columns []string, alias string) string {
 // unnest is a table of the parameters $1, $2, … (one array of text a column) with columns c1, c2, … of the types that
 // rel's columns have. Each value is cast by itself: there is no array of arrays of a type.
 func unnest(rel *relation, columns []string, alias string) string {
-	args := make([]string, len(columns))
-	for i := range columns {
+	return typed(rel, columns, textArrays(len(columns)), alias)
+}
+
+// placed is unnest with the place of each tuple, from 1, in the column place.
+func placed(rel *relation, columns []string, alias string) string {
+	return table(rel, columns, textArrays(len(columns)), alias, ", place", " WITH ORDINALITY")
+}
+
+func textArrays(n int) []string {
+	args := make([]string, n)
+	for i := range args {
 		args[i] = fmt.Sprintf("$%d::pg_catalog.text[]", i+1)
 	}
-	return typed(rel, columns, args, alias)
+	return args
 }
 
 // typed is a table of arrays of text, with columns of the types that rel's columns have.
 func typed(rel *relation, columns, arrays []string, alias string) string {
+	return table(rel, columns, arrays, alias, "", "")
+}
+
+func table(rel *relation, columns, arrays []string, alias, place, with string) string {
 	numbers := numbered(len(columns))
 	casts := make([]string, len(columns))
 	for i, name := range columns {
@@ -254,8 +267,8 @@ func typed(rel *relation, columns, arrays []string, alias string) string {
 			casts[i] = fmt.Sprintf("%s::%s::%s::%s AS %[1]s", numbers[i], c.via, c.declared, c.typ)
 		}
 	}
-	return "(SELECT " + strings.Join(casts, ", ") + " FROM ROWS FROM (pg_catalog.unnest(" + strings.Join(arrays, "), pg_catalog.unnest(") + ")) u(" +
-		strings.Join(numbers, ", ") + ")) " + alias
+	return "(SELECT " + strings.Join(casts, ", ") + place + " FROM ROWS FROM (pg_catalog.unnest(" + strings.Join(arrays, "), pg_catalog.unnest(") + "))" + with +
+		" u(" + strings.Join(numbers, ", ") + place + ")) " + alias
 }
 
 func numbered(n int) []string {

@@ -73,8 +73,10 @@ func Run(ctx context.Context, o Options) (_ Report, err error) {
 			return p.report, err
 		}
 	}
-	if err := p.compare(ctx); err != nil || len(p.report.Objections) > 0 {
-		return p.report, err
+	for _, look := range []func(context.Context) error{p.compare, p.wayBack} {
+		if err := look(ctx); err != nil || len(p.report.Objections) > 0 {
+			return p.report, err
+		}
 	}
 	return p.report, p.revocationsBack(ctx)
 }
@@ -339,6 +341,21 @@ func (p *proof) compare(ctx context.Context) error {
 	}
 	return nil
 }
+
+// wayBack objects to rows that would go back (carry_back) as others than old has, though nobody has written them on new.
+func (p *proof) wayBack(ctx context.Context) error {
+	found, err := p.replayer.TryWayBack(ctx, mostReturning)
+	if err != nil {
+		return fmt.Errorf("try the way back: %w", err)
+	}
+	for _, d := range found {
+		p.object("roll back", d.String(), replay.WayOfReturns)
+	}
+	return nil
+}
+
+// mostReturning is how many rows of a table are tried on the way back.
+const mostReturning = 1000
 
 // mostObjections is how many are named: the first ones are what a person mends, the others follow from them.
 const mostObjections = 5
