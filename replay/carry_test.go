@@ -29,6 +29,7 @@ CREATE TABLE one (id int PRIMARY KEY, w one_way);
 CREATE TYPE spot AS (x text, y text);
 CREATE TABLE spotted (id int PRIMARY KEY, s spot);
 CREATE TABLE summed (id int PRIMARY KEY, n int, double int GENERATED ALWAYS AS (n * 2) STORED);
+CREATE TABLE loose (id int PRIMARY KEY);
 CREATE DOMAIN few AS int;
 CREATE TABLE paid (id int PRIMARY KEY, f few, j json, price int, left_alone int);
 CREATE TABLE team (id serial PRIMARY KEY, name text NOT NULL UNIQUE, lead int REFERENCES team (id));
@@ -54,6 +55,7 @@ ALTER TYPE way RENAME VALUE 'down' TO 'up';
 ALTER TYPE way RENAME VALUE 'spare' TO 'down';
 ALTER TYPE spot DROP ATTRIBUTE x, ADD ATTRIBUTE x text;
 ALTER TABLE summed ALTER COLUMN double DROP EXPRESSION;
+ALTER TABLE loose DROP CONSTRAINT loose_pkey, ADD UNIQUE (id), ALTER COLUMN id DROP NOT NULL;
 ALTER TABLE paid ALTER COLUMN f TYPE int, ALTER COLUMN j TYPE jsonb;
 UPDATE paid SET price = price * 100;
 DROP TRIGGER stamp ON app;
@@ -90,7 +92,7 @@ func carryPair(t *testing.T, back ...plan.CarryBack) *pair {
 	t.Helper()
 	p := &pair{blue: open(t, "blue", newDatabase(t)), green: open(t, "green", newDatabase(t))}
 	p.profile = &plan.Profile{Tables: []plan.Table{{Name: "team"}, {Name: "app"}, {Name: "other"}, {Name: "went"}, {Name: "ways"}, {Name: "one"},
-		{Name: "spotted"}, {Name: "summed"}, {Name: "paid"}}, CarryBack: back}
+		{Name: "spotted"}, {Name: "summed"}, {Name: "loose"}, {Name: "paid"}}, CarryBack: back}
 	p.config = Config{Blue: p.blue, Green: p.green, Profile: p.profile, Migrator: sqlMigrator(carryNew), Rules: cleanup.New(nil, cleanup.Options{})}
 	for _, db := range []*postgres.DB{p.blue, p.green} {
 		exec(t, db, carryOld)
@@ -373,6 +375,7 @@ func TestLost(t *testing.T) {
 		`DELETE FROM application WHERE id = 3; INSERT INTO application (id, team, title) OVERRIDING SYSTEM VALUE VALUES (3, 1, 'anew')`,
 		`INSERT INTO application (team, title) VALUES (1, 'for a moment'); DELETE FROM application WHERE title = 'for a moment'`,
 		`TRUNCATE other`,
+		`INSERT INTO loose VALUES (NULL), (5)`,
 		`CREATE SCHEMA extra; CREATE TABLE extra.log (what text); INSERT INTO extra.log VALUES ('x'), ('y')`,
 	} {
 		if _, err := server.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -391,6 +394,7 @@ func TestLost(t *testing.T) {
 	if want := []string{
 		"application: 1 new, 2 changed, 1 deleted [application (id=4) application (id=1) application (id=3) application (id=2)]",
 		"extra.log: 2 new, 0 changed, 0 deleted",
+		"loose: 2 new, 0 changed, 0 deleted [loose (id is NULL) loose (id=5)]",
 		"other: 0 new, 0 changed, 2 deleted [other (id=1) other (id=2)]",
 	}; !slices.Equal(got, want) {
 		t.Errorf("lost:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -177,13 +177,24 @@ func (t *writtenTable) lost(ctx context.Context, green, blue pgx.Tx, mark uint64
 	if err != nil {
 		return l, err
 	}
-	values := make(tuple, width)
+	found := make([]*string, width)
 	into := make([]any, width)
 	for i := range into {
-		into[i] = &values[i]
+		into[i] = &found[i]
 	}
 	if _, err := pgx.ForEachRow(rows, into, func() error {
-		if batch = append(batch, slices.Clone(values)); len(batch) == cap(batch) {
+		values := make(tuple, width)
+		for i, v := range found {
+			if v == nil { // no row of blue's has that for a key
+				l.New++
+				if len(l.Rows) < lostNamed {
+					l.Rows = append(l.Rows, fmt.Sprintf("%s (%s)", t.called, keyWords(t.key, found)))
+				}
+				return nil
+			}
+			values[i] = *v
+		}
+		if batch = append(batch, values); len(batch) == cap(batch) {
 			return judge()
 		}
 		return nil
