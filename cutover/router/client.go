@@ -49,6 +49,28 @@ func (c *Client) State(ctx context.Context) (State, error) {
 	return c.call(ctx, http.MethodGet, "state", command{}, 0)
 }
 
+// Ready asks whether the serving side is ready on a listener ("public" or "admin"), as the router sees it. While the router drains or
+// holds it says yes without asking.
+func (c *Client) Ready(ctx context.Context, listener string) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/health/"+listener, nil)
+	if err != nil {
+		return false, fmt.Errorf("router %s: %w", c.base, err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return false, fmt.Errorf("router %s: %w", c.base, err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // so that the connection can be used again
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return true, nil
+	case http.StatusServiceUnavailable:
+		return false, nil
+	}
+	return false, fmt.Errorf("router %s: health of its %s listener: %s", c.base, listener, resp.Status)
+}
+
 // Drain makes new logins wait, deadline at most, and waits until no login is under way, wait at most. It returns how
 // many are left.
 func (c *Client) Drain(ctx context.Context, o Order, wait, deadline time.Duration) (left int, err error) {

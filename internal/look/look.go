@@ -41,6 +41,7 @@ type Router struct {
 	Until   time.Time    `json:"until,omitzero"`    // when its drain or hold ends by itself
 	Run     string       `json:"run,omitempty"`     // whose drain or hold it is
 	Refused int64        `json:"refused,omitempty"` // 503 by the router since it was started
+	Silent  []string     `json:"silent,omitempty"`  // listeners ("public", "admin") behind which the router finds nobody ready
 	Unknown string       `json:"unknown,omitempty"`
 }
 
@@ -172,7 +173,8 @@ func askRouter(ctx context.Context, base, token string) Router {
 	if r.Unknown = plan.Unset(token); r.Unknown != "" {
 		return r
 	}
-	st, err := router.NewClient(base, token).State(ctx)
+	client := router.NewClient(base, token)
+	st, err := client.State(ctx)
 	if err != nil {
 		r.Unknown = reason(ctx, err)
 		return r
@@ -180,6 +182,12 @@ func askRouter(ctx context.Context, base, token string) Router {
 	r.Side, r.Phase, r.Waiting, r.Refused = st.Side, st.Phase, st.Held, st.Refused
 	if st.Phase != router.Open {
 		r.Run, r.Until = st.Run, time.Now().Add(time.Duration(st.UntilMS)*time.Millisecond)
+		return r
+	}
+	for _, listener := range []string{"public", "admin"} {
+		if ready, err := client.Ready(ctx, listener); err == nil && !ready { // a router that can't tell leaves it to the servers' own answers
+			r.Silent = append(r.Silent, listener)
+		}
 	}
 	return r
 }

@@ -53,7 +53,7 @@ func (f *Facts) Now() Now {
 		}
 	case fence != nil && fence.Raised:
 		n.Clients, n.Until = Refused, fence.Until
-		n.Text = fmt.Sprintf("%s serves reads; writes get 503, everybody's: its database refuses them", n.Serves)
+		n.Text = fmt.Sprintf("%s serves reads; writes get 503, everybody's, after some seconds of trying: its database refuses them", n.Serves)
 		if fence.Stays {
 			n.Text += ", and that does NOT end by itself: resume or rollback ends it"
 		} else {
@@ -138,8 +138,14 @@ func (f *Facts) fenceOf(side plan.Side) *Fence {
 	return nil
 }
 
-// failing says what is wrong with a side's server.
+// failing says what is wrong with a side's server: by what the router in front of it finds, which is what clients meet, or by the
+// server's own answer.
 func (f *Facts) failing(side plan.Side) string {
+	for _, r := range f.Routers {
+		if r.Side == side && len(r.Silent) > 0 {
+			return fmt.Sprintf("router %s finds it not ready (%s)", report.Plain(r.Name), strings.Join(r.Silent, " and "))
+		}
+	}
 	for _, s := range f.Servers {
 		if s.Side == side && !s.Ready && s.Says != "" {
 			return fmt.Sprintf("its %s listener says %s", s.Listener, report.Plain(s.Says))
