@@ -158,20 +158,22 @@ END $$`
 
 // Check is a [*WrittenError] where a table that the profile does not name was written since the watch began.
 func (w *Watch) Check(ctx context.Context) error {
-	var there bool
-	if err := w.db.Pool().QueryRow(ctx, `SELECT pg_catalog.to_regclass('tideover.written') IS NOT NULL`).Scan(&there); err != nil || !there {
-		return err
+	var there, objects bool
+	const look = `SELECT pg_catalog.to_regclass('tideover.written') IS NOT NULL, EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)`
+	if err := w.db.Pool().QueryRow(ctx, look).Scan(&there, &objects); err != nil {
+		return fmt.Errorf("look for the watch of %s: %w", w.db.Name(), err)
 	}
-	const sql = `
+	var written []string
+	var err error
+	if there { // not where the profile names all tables
+		const sql = `
 SELECT DISTINCT n.nspname || '.' || c.relname FROM tideover.written w
 JOIN pg_catalog.pg_class c ON c.oid = w.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY 1`
-	written, err := collect[string](ctx, w.db.Pool(), "ask which tables were written", sql)
-	if err == nil {
-		var objects bool // preflight has found none; they have no triggers
-		if err = w.db.Pool().QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)`).Scan(&objects); objects {
-			written = append(written, "large objects")
-		}
+		written, err = collect[string](ctx, w.db.Pool(), "ask which tables were written", sql)
+	}
+	if objects { // preflight has found none; they have no triggers
+		written = append(written, "large objects")
 	}
 	if err == nil && len(written) > 0 {
 		err = &WrittenError{Side: w.db.Name(), Tables: written}

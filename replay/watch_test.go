@@ -63,6 +63,11 @@ CREATE TABLE child (extra int) INHERITS (token)`)
 	if err := w.Check(t.Context()); err != nil {
 		t.Errorf("after it was removed: %v", err)
 	}
+	exec(t, db, `SELECT lo_create(0)`) // no trigger of ours is needed to see it
+	var written *WrittenError
+	if err := w.Check(t.Context()); !errors.As(err, &written) || !slices.Equal(written.Tables, []string{"large objects"}) {
+		t.Errorf("a large object, where no table is watched: %v", err)
+	}
 	var left int
 	if err := db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tideover%'`).Scan(&left); err != nil || left > 0 {
 		t.Errorf("%d triggers are left (%v)", left, err)

@@ -29,6 +29,7 @@ var cases = []struct {
 	{name: "hstore-elsewhere"},
 	{name: "identity-not-key"},
 	{name: "inheritance", object: "token_child"},
+	{name: "large-object-made-meanwhile", object: "large objects", during: true},
 	{name: "insert-rule", object: "token"},
 	{name: "mistake-in-greens-half", object: "ended"},
 	{name: "owner-unknown-on-green"},
