@@ -134,6 +134,14 @@ func (r *Replayer) carrier(ctx context.Context, field string, c plan.CarryBack, 
 				"name another key (tables: key and green.key), or leave the table out of carry_back")
 		}
 	}
+	for i, name := range r.keys[c.Table] {
+		old, _ := blue.column(name)
+		now, _ := green.column(h.key[i])
+		if !sameKeys(old, now) {
+			return refuse(field+".table", fmt.Sprintf("column %q of the key of table %q is %s on blue and %s on green, which do not take the same values for equal: one row of a side may be two of the other", name, c.Table, old.declared, now.declared),
+				"name another key (tables: key), leave the change of type to after the way back is closed, or leave the table out of carry_back")
+		}
+	}
 	found := carrier{Table: c.Table, Home: h.table, Key: r.keys[c.Table], There: h.key}
 	made := make(map[string]string)
 	for i, b := range c.Columns {

@@ -32,6 +32,8 @@ CREATE TABLE summed (id int PRIMARY KEY, n int, double int GENERATED ALWAYS AS (
 CREATE TABLE loose (id int PRIMARY KEY);
 CREATE DOMAIN few AS int;
 CREATE TABLE paid (id int PRIMARY KEY, f few, j json, price int, left_alone int);
+CREATE TABLE tag (code text PRIMARY KEY);
+CREATE TABLE device (code uuid PRIMARY KEY);
 CREATE TABLE team (id serial PRIMARY KEY, name text NOT NULL UNIQUE, lead int REFERENCES team (id));
 CREATE TABLE app (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, team int NOT NULL REFERENCES team (id) ON DELETE CASCADE, name varchar(8) NOT NULL,
 	price numeric(10,2) NOT NULL, n int, c color, j jsonb, at timestamptz, made date, code char(4), note text DEFAULT 'none', place int, initial text GENERATED ALWAYS AS (left(name, 1)) STORED);
@@ -58,6 +60,8 @@ ALTER TABLE summed ALTER COLUMN double DROP EXPRESSION;
 ALTER TABLE loose DROP CONSTRAINT loose_pkey, ADD UNIQUE (id), ALTER COLUMN id DROP NOT NULL;
 ALTER TABLE paid ALTER COLUMN f TYPE int, ALTER COLUMN j TYPE jsonb;
 UPDATE paid SET price = price * 100;
+ALTER TABLE tag ALTER COLUMN code TYPE char(8);
+ALTER TABLE device ALTER COLUMN code TYPE text;
 DROP TRIGGER stamp ON app;
 ALTER TABLE app DROP COLUMN initial;
 ALTER TABLE app RENAME TO application;
@@ -92,7 +96,7 @@ func carryPair(t *testing.T, back ...plan.CarryBack) *pair {
 	t.Helper()
 	p := &pair{blue: open(t, "blue", newDatabase(t)), green: open(t, "green", newDatabase(t))}
 	p.profile = &plan.Profile{Tables: []plan.Table{{Name: "team"}, {Name: "app"}, {Name: "other"}, {Name: "went"}, {Name: "ways"}, {Name: "one"},
-		{Name: "spotted"}, {Name: "summed"}, {Name: "loose"}, {Name: "paid"}}, CarryBack: back}
+		{Name: "spotted"}, {Name: "summed"}, {Name: "loose"}, {Name: "paid"}, {Name: "tag"}, {Name: "device"}}, CarryBack: back}
 	p.config = Config{Blue: p.blue, Green: p.green, Profile: p.profile, Migrator: sqlMigrator(carryNew), Rules: cleanup.New(nil, cleanup.Options{})}
 	for _, db := range []*postgres.DB{p.blue, p.green} {
 		exec(t, db, carryOld)
@@ -296,6 +300,8 @@ func TestCarryBackRefused(t *testing.T) {
 		{"a domain of such", []plan.CarryBack{{Table: "one"}}, `column "w" of table "one": the values of type public.way are called otherwise`},
 		{"rows whose columns change places", []plan.CarryBack{{Table: "spotted"}}, `column "s" of table "spotted": the rows of type public.spot have other columns on green`},
 		{"a column that green computes no more", []plan.CarryBack{{Table: "summed"}}, `column "double" of table "summed" is generated on blue and not on green`},
+		{"a key that becomes coarser", []plan.CarryBack{{Table: "tag"}}, `column "code" of the key of table "tag" is text on blue and character(8) on green`},
+		{"a key that becomes finer", []plan.CarryBack{{Table: "device"}}, `column "code" of the key of table "device" is uuid on blue and text on green`},
 		{"the key", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "id", SQL: "1"}}}}, `is of the key`},
 		{"no expression", []plan.CarryBack{{Table: "app", Columns: []plan.BackColumn{{Column: "price", SQL: "g.nothing"}}}}, `green refuses what makes a row`},
 	} {

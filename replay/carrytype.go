@@ -40,6 +40,18 @@ func kindOf(c column) string {
 	return base
 }
 
+// sameKeys says whether two keys are one on blue if they are one on green, and the other way round.
+func sameKeys(old, now column) bool {
+	if old.folds != now.folds || old.collation != now.collation {
+		return false
+	}
+	bare := func(c column) string { return modifiers.ReplaceAllString(c.declared, "") }
+	texts := func(c column) bool {
+		return c.enum || slices.Contains([]string{"text", "character varying", "name"}, bare(c))
+	}
+	return bare(old) == bare(now) || kindOf(old) == "number" && kindOf(now) == "number" || texts(old) && texts(now)
+}
+
 // part is one of the types that a type is made of.
 type part struct {
 	Kind  string // of pg_type: "e" an enum, "c" a row, "r" a range, "b" any other
