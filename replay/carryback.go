@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tideover/tideover/internal/postgres"
 	"github.com/tideover/tideover/internal/snapshot"
 )
 
@@ -74,9 +76,9 @@ func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Appli
 		return a, fmt.Errorf("green: %w", err)
 	}
 	var ordered []*returning
-	for _, rel := range parentsFirst(blue) {
+	for _, rel := range parentsFirst(unringed(blue)) {
 		if i := slices.IndexFunc(t.Carriers, func(c carrier) bool { return c.Table == rel.name }); i >= 0 {
-			ordered = append(ordered, &returning{carrier: t.Carriers[i], rel: rel, temp: fmt.Sprintf("tideover_home_%d", i)})
+			ordered = append(ordered, &returning{carrier: t.Carriers[i], rel: blue[rel.name], temp: fmt.Sprintf("tideover_home_%d", i)})
 		}
 	}
 	if len(ordered) != len(t.Carriers) {
@@ -246,7 +248,7 @@ func fetch(ctx context.Context, from, tx pgx.Tx, t *returning, home *relation, k
 	for t.place = "place"; slices.ContainsFunc(t.Columns, func(c carried) bool { return c.Column == t.place }); {
 		t.place += "_"
 	}
-	columns := []string{t.place + " bigint"}
+	columns := []string{t.place + " bigint PRIMARY KEY"}
 	names := []string{t.place}
 	for _, c := range t.Columns {
 		columns, names = append(columns, pgx.Identifier{c.Column}.Sanitize()+" text"), append(names, c.Column)
@@ -276,6 +278,9 @@ func fetch(ctx context.Context, from, tx pgx.Tx, t *returning, home *relation, k
 		there = append(there, line)
 	}
 	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"pg_temp", t.temp}, names, pgx.CopyFromRows(there)); err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, "ANALYZE pg_temp."+t.temp); err != nil {
 		return nil, err
 	}
 	gone, err := tuples(ctx, from, "SELECT "+textsOf(width)+" FROM "+wanted+" WHERE NOT EXISTS (SELECT FROM "+home.rows()+" g WHERE "+same+")", keys.keys, width)
@@ -315,46 +320,70 @@ func tuplesWithNull(ctx context.Context, tx pgx.Tx, sql string, args []any, widt
 // settleDeeds makes blue's rows what green's are. All go at once, where blue takes them; where it does not, those that it takes do, and the
 // others are named.
 func settleDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed) (a Applied, err error) {
-	left, err := attemptDeeds(ctx, tx, h, tables, deeds, &a)
-	for err == nil && len(left) > 0 {
-		before := len(left)
-		if left, err = attemptDeeds(ctx, tx, h, tables, left, &a); len(left) == before {
-			break
+	var never []*deed
+	if len(deeds) > many {
+		refused, err := tryDeeds(ctx, tx, h, tables, deeds, &a, false)
+		if err != nil || refused == nil {
+			return a, err
 		}
+		if deeds, never, err = hopeless(ctx, tx, h, tables, deeds); err != nil {
+			return a, err
+		}
+	}
+	left, err := attemptDeeds(ctx, tx, h, tables, deeds, &a, false)
+	for before := len(deeds); err == nil && len(left) > 0 && len(left) < before; {
+		before = len(left)
+		left, err = attemptDeeds(ctx, tx, h, tables, left, &a, false)
 	}
 	if err != nil {
 		return a, err
 	}
-	for _, d := range left {
+	var anew []*deed
+	left = slices.DeleteFunc(left, func(d *deed) bool {
+		if d.writtenAnew() {
+			anew = append(anew, d)
+			return true
+		}
+		return false
+	})
+	if anew, err = attemptDeeds(ctx, tx, h, tables, anew, &a, true); err != nil {
+		return a, err
+	}
+	for _, d := range slices.Concat(never, left, anew) {
 		a.Parked = append(a.Parked, fmt.Sprintf("%s: %v", d, d.err))
 	}
 	return a, nil
 }
 
+// writtenAnew says whether a row that blue does not take may fit where it is deleted first: it has a value that another such row leaves,
+// or a number that can be inserted and not updated.
+func (d *deed) writtenAnew() bool {
+	if d.place == 0 {
+		return false
+	}
+	if errors.As(d.err, new(*notHeldError)) {
+		return slices.ContainsFunc(d.of.rel.columns, func(c column) bool { return c.identity })
+	}
+	code := postgres.Code(d.err)
+	return code == pgerrcode.UniqueViolation || code == pgerrcode.ExclusionViolation
+}
+
 // attemptDeeds does all of them, or halves until it is known which can't be done. The rest is returned.
-func attemptDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed, a *Applied) (left []*deed, err error) {
+func attemptDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed, a *Applied, anew bool) (left []*deed, err error) {
 	if len(deeds) == 0 {
 		return nil, nil
 	}
-	var did Applied
-	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { // a savepoint
-		did, err = do(ctx, tx, h, tables, deeds)
-		return err
-	})
-	if err == nil {
-		a.add(did)
-		return nil, nil
-	}
-	if !poisonous(err) && !errors.As(err, new(*notHeldError)) && !errors.As(err, new(*heirError)) {
+	refused, err := tryDeeds(ctx, tx, h, tables, deeds, a, anew)
+	if err != nil || refused == nil {
 		return nil, err
 	}
 	if len(deeds) == 1 {
-		deeds[0].err = err
+		deeds[0].err = refused
 		return deeds, nil
 	}
 	half := len(deeds) / 2
 	for _, part := range [][]*deed{deeds[:half], deeds[half:]} {
-		some, err := attemptDeeds(ctx, tx, h, tables, part, a)
+		some, err := attemptDeeds(ctx, tx, h, tables, part, a, anew)
 		if err != nil {
 			return nil, err
 		}
@@ -363,9 +392,26 @@ func attemptDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning,
 	return left, nil
 }
 
+// tryDeeds does all of them, or says why blue refuses them.
+func tryDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed, a *Applied, anew bool) (refused, err error) {
+	var did Applied
+	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { // a savepoint
+		did, err = do(ctx, tx, h, tables, deeds, anew)
+		return err
+	})
+	if poisonous(err) || errors.As(err, new(*notHeldError)) || errors.As(err, new(*heirError)) {
+		return err, nil
+	}
+	if err == nil {
+		a.add(did)
+	}
+	return nil, err
+}
+
 // do deletes what is gone, children first, and writes what is there, parents first. Where something that green has hangs on what is gone, it
-// goes last: what is written may hang on other rows by then.
-func do(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed) (a Applied, err error) {
+// goes last: what is written may hang on other rows by then. Rows that refer to each other in a ring do so at the end. With anew, rows that
+// blue has are deleted first.
+func do(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed, anew bool) (a Applied, err error) {
 	if _, err := tx.Exec(ctx, `SET CONSTRAINTS ALL DEFERRED`); err != nil {
 		return a, err
 	}
@@ -391,6 +437,19 @@ func do(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*
 		a.Deleted += tag.RowsAffected()
 		return nil
 	}
+	written := make(map[string][]int64)
+	for _, d := range deeds {
+		if d.place > 0 {
+			written[d.of.Table] = append(written[d.of.Table], d.place)
+		}
+	}
+	for i, t := range tables {
+		if ring := t.ring(tables[i+1:], func(table string) bool { return gone[table] != nil }); gone[t.Table] != nil && len(ring) > 0 {
+			if err := t.letGo(ctx, tx, ring, gone[t.Table].keys); err != nil {
+				return a, err
+			}
+		}
+	}
 	var last []*returning
 	for _, t := range slices.Backward(tables) {
 		if gone[t.Table] == nil {
@@ -402,21 +461,30 @@ func do(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*
 			return a, err
 		}
 	}
-	for _, t := range tables {
-		var places []int64
-		for _, d := range deeds {
-			if d.of == t && d.place > 0 {
-				places = append(places, d.place)
-			}
-		}
+	rings := make(map[string][]string)
+	for i, t := range tables {
+		places := written[t.Table]
 		if len(places) == 0 {
 			continue
 		}
-		n, err := t.put(ctx, tx, places)
+		if anew {
+			if err := t.anew(ctx, tx, h, places); err != nil {
+				return a, err
+			}
+		}
+		rings[t.Table] = t.ring(tables[i+1:], func(table string) bool { return len(written[table]) > 0 })
+		n, err := t.put(ctx, tx, places, rings[t.Table])
 		if err != nil {
 			return a, err
 		}
 		a.Upserted += n
+	}
+	for _, t := range tables {
+		if len(rings[t.Table]) > 0 {
+			if err := t.close(ctx, tx, written[t.Table], rings[t.Table]); err != nil {
+				return a, err
+			}
+		}
 	}
 	for _, t := range last {
 		if err := remove(t); err != nil {
@@ -427,19 +495,31 @@ func do(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*
 	return a, err
 }
 
-// put writes rows of the temporary table, and looks whether blue has them as green does.
-func (t *returning) put(ctx context.Context, tx pgx.Tx, places []int64) (written int64, err error) {
-	var all, set, casts []string
+// written are the rows of some places ($1), as blue's columns; those of ring have no value yet.
+func (t *returning) written(ring []string) (all []string, from string) {
+	var casts []string
 	for _, c := range t.Columns {
 		column, _ := t.rel.column(c.Column)
 		name := pgx.Identifier{c.Column}.Sanitize()
-		all = append(all, name)
-		casts = append(casts, name+"::"+column.typ+" AS "+name)
-		if !column.identity {
+		value := name
+		if slices.Contains(ring, c.Column) {
+			value = "NULL"
+		}
+		all, casts = append(all, name), append(casts, value+"::"+column.typ+" AS "+name)
+	}
+	return all, "(SELECT " + strings.Join(casts, ", ") + " FROM pg_temp." + t.temp + " WHERE " + t.place + " = ANY ($1)) n"
+}
+
+// put writes rows of the temporary table, and looks whether blue has them as green does; where there is a ring, close does.
+func (t *returning) put(ctx context.Context, tx pgx.Tx, places []int64, ring []string) (written int64, err error) {
+	all, rows := t.written(ring)
+	var set []string
+	for _, c := range t.Columns {
+		if column, _ := t.rel.column(c.Column); !column.identity {
+			name := pgx.Identifier{c.Column}.Sanitize()
 			set = append(set, name+" = n."+name)
 		}
 	}
-	rows := "(SELECT " + strings.Join(casts, ", ") + " FROM pg_temp." + t.temp + " WHERE " + t.place + " = ANY ($1)) n"
 	same := t.rel.equal("t", t.Key, "n", t.Key)
 	if len(set) > 0 {
 		tag, err := tx.Exec(ctx, "UPDATE "+t.rel.rows()+" t SET "+strings.Join(set, ", ")+" FROM "+rows+" WHERE "+same, places)
@@ -455,14 +535,22 @@ func (t *returning) put(ctx context.Context, tx pgx.Tx, places []int64) (written
 		return 0, err
 	}
 	written += tag.RowsAffected()
+	if len(ring) > 0 {
+		return written, nil
+	}
+	return written, t.alike(ctx, tx, places)
+}
+
+// alike returns a *notHeldError where blue has not got the rows of some places as they came.
+func (t *returning) alike(ctx context.Context, tx pgx.Tx, places []int64) error {
 	var bad int64
 	if err := tx.QueryRow(ctx, t.differingSQL(), places).Scan(&bad); err != nil {
-		return 0, err
+		return err
 	}
 	if bad > 0 {
-		return 0, &notHeldError{t.Table}
+		return &notHeldError{t.Table}
 	}
-	return written, nil
+	return nil
 }
 
 // differingSQL counts the rows of some places that blue has not got as they came, by their texts.

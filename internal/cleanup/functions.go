@@ -77,11 +77,12 @@ func (r *Runner) provide(ctx context.Context, conn *pgx.Conn, rules []plan.Rule)
 // Provide makes the functions that rules can call, for one session; in one that is read-only by default, too: nothing
 // that outlives it is written.
 func Provide(ctx context.Context, conn *pgx.Conn) error {
-	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, functionsSQL, pgx.QueryExecModeSimpleProtocol)
-		return err
-	})
-	if err != nil {
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error { return ProvideIn(ctx, tx) })
+}
+
+// ProvideIn is Provide within a transaction.
+func ProvideIn(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, functionsSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("make the rules' functions: %w", err)
 	}
 	return nil
