@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -67,7 +68,9 @@ CREATE TABLE IF NOT EXISTS tideover.homebound (
 	id bigint NOT NULL DEFAULT nextval('tideover.change_id_seq'),
 	table_name text NOT NULL,
 	key jsonb NOT NULL
-);`
+);
+ALTER TABLE tideover.homebound ADD COLUMN IF NOT EXISTS another boolean NOT NULL DEFAULT false; -- this row is not the one that had the key before
+`
 
 // carriers finds out how the rows of each table that is to be carried back go back. before and after are the same tables without and
 // with the migrations.
@@ -332,7 +335,11 @@ func (r *Replayer) noted() (all []notes) {
 // notesOf are triggers that note the keys of rows that are written, or deleted alone. What we ourselves write is not noted.
 func notesOf(table string, home *relation, key []string, written bool) []trigger {
 	note := func(row string) string {
-		return "INSERT INTO tideover.homebound (table_name, key) SELECT " + literal(table) + ", " + object(home, row, key)
+		return "INSERT INTO tideover.homebound (table_name, key, another) SELECT " + literal(table) + ", " + object(home, row, key) + ", false"
+	}
+	// A row that moves between partitions is inserted, too, and is the same one.
+	another := func(row string) string {
+		return "INSERT INTO tideover.homebound (table_name, key, another) SELECT " + literal(table) + ", " + object(home, row, key) + ", " + strconv.FormatBool(!home.partitioned)
 	}
 	others := " WHERE " + passed + " IS NOT TRUE;"
 	name := func(op string) string { return functionName("capture_home_"+op+"_", home.name) }
@@ -344,8 +351,8 @@ func notesOf(table string, home *relation, key []string, written bool) []trigger
 	}
 	if written {
 		all = append(all,
-			trigger{"tideover_capture_home_insert", name("insert"), note("NEW") + others + " RETURN NEW;", form, "AFTER INSERT", "ROW"},
-			trigger{"tideover_capture_home_update", name("update"), note("OLD") + others + " IF " + moves(home, key) + " THEN " + note("NEW") + others + " END IF; RETURN NEW;", form, "AFTER UPDATE", "ROW"})
+			trigger{"tideover_capture_home_insert", name("insert"), another("NEW") + others + " RETURN NEW;", form, "AFTER INSERT", "ROW"},
+			trigger{"tideover_capture_home_update", name("update"), note("OLD") + others + " IF " + moves(home, key) + " THEN " + another("NEW") + others + " END IF; RETURN NEW;", form, "AFTER UPDATE", "ROW"})
 	}
 	return all
 }

@@ -154,6 +154,8 @@ var carryCases = map[string]carryCase{
 	"a key changes": {sql: `UPDATE team SET id = 30 WHERE id = 3`, team: "(1,a,) (2,b,) (30,c,)", leaves: "1 2 3"},
 	"written and taken back": {sql: `INSERT INTO team (name) VALUES ('gone'); DELETE FROM team WHERE name = 'gone'; UPDATE application SET cents = 1 WHERE id = 1; UPDATE application SET cents = 150 WHERE id = 1`,
 		team: "(1,a,) (2,b,) (3,c,)", leaves: "1 2 3", next: 5},
+	"a key that another row gets": {sql: `DELETE FROM application WHERE id = 1; INSERT INTO application (id, team, title, cents) OVERRIDING SYSTEM VALUE VALUES (1, 2, 'other', 100);
+		UPDATE application SET n = 4 WHERE id = 1`, app: `(1,2,other,1.00,4,,,,,,none,o)`, leaves: "2 3"},
 	"a truncate": {sql: `TRUNCATE application`},
 	"too long for blue": {sql: `UPDATE application SET title = 'far too long' WHERE id = 1; UPDATE application SET title = 'zwei' WHERE id = 2`,
 		app: `(2,1,zwei,2.00,,,,infinity,,,"kept too",z)`, leaves: "1 3", lost: "app"},
@@ -258,10 +260,11 @@ var carryMutants = []struct {
 	{lineageMutant("blue's triggers sleep on", "carryback.go", "for _, h := range wake {", "for _, h := range wake[:0] {"), "a delete"},
 	{lineageMutant("deletes stay on green", "carryback.go", "if err := remove(t); errors.As", "if err := error(nil); errors.As"), "a name changes hands"},
 	{lineageMutant("what is cut is not looked for", "carryback.go", "if bad > 0 {", "if bad < 0 {"), "a text that blue writes otherwise"},
-	{lineageMutant("a moved key leaves one row", "carry.go", `note("NEW") + others + " END IF; RETURN NEW;"`, `"NULL; END IF; RETURN NEW;"`), "a key changes"},
+	{lineageMutant("a moved key leaves one row", "carry.go", `another("NEW") + others + " END IF; RETURN NEW;"`, `"NULL; END IF; RETURN NEW;"`), "a key changes"},
 	{lineageMutant("numbers are given twice", "carryback.go", "snapshot.AdvanceSequences(ctx, v.green, v.blue, t.renamed(), nil)", "snapshot.AdvanceSequences(ctx, v.green, v.blue, nil, nil)"), "written and taken back"},
 	{lineageMutant("who goes along is not asked", "carryheirs.go", "if there[i] {", "if false && there[i] {"), "children that outlive their parent"},
 	{lineageMutant("parents go first", "carryback.go", "for _, t := range last {", "for _, t := range last[:0] {"), "children that move before their parent goes"},
+	{lineageMutant("another row keeps what was not its own", "carryback.go", "d.another = t.others.has(d.key)", "d.another = false"), "a key that another row gets"},
 	{lineageMutant("all or nothing", "carryback.go", "half := len(deeds) / 2", "if true {\n		for _, d := range deeds {\n			d.err = err\n		}\n		return deeds, nil\n	}\n	half := len(deeds) / 2"), "too long for blue"},
 }
 

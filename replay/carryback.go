@@ -23,7 +23,9 @@ type deed struct {
 	of    *returning
 	place int64 // in the table of rows that go back; 0: the row is gone
 	key   tuple // of blue's table, as text
-	err   error // why blue can't hold it
+	// The row is not the one that blue has under its key, where it has any.
+	another bool
+	err     error // why blue can't hold it
 }
 
 func (d *deed) String() string { return describe(d.of.Table, d.of.Key, d.key) }
@@ -35,6 +37,8 @@ type returning struct {
 	temp string
 	// The column of the temporary table that numbers its rows: no other is called so.
 	place string
+	// Noted keys whose rows on green are not those that had them before.
+	others *keySet
 }
 
 // notHeldError says that a row is not on blue what it is on green.
@@ -188,17 +192,20 @@ func lullTables(ctx context.Context, tx pgx.Tx, tables []*returning) ([]habit, e
 // noted are the keys of the rows that green's clients have written, by table of blue, but for what has been carried back before.
 func (v *Reverse) noted(ctx context.Context, green pgx.Tx, epoch string, tables []*returning) (numbers []int64, keys map[string]*keySet, err error) {
 	there := make(map[string][]string)
+	others := make(map[string]*keySet)
 	for _, t := range tables {
-		there[t.Table] = t.There
+		t.others = &keySet{}
+		there[t.Table], others[t.Table] = t.There, t.others
 	}
-	rows, err := green.Query(ctx, `SELECT id, table_name, key::text FROM tideover.homebound WHERE table_name = ANY ($1) ORDER BY id`, sortedNames(there))
+	rows, err := green.Query(ctx, `SELECT h.id, h.table_name, h.key::text, coalesce((pg_catalog.to_jsonb(h) ->> 'another')::boolean, false) FROM tideover.homebound h WHERE table_name = ANY ($1) ORDER BY id`, sortedNames(there))
 	if err != nil {
 		return nil, nil, err
 	}
 	type note struct {
-		ID    int64
-		Table string
-		Key   []byte
+		ID      int64
+		Table   string
+		Key     []byte
+		Another bool
 	}
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[note])
 	if err != nil {
@@ -232,6 +239,9 @@ func (v *Reverse) noted(ctx context.Context, green pgx.Tx, epoch string, tables 
 			keys[n.Table] = &keySet{}
 		}
 		keys[n.Table].add(k)
+		if n.Another {
+			others[n.Table].add(k)
+		}
 		numbers = append(numbers, n.ID)
 	}
 	return numbers, keys, nil
@@ -270,6 +280,7 @@ func fetch(ctx context.Context, from, tx pgx.Tx, t *returning, home *relation, k
 		for _, k := range row[:width] {
 			d.key = append(d.key, *k)
 		}
+		d.another = t.others.has(d.key)
 		deeds = append(deeds, d)
 		line := []any{d.place}
 		for _, value := range row[width:] {
@@ -437,10 +448,13 @@ func do(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*
 		a.Deleted += tag.RowsAffected()
 		return nil
 	}
-	written := make(map[string][]int64)
+	written, others := make(map[string][]int64), make(map[string][]int64)
 	for _, d := range deeds {
 		if d.place > 0 {
 			written[d.of.Table] = append(written[d.of.Table], d.place)
+		}
+		if d.another {
+			others[d.of.Table] = append(others[d.of.Table], d.place)
 		}
 	}
 	for i, t := range tables {
@@ -466,6 +480,9 @@ func do(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*
 		places := written[t.Table]
 		if len(places) == 0 {
 			continue
+		}
+		if err := t.blank(ctx, tx, others[t.Table]); err != nil {
+			return a, err
 		}
 		if anew {
 			if err := t.anew(ctx, tx, h, places); err != nil {
@@ -508,6 +525,32 @@ func (t *returning) written(ring []string) (all []string, from string) {
 		all, casts = append(all, name), append(casts, value+"::"+column.typ+" AS "+name)
 	}
 	return all, "(SELECT " + strings.Join(casts, ", ") + " FROM pg_temp." + t.temp + " WHERE " + t.place + " = ANY ($1)) n"
+}
+
+// left are the columns that are written, and that green has not got.
+func (t *returning) left() (columns names) {
+	for _, name := range t.rel.writable() {
+		if !slices.ContainsFunc(t.Columns, func(c carried) bool { return c.Column == name }) {
+			columns = append(columns, name)
+		}
+	}
+	return columns
+}
+
+// blank takes from the rows that blue has under the keys of others what green has not got: it is not theirs.
+func (t *returning) blank(ctx context.Context, tx pgx.Tx, others []int64) error {
+	var set []string
+	for _, name := range t.left() {
+		if c, _ := t.rel.column(name); !c.identity {
+			set = append(set, pgx.Identifier{name}.Sanitize()+" = DEFAULT")
+		}
+	}
+	if len(set) == 0 || len(others) == 0 {
+		return nil
+	}
+	_, rows := t.written(nil)
+	_, err := tx.Exec(ctx, "UPDATE "+t.rel.rows()+" t SET "+strings.Join(set, ", ")+" FROM "+rows+" WHERE "+t.rel.equal("t", t.Key, "n", t.Key), others)
+	return err
 }
 
 // put writes rows of the temporary table, and looks whether blue has them as green does; where there is a ring, close does.

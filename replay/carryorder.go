@@ -273,12 +273,7 @@ func (t *returning) anew(ctx context.Context, tx pgx.Tx, h *heirs, places []int6
 	if err := h.none(ctx, tx, t.rel, t.Key, going.keys, map[string]*keySet{t.Table: going.copied()}); err != nil {
 		return err
 	}
-	var kept names // what green has not got
-	for _, name := range t.rel.writable() {
-		if !slices.ContainsFunc(t.Columns, func(c carried) bool { return c.Column == name }) {
-			kept = append(kept, name)
-		}
-	}
+	kept := t.left()
 	list, returned := strings.Join(all, ", "), "n.*"
 	if len(kept) > 0 {
 		list, returned = list+", "+kept.list(), returned+", "+kept.of("t")
