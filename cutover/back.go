@@ -43,9 +43,17 @@ func (s *Switch) Back(ctx context.Context) error {
 
 // leaveGreen stops writes on green and brings its changes over. On failure green goes on, unless blue is open already.
 func (s *Switch) leaveGreen(ctx context.Context, blueOpen bool) error {
+	looking, enough := context.WithTimeoutCause(ctx, s.deadline(), ErrDeadline)
+	defer enough()
+	greenOpen, err := s.greenOpen(looking)
+	if err == nil && greenOpen && s.Approach != nil {
+		err = s.approach(ctx)
+	}
+	if taken(err) {
+		return err
+	}
 	work, cancel := context.WithTimeoutCause(ctx, s.deadline(), ErrDeadline)
 	defer cancel()
-	greenOpen, err := s.greenOpen(work)
 	if err == nil {
 		err = s.Router.Hold(work, s.ticket("back-hold"), s.deadline())
 	}
@@ -77,6 +85,18 @@ func (s *Switch) leaveGreen(ctx context.Context, blueOpen bool) error {
 	}
 	left = errors.Join(left, persist(undo, func(ctx context.Context) error { return s.Router.Release(ctx, s.ticket("back-release")) }))
 	return &BackError{Green: left == nil && (greenOpen || s.Green == nil), Err: errors.Join(err, left)}
+}
+
+// approachTime bounds what is done before anybody waits.
+const approachTime = time.Hour
+
+func (s *Switch) approach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, approachTime)
+	defer cancel()
+	if err := s.Approach(ctx); err != nil {
+		return fmt.Errorf("before anybody waits: %w", err)
+	}
+	return nil
 }
 
 // greenOpen is false where green was fenced before the way back began: the switch never came so far, or an earlier call

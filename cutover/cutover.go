@@ -90,6 +90,8 @@ type Switch struct {
 	Pin     func(context.Context) error // remembers green's state at the switch, for the oracle; nil: nothing
 	Reverse func(context.Context) error // Back: green's changes to blue; green is fenced
 
+	Approach func(context.Context) error // Back: what of it can be done before anybody waits; nil: nothing
+
 	Deadline    time.Duration // from the first hold to the point of no return; default 10s
 	DrainLogins time.Duration // how long logins under way may finish; 0: they are not waited for
 	GiveBack    time.Duration // how long taking back is tried; default 30s

@@ -240,6 +240,7 @@ func (w *scene) cutover(term int64) *Switch {
 		Reverse: func(ctx context.Context) error {
 			return w.call(ctx, "reverse", func() error { w.broughtBack = w.onGreen; return nil })
 		},
+		Approach: func(ctx context.Context) error { return w.call(ctx, "approach", func() error { return nil }) },
 		Record: func(ctx context.Context, kind journal.Kind, _ any) error {
 			return w.call(ctx, "record "+string(kind), func() error { w.events = append(w.events, kind); return nil })
 		},

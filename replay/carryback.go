@@ -56,7 +56,7 @@ func (v *Reverse) carry(ctx context.Context, epoch string) (a Applied, err error
 		return a, err
 	}
 	if len(t.Carriers) > 0 {
-		if a, err = v.carryRows(ctx, epoch, t); err != nil {
+		if a, err = v.carryRows(ctx, epoch, t, false); err != nil {
 			return a, err
 		}
 	}
@@ -70,7 +70,9 @@ func (v *Reverse) carry(ctx context.Context, epoch string) (a Applied, err error
 	return a, nil
 }
 
-func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Applied, err error) {
+// carryRows brings the rows that are noted and not brought yet. While green's clients go on, what blue does not take is not named, and
+// stays noted: what it hangs on may come.
+func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail, whileServing bool) (a Applied, err error) {
 	blue, err := catalog(ctx, v.blue.Pool(), schemasOf(v.profile))
 	if err != nil {
 		return a, fmt.Errorf("blue: %w", err)
@@ -112,7 +114,8 @@ func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Appli
 				}
 				deeds = append(deeds, found...)
 			}
-			if a, err = settleDeeds(ctx, tx, &heirs{from, blue, green, t.Homes, schemasOf(v.profile)}, ordered, deeds); err != nil {
+			var failed []*deed
+			if a, failed, err = settleDeeds(ctx, tx, &heirs{from, blue, green, t.Homes, schemasOf(v.profile)}, ordered, deeds); err != nil {
 				return err
 			}
 			for _, h := range wake {
@@ -120,14 +123,23 @@ func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail) (a Appli
 					return &habitError{h, err}
 				}
 			}
+			if whileServing {
+				return enter(ctx, tx, epoch, notesBut(noted, failed))
+			}
+			for _, d := range failed {
+				a.Parked = append(a.Parked, fmt.Sprintf("%s: %v", d, d.err))
+			}
 			if err := name(ctx, tx, epoch, a.Parked); err != nil {
 				return err
 			}
-			return enter(ctx, tx, epoch, noted)
+			return enter(ctx, tx, epoch, notesBut(noted, nil))
 		})
 	})
 	if err != nil {
 		return Applied{}, fmt.Errorf("carry rows back to blue: %w", err)
+	}
+	if whileServing {
+		return a, nil
 	}
 	a.Parked, err = v.notCarried(ctx, epoch)
 	return a, err
@@ -189,8 +201,40 @@ func lullTables(ctx context.Context, tx pgx.Tx, tables []*returning) ([]habit, e
 	return all, nil
 }
 
-// noted are the keys of the rows that green's clients have written, by table of blue, but for what has been carried back before.
-func (v *Reverse) noted(ctx context.Context, green pgx.Tx, epoch string, tables []*returning) (numbers []int64, keys map[string]*keySet, err error) {
+// note is what a trigger on green has noted.
+type note struct {
+	ID      int64
+	Table   string // of blue
+	Key     []byte
+	Another bool
+
+	key tuple
+}
+
+// notesBut are the numbers of notes but for those of some rows. Where it is not known which notes are such a row's, none of its table's are
+// among them.
+func notesBut(all []note, failed []*deed) (numbers []int64) {
+	rows, unknown := make(map[string]*keySet), make(map[string]bool)
+	for _, d := range failed {
+		if rows[d.of.Table] == nil {
+			rows[d.of.Table] = &keySet{}
+		}
+		rows[d.of.Table].add(d.key)
+		if !slices.ContainsFunc(all, func(n note) bool { return n.Table == d.of.Table && slices.Equal(n.key, d.key) }) {
+			unknown[d.of.Table] = true
+		}
+	}
+	for _, n := range all {
+		if !unknown[n.Table] && !rows[n.Table].has(n.key) {
+			numbers = append(numbers, n.ID)
+		}
+	}
+	return numbers
+}
+
+// noted are what was noted of the rows that green's clients have written, and their keys by table of blue, but for what has been carried
+// back before.
+func (v *Reverse) noted(ctx context.Context, green pgx.Tx, epoch string, tables []*returning) (found []note, keys map[string]*keySet, err error) {
 	there := make(map[string][]string)
 	others := make(map[string]*keySet)
 	for _, t := range tables {
@@ -201,16 +245,11 @@ func (v *Reverse) noted(ctx context.Context, green pgx.Tx, epoch string, tables 
 	if err != nil {
 		return nil, nil, err
 	}
-	type note struct {
-		ID      int64
-		Table   string
-		Key     []byte
-		Another bool
-	}
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[note])
 	if err != nil {
 		return nil, nil, err
 	}
+	var numbers []int64
 	for _, n := range all {
 		numbers = append(numbers, n.ID)
 	}
@@ -222,7 +261,7 @@ func (v *Reverse) noted(ctx context.Context, green pgx.Tx, epoch string, tables 
 	for _, n := range done {
 		before[n] = true
 	}
-	numbers, keys = nil, make(map[string]*keySet)
+	keys = make(map[string]*keySet)
 	for _, n := range all {
 		if before[n.ID] {
 			continue
@@ -242,9 +281,10 @@ func (v *Reverse) noted(ctx context.Context, green pgx.Tx, epoch string, tables 
 		if n.Another {
 			others[n.Table].add(k)
 		}
-		numbers = append(numbers, n.ID)
+		n.key = k
+		found = append(found, n)
 	}
-	return numbers, keys, nil
+	return found, keys, nil
 }
 
 // fetch reads what became of the rows of a table and puts those that are there into a temporary table on blue.
@@ -329,16 +369,16 @@ func tuplesWithNull(ctx context.Context, tx pgx.Tx, sql string, args []any, widt
 }
 
 // settleDeeds makes blue's rows what green's are. All go at once, where blue takes them; where it does not, those that it takes do, and the
-// others are named.
-func settleDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed) (a Applied, err error) {
+// others are returned.
+func settleDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, deeds []*deed) (a Applied, failed []*deed, err error) {
 	var never []*deed
 	if len(deeds) > many {
 		refused, err := tryDeeds(ctx, tx, h, tables, deeds, &a, false)
 		if err != nil || refused == nil {
-			return a, err
+			return a, nil, err
 		}
 		if deeds, never, err = hopeless(ctx, tx, h, tables, deeds); err != nil {
-			return a, err
+			return a, nil, err
 		}
 	}
 	left, err := attemptDeeds(ctx, tx, h, tables, deeds, &a, false)
@@ -347,7 +387,7 @@ func settleDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, 
 		left, err = attemptDeeds(ctx, tx, h, tables, left, &a, false)
 	}
 	if err != nil {
-		return a, err
+		return a, nil, err
 	}
 	var anew []*deed
 	left = slices.DeleteFunc(left, func(d *deed) bool {
@@ -358,12 +398,9 @@ func settleDeeds(ctx context.Context, tx pgx.Tx, h *heirs, tables []*returning, 
 		return false
 	})
 	if anew, err = attemptDeeds(ctx, tx, h, tables, anew, &a, true); err != nil {
-		return a, err
+		return a, nil, err
 	}
-	for _, d := range slices.Concat(never, left, anew) {
-		a.Parked = append(a.Parked, fmt.Sprintf("%s: %v", d, d.err))
-	}
-	return a, nil
+	return a, slices.Concat(never, left, anew), nil
 }
 
 // writtenAnew says whether a row that blue does not take may fit where it is deleted first: it has a value that another such row leaves,

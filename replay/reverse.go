@@ -15,7 +15,7 @@ import (
 // old one, but what they took away has. It works on the queue that a [Capture] of [Green] fills. Before it go rows of the tables that
 // the profile's carry_back names, as they are on green (carryback.go).
 //
-// It is called with green fenced, so that nothing comes after it.
+// Drain is called with green fenced, so that nothing comes after it.
 type Reverse struct {
 	blue, green *postgres.DB
 	profile     *plan.Profile
@@ -32,21 +32,8 @@ func NewReverse(blue, green *postgres.DB, p *plan.Profile) *Reverse {
 // that blue can't hold, each with its reason.
 func (v *Reverse) Drain(ctx context.Context) (Applied, error) {
 	var total Applied
-	if there, err := NewCapture(v.green, v.profile, plan.Green).there(ctx); err != nil || !there {
-		return total, err // nothing was captured: green never served
-	}
-	err := v.blue.InTx(ctx, postgres.DefaultBudget(), func(ctx context.Context, tx pgx.Tx) error {
-		if err := alone(ctx, tx); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, ledgerSQL, pgx.QueryExecModeSimpleProtocol)
-		return err
-	})
-	if err != nil {
-		return total, fmt.Errorf("make the ledger on blue: %w", err)
-	}
-	epoch, err := epochOf(ctx, v.green)
-	if err != nil {
+	epoch, err := v.begin(ctx)
+	if err != nil || epoch == "" {
 		return total, err
 	}
 	if total, err = v.carry(ctx, epoch); err != nil {
@@ -62,6 +49,38 @@ func (v *Reverse) Drain(ctx context.Context) (Applied, error) {
 			return total, err
 		}
 	}
+}
+
+// Approach carries back what green's clients have written so far, while they go on: what comes after it is little, and is brought by Drain
+// with green fenced. What blue does not take yet is left to Drain as well.
+func (v *Reverse) Approach(ctx context.Context) (a Applied, err error) {
+	epoch, err := v.begin(ctx)
+	if err != nil || epoch == "" {
+		return a, err
+	}
+	t, err := readTrail(ctx, v.green)
+	if err != nil || len(t.Carriers) == 0 {
+		return a, err
+	}
+	return v.carryRows(ctx, epoch, t, true)
+}
+
+// begin makes the ledger on blue and gives the epoch of green's queue; it is empty where nothing was captured, since green never served.
+func (v *Reverse) begin(ctx context.Context) (epoch string, err error) {
+	if there, err := NewCapture(v.green, v.profile, plan.Green).there(ctx); err != nil || !there {
+		return "", err
+	}
+	err = v.blue.InTx(ctx, postgres.DefaultBudget(), func(ctx context.Context, tx pgx.Tx) error {
+		if err := alone(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, ledgerSQL, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("make the ledger on blue: %w", err)
+	}
+	return epochOf(ctx, v.green)
 }
 
 const claimReverseSQL = `

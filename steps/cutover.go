@@ -35,6 +35,8 @@ type cutoverStep struct {
 	env  *Env
 	spec *plan.CutoverSpec
 	sung bool // the canary has been heard in this process
+
+	approached replay.Applied // what was carried back before anybody waited
 }
 
 // Done is never true: Run asks the world where it is, and finds out at once.
@@ -195,6 +197,11 @@ func (s *cutoverStep) protocol(p *Progress) (*cutover.Switch, error) {
 		Verify:  func(ctx context.Context) error { return s.verify(ctx, p) },
 		Wake:    func(ctx context.Context) error { return replay.Wake(ctx, s.env.Green, s.env.budget()) },
 		Reverse: func(ctx context.Context) error { return s.reverse(ctx, p) },
+
+		Approach: func(ctx context.Context) (err error) {
+			s.approached, err = replay.NewReverse(s.env.Blue, s.env.Green, s.env.Profile).Approach(ctx)
+			return err
+		},
 	}
 	return sw, nil
 }
@@ -318,6 +325,7 @@ func (s *cutoverStep) reverse(ctx context.Context, p *Progress) error {
 	if err != nil {
 		return err
 	}
+	applied.Upserted, applied.Deleted = applied.Upserted+s.approached.Upserted, applied.Deleted+s.approached.Deleted
 	v, err := back.Verify(ctx)
 	if err != nil {
 		return err
