@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS tideover.asleep (
 	state text NOT NULL,
 	place int NOT NULL,
 	PRIMARY KEY (kind, schema_name, table_name, name)
-)`
+);` + postgres.KeepSQL
 
 // awakeSQL lists what would run when rows are written, but for what is ours and what extensions bring. place counts
 // down from a partitioned table to its partitions, which have its triggers under the same name.

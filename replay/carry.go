@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS tideover.homebound (
 	key jsonb NOT NULL
 );
 ALTER TABLE tideover.homebound ADD COLUMN IF NOT EXISTS another boolean NOT NULL DEFAULT false; -- this row is not the one that had the key before
-`
+` + postgres.KeepSQL
 
 // carriers finds out how the rows of each table that is to be carried back go back. before and after are the same tables without and
 // with the migrations.

@@ -155,8 +155,8 @@ CREATE TABLE IF NOT EXISTS tideover.not_carried (
 	number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	epoch uuid NOT NULL,
 	what text NOT NULL
-)`
-	if _, err := tx.Exec(ctx, table); err != nil {
+);` + postgres.KeepSQL
+	if _, err := tx.Exec(ctx, table, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO tideover.not_carried (epoch, what) SELECT $1, unnest($2::text[])`, epoch, parked); err != nil {

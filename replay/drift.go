@@ -143,7 +143,7 @@ func definitions(ctx context.Context, db *postgres.DB) (map[string]string, error
 
 const copiedSQL = `
 CREATE SCHEMA IF NOT EXISTS tideover;
-CREATE TABLE IF NOT EXISTS tideover.copied_schema (name text PRIMARY KEY, sum text NOT NULL)`
+CREATE TABLE IF NOT EXISTS tideover.copied_schema (name text PRIMARY KEY, sum text NOT NULL);` + postgres.KeepSQL
 
 // Record keeps blue's definitions on green, before the copy. Where they are recorded already, by a copy that is gone on with, they
 // stay.

@@ -424,8 +424,11 @@ func (e *ownerError) Hint() string {
 	return "only a table's owner can guard it: GRANT its owner's role to ours, or, where its writes need not come to green, list " + e.table + " under `others:` in the profile"
 }
 
-// alone lets one installation run at a time: CREATE ... IF NOT EXISTS of two sessions can collide in the catalog.
+// alone lets one installation run at a time: CREATE ... IF NOT EXISTS of two sessions can collide in the catalog. Nobody else's code
+// is to see what it makes.
 func alone(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('tideover.install'))`)
-	return err
+	if _, err := tx.Exec(ctx, `SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('tideover.install'))`); err != nil {
+		return err
+	}
+	return postgres.Unwatched(ctx, tx, "the database")
 }

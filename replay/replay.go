@@ -150,7 +150,7 @@ CREATE TABLE IF NOT EXISTS tideover.applied (
 	change_id bigint NOT NULL,
 	at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (change_id, epoch)
-)`
+);` + postgres.KeepSQL
 
 func (r *Replayer) prepare(ctx context.Context) (err error) {
 	if _, err := r.connect(ctx); err != nil || r.prepared {

@@ -89,11 +89,22 @@ func (j *Journal) Install(ctx context.Context) error {
 		return err
 	}
 	const lock = `SELECT pg_catalog.pg_advisory_xact_lock($1, $2)`
+	run, err := j.has(ctx, "tideover.run")
+	if err != nil {
+		return err
+	}
+	keep := keepNewSQL
+	if run { // an older tideover's, to be made whole: its grants stay
+		keep = KeepSQL
+	}
 	err = pgx.BeginFunc(ctx, j.db.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lock, lockClass, lockSchema); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, journalSchema, pgx.QueryExecModeSimpleProtocol)
+		if err := Unwatched(ctx, tx, j.db.name); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, journalSchema+keep, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
 	if err != nil {
@@ -146,7 +157,7 @@ func (j *Journal) wrap(op string, err error) error {
 		e.hint = fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; where schema tideover belongs to another role: GRANT that role TO %s",
 			database, user, user)
 	case pgerrcode.ReadOnlySQLTransaction:
-		e.hint = "this is a standby, or its transactions are read-only: name the primary in the runbook's control: or blue:"
+		e.hint = "this is a standby, or its transactions are read-only: name the primary in the runbook's control: or blue:; or take default_transaction_read_only back (ALTER DATABASE … or ALTER ROLE … RESET)"
 	case pgerrcode.UndefinedTable, pgerrcode.UndefinedColumn:
 		e.hint = "schema tideover is not a journal of this tideover's: is this the right database, and the right version of tideover?"
 	default:

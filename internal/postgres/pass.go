@@ -22,8 +22,14 @@ CREATE TABLE IF NOT EXISTS tideover.pass (one boolean PRIMARY KEY DEFAULT true C
 INSERT INTO tideover.pass (word) SELECT pg_catalog.concat(pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid()) ON CONFLICT DO NOTHING;`
 
 // KeepSQL takes from all others, in our schema, what default privileges have given them: to write there, to make something
-// there, and to read the word. The journal's tables are left out, whose grants are a person's.
-const KeepSQL = `
+// there, and to read the word. It goes with whatever makes something there. The journal's tables are left out, whose grants are a
+// person's.
+const KeepSQL = keepHead + ` AND c.relname NOT IN ('run', 'event', 'approval')` + keepTail
+
+// keepNewSQL is KeepSQL for a journal that was just made: no person can have granted anything yet.
+const keepNewSQL = keepHead + keepTail
+
+const keepHead = `
 DO $$
 DECLARE g record;
 BEGIN
@@ -34,7 +40,9 @@ BEGIN
 		SELECT pg_catalog.format('REVOKE %s ON %s tideover.%I FROM %s', a.privilege_type, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.relname,
 			CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END)
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, pg_catalog.aclexplode(c.relacl) a
-		WHERE n.nspname = 'tideover' AND c.relname NOT IN ('run', 'event', 'approval') AND c.relkind IN ('r', 'v', 'S')
+		WHERE n.nspname = 'tideover' AND c.relkind IN ('r', 'v', 'S')`
+
+const keepTail = `
 			AND a.grantee <> c.relowner AND (a.privilege_type <> 'SELECT' OR c.relname = 'pass')
 	LOOP
 		EXECUTE g.sql;

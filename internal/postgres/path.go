@@ -23,28 +23,33 @@ func ident(schema string) string {
 	return pgx.Identifier{schema}.Sanitize()
 }
 
-// shadowsSQL lists the functions and operators of some schemas ($1) that could be taken for pg_catalog's of that name, and belong
-// to a role whose code our session does not trust: all but superusers, ourselves and, where we are no superuser, the
-// roles that we are a member of. The order of a path is no help: of two operators with the operands' types and almost those
-// types the exact one is taken, wherever it stands (manual 10.2).
-const shadowsSQL = `
-WITH us AS (SELECT oid, rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER),
+// foreignRolesSQL are the roles whose code our session does not trust: all but superusers, ourselves and, where we are no superuser,
+// the roles that we are a member of.
+const foreignRolesSQL = `us AS (SELECT oid, rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER),
 foreign_roles AS (
 	SELECT r.oid, r.rolname FROM pg_catalog.pg_roles r, us
 	WHERE NOT r.rolsuper AND r.oid OPERATOR(pg_catalog.<>) us.oid AND (us.rolsuper OR NOT pg_catalog.pg_has_role(r.oid, 'MEMBER'))
-)
+)`
+
+// shadowsSQL lists the functions and operators of some schemas ($1) that could be taken for pg_catalog's of that name, or for one of a
+// role that our session trusts in the same schema, and belong to a role that it does not trust. The order of a path is no help: of
+// two operators with the operands' types and almost those types the exact one is taken, wherever it stands (manual 10.2).
+const shadowsSQL = `
+WITH ` + foreignRolesSQL + `
 SELECT pg_catalog.format('function %I.%I(%s)', n.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes)), r.rolname::pg_catalog.text
 FROM pg_catalog.pg_proc f JOIN foreign_roles r ON r.oid OPERATOR(pg_catalog.=) f.proowner JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) f.pronamespace
 WHERE n.nspname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) AND EXISTS (SELECT FROM pg_catalog.pg_proc s
-	WHERE s.proname OPERATOR(pg_catalog.=) f.proname AND s.pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace)
+	WHERE s.proname OPERATOR(pg_catalog.=) f.proname AND (s.pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace
+		OR s.pronamespace OPERATOR(pg_catalog.=) f.pronamespace AND NOT EXISTS (SELECT FROM foreign_roles t WHERE t.oid OPERATOR(pg_catalog.=) s.proowner)))
 UNION ALL
 SELECT pg_catalog.format('operator %I.%s(%s, %s)', n.nspname, o.oprname, pg_catalog.format_type(o.oprleft, NULL), pg_catalog.format_type(o.oprright, NULL)), r.rolname::pg_catalog.text
 FROM pg_catalog.pg_operator o JOIN foreign_roles r ON r.oid OPERATOR(pg_catalog.=) o.oprowner JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
 WHERE n.nspname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) AND EXISTS (SELECT FROM pg_catalog.pg_operator s
-	WHERE s.oprname OPERATOR(pg_catalog.=) o.oprname AND s.oprnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace)
+	WHERE s.oprname OPERATOR(pg_catalog.=) o.oprname AND (s.oprnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace
+		OR s.oprnamespace OPERATOR(pg_catalog.=) o.oprnamespace AND NOT EXISTS (SELECT FROM foreign_roles t WHERE t.oid OPERATOR(pg_catalog.=) s.oprowner)))
 ORDER BY 1`
 
-// Shadow is a function or an operator that could be taken for the system's.
+// Shadow is a function or an operator that could be taken for one that is trusted.
 type Shadow struct{ Object, Owner string }
 
 // Queryer is a connection, a pool or a transaction.
@@ -52,8 +57,8 @@ type Queryer interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// Shadows lists what could be taken for pg_catalog's where names are also looked up in some schemas, and belongs to a role
-// that the session does not trust.
+// Shadows lists what could be taken for pg_catalog's, or for a trusted role's, where names are also looked up in some schemas, and
+// belongs to a role that the session does not trust.
 func Shadows(ctx context.Context, q Queryer, schemas ...string) ([]Shadow, error) {
 	rows, _ := q.Query(ctx, shadowsSQL, schemas) // its error comes up in the rows
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Shadow])
@@ -87,7 +92,7 @@ func (e *ShadowError) Error() string {
 	for _, s := range e.Found {
 		all = append(all, fmt.Sprintf("%s of role %q", s.Object, s.Owner))
 	}
-	return fmt.Sprintf("%s: %s could be taken for pg_catalog's of that name, and would run with our rights", e.Side, strings.Join(all, ", "))
+	return fmt.Sprintf("%s: %s could be taken for the system's or the owner's of that name, and would run with our rights", e.Side, strings.Join(all, ", "))
 }
 
 // Hint says what can be done.

@@ -24,6 +24,12 @@ type Limit struct {
 	only func(Options) bool
 }
 
+// replica asks whether sessions of our role begin as those of a subscription's workers (manual 20.11): what is written in them is
+// held against no foreign key.
+const replica = `SELECT 'session_replication_role', '' WHERE pg_catalog.current_setting('session_replication_role') <> 'origin'`
+
+const replicaWay = "find out who has set that, and take it back: ALTER DATABASE … or ALTER ROLE … RESET session_replication_role"
+
 // Limits are all of them, in the order of the docs.
 func Limits() []Limit {
 	return []Limit{
@@ -42,6 +48,14 @@ func Limits() []Limit {
 		{
 			ID: "green-read-only", Reason: "is set to be read only (default_transaction_read_only)", Hint: "find out who has set that, and take it back: ALTER DATABASE … or ALTER ROLE … RESET default_transaction_read_only",
 			green: true, query: readOnly("green"),
+		},
+		{
+			ID: "replica", Reason: "is set for our role so that foreign keys and triggers do not fire in its sessions on blue", Hint: replicaWay,
+			query: replica,
+		},
+		{
+			ID: "green-replica", Reason: "is set for our role so that foreign keys and triggers do not fire in its sessions on green", Hint: replicaWay,
+			green: true, query: replica,
 		},
 		{
 			ID: "green-locked", Reason: "is not for our role to create anything in", Hint: "GRANT CREATE ON DATABASE … and GRANT CREATE ON SCHEMA public TO our role on green, or make it the database's owner",

@@ -17,7 +17,7 @@ import (
 type Foreign struct{ Object, Owner string }
 
 // foreignSQL lists blue's code: functions of ordinary roles that anything depends on (an expression, trigger, operator, cast,
-// type, aggregate), and expressions of theirs that call what the system, or a superuser, has for other ends: query_to_xml runs
+// type, aggregate), or that SQL of a profile or migrations could call, and expressions of theirs that call what the system, or a superuser, has for other ends: query_to_xml runs
 // any SQL, lo_export writes the server's files. Harmless are functions that are not volatile, those of extensions that
 // anybody may install (trusted), and the few volatile ones that defaults are made of. Names are looked for in the trees of stored
 // expressions (pg_node_tree), since there is no record of who depends on the system's own functions.
@@ -26,7 +26,8 @@ WITH ordinary AS (SELECT oid, rolname FROM pg_catalog.pg_roles WHERE NOT rolsupe
 own AS (
 	SELECT f.oid, pg_catalog.format('function %I.%I(%s)', n.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes)) AS name, r.rolname,
 		(SELECT pg_catalog.min(pg_catalog.pg_describe_object(d.classid, d.objid, 0)) FROM pg_catalog.pg_depend d
-			WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = f.oid AND d.deptype <> 'e') AS caller
+			WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = f.oid AND d.deptype <> 'e') AS caller,
+		f.prorettype IN ('pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype) AS fired
 	FROM pg_catalog.pg_proc f JOIN ordinary r ON r.oid = f.proowner JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
 	WHERE n.nspname <> $1
 ),
@@ -63,7 +64,7 @@ called AS (
 	FROM written w JOIN ordinary r ON r.oid = w.owner, pg_catalog.regexp_matches(w.tree, ':(opno|funcid|opfuncid|aggfnoid|winfnoid|eqfunction) (\d+)', 'g') m
 	LEFT JOIN pg_catalog.pg_operator o ON m[1] = 'opno' AND o.oid = m[2]::oid
 )
-SELECT name || ', called by ' || caller, rolname::text FROM own WHERE caller IS NOT NULL
+SELECT name || coalesce(', called by ' || caller, ', which a migration could call'), rolname::text FROM own WHERE caller IS NOT NULL OR NOT fired
 UNION ALL
 SELECT DISTINCT pg_catalog.pg_describe_object(c.class, c.oid, 0) || pg_catalog.format(', which calls %I.%I', n.nspname, f.proname), c.rolname::text
 FROM called c JOIN pg_catalog.pg_proc f ON f.oid = c.function JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
@@ -86,11 +87,11 @@ func ForeignCode(ctx context.Context, blue *pgx.Conn) ([]Foreign, error) {
 	return found, nil
 }
 
-// mightySQL says whether our role has more than a database's owner needs: what would run in its sessions could reach the
+// mightySQL says whether our role has, or by SET ROLE can have, more than a database's owner needs: what would run in its sessions could reach the
 // server's files and programs, or other roles (manual 22.5).
 const mightySQL = `
-SELECT r.rolsuper OR r.rolcreaterole OR EXISTS (SELECT FROM pg_catalog.pg_roles g
-	WHERE g.rolname IN ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files') AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER'))
+SELECT EXISTS (SELECT FROM pg_catalog.pg_roles g
+	WHERE (g.rolsuper OR g.rolcreaterole OR g.rolname IN ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files')) AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER'))
 FROM pg_catalog.pg_roles r WHERE r.rolname = SESSION_USER`
 
 // Mighty says whether the role that a session began as has more than a database's owner needs.

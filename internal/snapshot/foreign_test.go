@@ -70,6 +70,7 @@ var hostile = []struct{ name, sql, object string }{
 	{"function with a default", `CREATE FUNCTION two(a boolean DEFAULT quiet('x')) RETURNS boolean LANGUAGE sql AS 'SELECT a'`, "function public.quiet(text)"},
 	{"security definer", `CREATE FUNCTION sd() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN quiet(''x''); END'; ALTER TABLE t ADD CHECK (sd())`, "function public.sd()"},
 	{"foreign key to a domain", `CREATE DOMAIN d AS int CHECK (quiet(VALUE::text)); CREATE TABLE parent (id d PRIMARY KEY)`, "function public.quiet(text)"},
+	{"function that a migration could call", `SELECT 1`, "function public.keep(text, text), which a migration could call"},
 	{"composite type", `CREATE DOMAIN d AS int CHECK (quiet(VALUE::text)); CREATE TYPE c AS (d d); ALTER TABLE t ADD c c`, "function public.quiet(text)"},
 	{"inherited check", `CREATE TABLE child () INHERITS (t); ALTER TABLE child ADD CHECK (quiet('x'))`, "function public.quiet(text)"},
 	{"publication's filter", `ALTER TABLE t REPLICA IDENTITY FULL; CREATE PUBLICATION p FOR TABLE t WHERE (v IS NOT NULL AND id > 0); ALTER TABLE t ADD CHECK (quiet('x'))`, "function public.quiet(text)"},
@@ -155,7 +156,7 @@ CREATE TABLE t (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), other uuid DEFAUL
 	mail citext UNIQUE CHECK (mail ~ '@' AND length(mail) < 99), secret text DEFAULT encode(gen_random_bytes(8), 'hex'), low text GENERATED ALWAYS AS (lower(mail::text)) STORED);
 CREATE INDEX ON t (lower(secret)) WHERE at IS NOT NULL;
 CREATE VIEW v AS SELECT count(*), max(at) FROM t WHERE at > now();
-CREATE FUNCTION unused() RETURNS int LANGUAGE sql AS 'SELECT 1'`)
+CREATE FUNCTION unused() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`)
 	conn, err := postgres.Connect(t.Context(), "blue", as(t, blue, owner))
 	if err != nil {
 		t.Fatal(err)
