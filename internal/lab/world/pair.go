@@ -28,13 +28,16 @@ type Pair struct {
 // sessions are the settings of clients and judge, which win over those of a world's databases and roles: what a statement
 // means must not hang on them. The program under test gets no such help.
 const sessions = "-c search_path=public,lib,extensions -c standard_conforming_strings=on -c xmloption=content -c lock_timeout=0 -c statement_timeout=0" +
-	" -c default_transaction_isolation=read\\ committed -c default_transaction_deferrable=off -c quote_all_identifiers=off -c row_security=on -c array_nulls=on"
+	" -c default_transaction_isolation=read\\ committed -c default_transaction_deferrable=off -c quote_all_identifiers=off -c row_security=on -c array_nulls=on -c default_transaction_read_only=off -c role=none"
+
+// Ours is the application_name of the lab's own sessions: of writers, judge and stage hands.
+const Ours = "world"
 
 // client runs one of Postgres' own programs against a database.
 func (p *Pair) client(ctx context.Context, program, dsn, stdin string, args ...string) (stdout, stderr string, err error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(p.Blue.BinDir(), program), append(args, "--dbname="+dsn)...)
 	cmd.Stdin = strings.NewReader(stdin)
-	cmd.Env = append(os.Environ(), "PGOPTIONS="+sessions, "PGCLIENTENCODING=UTF8")
+	cmd.Env = append(os.Environ(), "PGOPTIONS="+sessions, "PGCLIENTENCODING=UTF8", "PGAPPNAME="+Ours)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -75,8 +78,26 @@ func within(dsn, name string) (string, error) {
 	return u.String(), nil
 }
 
+// connect opens a session of the lab's own.
+func connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, errors.New("the server's DSN can't be read") // the parser's error would quote the password
+	}
+	cfg.RuntimeParams["application_name"] = Ours
+	return pgx.ConnectConfig(ctx, cfg)
+}
+
+// exitStatus is a program's, which is no error of ours.
+func exitStatus(err error) (int, error) {
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
 func on(ctx context.Context, dsn, sql string) error {
-	conn, err := pgx.Connect(ctx, dsn)
+	conn, err := connect(ctx, dsn)
 	if err != nil {
 		return err
 	}
@@ -86,7 +107,7 @@ func on(ctx context.Context, dsn, sql string) error {
 }
 
 func ask[T any](ctx context.Context, dsn, sql string, args ...any) ([]T, error) {
-	conn, err := pgx.Connect(ctx, dsn)
+	conn, err := connect(ctx, dsn)
 	if err != nil {
 		return nil, err
 	}

@@ -74,6 +74,12 @@ func (p *Pair) Play(ctx context.Context, w *World) (o Outcome, err error) {
 		s.judgeGreen(ctx, &o)
 		return o, nil
 	}
+	o.refused(r, code)
+	return o, r.takeBack(ctx, &o)
+}
+
+// refused judges a run that did not come to its end.
+func (o *Outcome) refused(r *run, code int) {
 	o.Reason, o.Early = r.reason(), !r.copied
 	switch {
 	case r.held && code == 4 && slices.ContainsFunc(inHold, func(text string) bool { return strings.Contains(o.Reason, text) }) && o.Verdict == Equal:
@@ -87,7 +93,6 @@ func (p *Pair) Play(ctx context.Context, w *World) (o Outcome, err error) {
 	case o.Verdict == Equal:
 		o.Verdict = Refused
 	}
-	return o, r.takeBack(ctx, &o)
 }
 
 func (s *scene) judgeGreen(ctx context.Context, o *Outcome) {
@@ -108,7 +113,7 @@ func (s *scene) judgeGreen(ctx context.Context, o *Outcome) {
 const leftQuery = `
 SELECT pg_catalog.format('trigger %s on %s', tgname, tgrelid::pg_catalog.regclass) FROM pg_catalog.pg_trigger
 	WHERE NOT tgisinternal AND tgname LIKE 'tideover%'
-UNION ALL SELECT 'event trigger ' || evtname FROM pg_catalog.pg_event_trigger
+UNION ALL SELECT 'event trigger ' || evtname FROM pg_catalog.pg_event_trigger WHERE evtname LIKE 'tideover%'
 UNION ALL SELECT 'slot ' || slot_name FROM pg_catalog.pg_replication_slots WHERE database = pg_catalog.current_database()
 UNION ALL SELECT 'publication ' || pubname FROM pg_catalog.pg_publication WHERE pubname LIKE 'tideover%'`
 

@@ -110,7 +110,7 @@ func (r *run) process(ctx context.Context, kill int, args ...string) (int, error
 func (r *run) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, r.Binary, args...)
 	cmd.Dir = r.dir
-	cmd.Env = append(os.Environ(), "TIDEOVER_BLUE_DSN="+r.blue, "TIDEOVER_GREEN_DSN="+r.green, "PATH="+r.Blue.BinDir()+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "TIDEOVER_BLUE_DSN="+r.blueAs, "TIDEOVER_GREEN_DSN="+r.greenAs, "PATH="+r.Blue.BinDir()+":"+os.Getenv("PATH"))
 	return cmd
 }
 
@@ -172,7 +172,7 @@ var (
 
 // write lets a moment's clients begin, once.
 func (r *run) write(ctx context.Context, m Moment) {
-	script := r.world.script(m)
+	script := r.world.named(r.world.script(m))
 	if r.writers.begun[m] || script == "" {
 		return
 	}

@@ -37,6 +37,7 @@ type World struct {
 	Writes     []Write           // in order
 	Kills      []int             // the n-th process is killed after so many stored events of its own
 	Clock      []string          // names of columns that blue's own triggers set from the clock, also when a migration writes the row
+	Cast       *Cast             // nil: all that connects is the servers' superuser
 	Leave      []Column          // filled at random by the migrations, and named as volatile in the profile: not compared
 }
 
