@@ -207,7 +207,7 @@ func (r *Replayer) carrier(ctx context.Context, field string, c plan.CarryBack, 
 			return refuse(field, fmt.Sprintf("column %q of table %q is %s on blue and %s on green: how a value goes back is not known", old.name, c.Table, was, is),
 				"say what blue's value is (columns: [{column: "+old.name+", sql: …}]), of a row g of green")
 		}
-		found.Columns = append(found.Columns, carried{Column: old.name, From: "g." + pgx.Identifier{now.name}.Sanitize(), Exact: exact, Home: now.name, JSON: kindOf(old) == "json"})
+		found.Columns = append(found.Columns, carried{Column: old.name, From: "g." + pgx.Identifier{now.name}.Sanitize(), Exact: exact, Home: now.name, JSON: kindOf(old) == "json" && old.typ != now.typ})
 	}
 	for _, name := range sortedNames(r.blue) {
 		for _, e := range r.blue[name].parents {

@@ -102,6 +102,9 @@ func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail, whileSer
 			if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '10s'`); err != nil {
 				return err
 			}
+			if err := fires(ctx, tx); err != nil {
+				return err
+			}
 			wake, err := lullTables(ctx, tx, ordered)
 			if err != nil {
 				return err
@@ -143,6 +146,27 @@ func (v *Reverse) carryRows(ctx context.Context, epoch string, t trail, whileSer
 	}
 	a.Parked, err = v.notCarried(ctx, epoch)
 	return a, err
+}
+
+// fires returns a *replicaError where foreign keys are not looked at in the session.
+func fires(ctx context.Context, tx pgx.Tx) error {
+	var role string
+	if err := tx.QueryRow(ctx, `SELECT pg_catalog.current_setting('session_replication_role')`).Scan(&role); err != nil || role == "origin" {
+		return err
+	}
+	return &replicaError{role}
+}
+
+// replicaError says that somebody has set our sessions so that no foreign key holds in them.
+type replicaError struct{ role string }
+
+func (e *replicaError) Error() string {
+	return fmt.Sprintf("our sessions on blue begin with session_replication_role = %s: foreign keys would not be looked at in them", e.role)
+}
+
+// Hint says what can be done.
+func (e *replicaError) Hint() string {
+	return "take it back: ALTER DATABASE … or ALTER ROLE … RESET session_replication_role, and type rollback again"
 }
 
 // name writes down what could not be brought, on blue, where there is any.
