@@ -79,6 +79,15 @@ func (r *run) back(ctx context.Context, o *Round, onGreen string, questions []st
 	if err := r.psql(ctx, green, r.world.named(onGreen)); err != nil {
 		return fmt.Errorf("green's clients: %w", err)
 	}
+	for _, dsn := range []string{r.blue, r.green} {
+		open, err := ask[string](ctx, dsn, openSQL)
+		if err != nil {
+			return err
+		}
+		for _, what := range open {
+			o.find("what is tideover's is open to others: %s", what)
+		}
+	}
 	if code, err := r.process(ctx, 0, "rollback", "--json", "upgrade.yaml"); err != nil {
 		return err
 	} else if code != 0 {
@@ -93,6 +102,17 @@ func (r *run) back(ctx context.Context, o *Round, onGreen string, questions []st
 	}
 	return nil
 }
+
+// openSQL lists what somebody else than its owner may do with the program's own tables, but for looking at them; nobody else may look at the
+// word that opens the fence.
+const openSQL = `
+SELECT DISTINCT pg_catalog.format('%s on %s by %s', a.privilege_type, c.relname, coalesce(pg_catalog.to_regrole(a.grantee::pg_catalog.text)::pg_catalog.text, 'everybody'))
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, pg_catalog.aclexplode(c.relacl) a
+WHERE n.nspname = 'tideover' AND a.grantee <> c.relowner AND (a.privilege_type <> 'SELECT' OR c.relname = 'pass')
+UNION ALL
+SELECT DISTINCT pg_catalog.format('%s on schema tideover', a.privilege_type) FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a
+WHERE n.nspname = 'tideover' AND a.grantee <> n.nspowner AND a.privilege_type = 'CREATE'
+ORDER BY 1`
 
 // ThereAndBack is a [Pair.Round] that must not be refused, nor find anything: the error says what it was.
 func (p *Pair) ThereAndBack(ctx context.Context, w *World, onGreen string, questions ...string) (answers []string, log string, err error) {
