@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,6 +25,10 @@ type Cast struct {
 	Grants      bool     // a superuser has run what "tideover grants" prints
 	Mine        string   // SQL for green's database, by its superuser, after all that
 }
+
+// rights lets one world at a time give and take a role's rights: those to set parameters are the server's, and of two that change them
+// at once one fails.
+var rights sync.Mutex
 
 // Role is what a part's role is called in a world.
 func (w *World) Role(part string) string { return w.Name + "_" + part }
@@ -92,6 +97,8 @@ func (s *scene) dismissOne(ctx context.Context, server *pgserver.Server, role st
 			return err
 		}
 	}
+	rights.Lock()
+	defer rights.Unlock()
 	return errors.Join(on(ctx, server.DSN(), "DROP OWNED BY "+role), on(ctx, server.DSN(), "DROP ROLE "+role))
 }
 
@@ -131,6 +138,8 @@ func (s *scene) equip(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("grants: %w: %s", err, out)
 		}
+		rights.Lock()
+		defer rights.Unlock()
 		onBlue, onGreen, _ := strings.Cut(string(out), "\n-- green:")
 		if err := s.psql(ctx, s.blue, onBlue); err != nil {
 			return fmt.Errorf("what grants prints for blue: %w", err)
