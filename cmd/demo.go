@@ -65,8 +65,7 @@ func (f *rehearsalFlags) add(c *cobra.Command) {
 	f.runFlags.add(c, false)
 	f.observeFlags.add(c)
 	c.Flags().StringVar(&f.size, "size", "small", "how much data and traffic: tiny, small, busy, medium or large")
-	c.Flags().StringVar(&f.postgres, "postgres", "auto", "where throw-away Postgres comes from: auto, dsn, local, container or download")
-	c.Flags().StringVar(&f.network, "container-network", "bridge", "network of containers: bridge or host")
+	addPostgres(c, &f.postgres, &f.network)
 	c.Flags().BoolVar(&f.keep, "keep", false, "keep the events, the traffic's history, the report, all logs and a dump of both databases in a new folder here")
 	c.Flags().BoolVar(&f.andBack, "and-back", false, "when green has served for a while, roll back under traffic, and judge blue")
 	c.Flags().StringSliceVar(&f.faults, "fault", nil, "switch a safeguard off, to see the judges say so: "+strings.Join(rehearsal.FaultNames(), ", "))
@@ -86,19 +85,26 @@ func NewDemoCmd(std *IO) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return rehearse(c.Context(), std, f, "demo", data, func(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error) {
-				rb, err := plan.ParseRunbook("demo.yaml", data, env)
-				if err != nil {
-					return nil, nil, err
-				}
-				rb.Path = "demo.yaml"
-				profile, err := plan.LoadProfile(rb.Profile, ".")
-				return rb, profile, err
-			})
+			return rehearse(c.Context(), std, f, "demo", data, demoRunbook)
 		},
 	}
 	f.add(c)
 	return c
+}
+
+// demoRunbook reads the demo's runbook and its profile.
+func demoRunbook(env func(string) (string, bool)) (*plan.Runbook, *plan.Profile, error) {
+	data, err := testdata.Runbooks.ReadFile("runbooks/demo.yaml")
+	if err != nil {
+		return nil, nil, err
+	}
+	rb, err := plan.ParseRunbook("demo.yaml", data, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	rb.Path = "demo.yaml"
+	profile, err := plan.LoadProfile(rb.Profile, ".")
+	return rb, profile, err
 }
 
 // NewRehearseCmd is tideover rehearse.
@@ -167,12 +173,8 @@ func (f *rehearsalFlags) options(std *IO, title string) (o rehearsal.Options, er
 	if !ok {
 		return o, usageErrorf("--size is %q; it can be tiny, small, busy, medium or large", f.size)
 	}
-	sources := []string{"auto", "dsn", "local", "container", "download"}
-	if !slices.Contains(sources, f.postgres) {
-		return o, usageErrorf("--postgres is %q; it can be %s", f.postgres, strings.Join(sources, ", "))
-	}
-	if f.network != "bridge" && f.network != "host" {
-		return o, usageErrorf("--container-network is %q; it can be bridge or host", f.network)
+	if err := checkPostgres(f.postgres, f.network); err != nil {
+		return o, err
 	}
 	faults, err := rehearsal.ParseFaults(f.faults, f.andBack)
 	if err != nil {
@@ -187,4 +189,21 @@ func (f *rehearsalFlags) options(std *IO, title string) (o rehearsal.Options, er
 		o.Keep, err = os.MkdirTemp(".", fmt.Sprintf("tideover-%s-%s-", name, time.Now().Format("20060102-150405")))
 	}
 	return o, err
+}
+
+// addPostgres adds the flags that say where throw-away Postgres comes from.
+func addPostgres(c *cobra.Command, origin, network *string) {
+	c.Flags().StringVar(origin, "postgres", "auto", "where throw-away Postgres comes from: auto, dsn, local, container or download")
+	c.Flags().StringVar(network, "container-network", "bridge", "network of containers: bridge or host")
+}
+
+func checkPostgres(origin, network string) error {
+	sources := []string{"auto", "dsn", "local", "container", "download"}
+	if !slices.Contains(sources, origin) {
+		return usageErrorf("--postgres is %q; it can be %s", origin, strings.Join(sources, ", "))
+	}
+	if network != "bridge" && network != "host" {
+		return usageErrorf("--container-network is %q; it can be bridge or host", network)
+	}
+	return nil
 }

@@ -37,6 +37,7 @@ func NewRootCmd(std *IO) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		NewDemoCmd(std),
+		NewPlaygroundCmd(std),
 		NewPlanCmd(std),
 		NewInitCmd(std),
 		NewGrantsCmd(std),

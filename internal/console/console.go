@@ -150,13 +150,13 @@ func (c *Console) Handler() http.Handler {
 	for _, r := range routes {
 		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { c.serve(w, req, r) })
 	}
-	mux.HandleFunc("GET /style.css", serveStyle)
+	mux.HandleFunc("GET /style.css", Style)
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, req *http.Request) {
 		c.serve(w, req, route{"GET", "/", anyone, func(*Console, *visit) error { return &fault{status: http.StatusNotFound, name: "nopage"} }})
 	})
 	foreign := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		harden(w.Header())
+		Harden(w.Header())
 		if err := foreign.Check(r); err != nil {
 			http.Error(w, text("fault.forged.title"), http.StatusForbidden)
 			return

@@ -74,9 +74,9 @@ func policy(leads string) string {
 	return p
 }
 
-// harden is said with every answer. The referrer stays within the console: without any, a form's POST would say that it
+// Harden is said with every answer. The referrer stays within the console: without any, a form's POST would say that it
 // comes from nowhere, which is what forged ones say.
-func harden(h http.Header) {
+func Harden(h http.Header) {
 	h.Set("Content-Security-Policy", policy(""))
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -86,7 +86,8 @@ func harden(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-func serveStyle(w http.ResponseWriter, _ *http.Request) {
+// Style is the stylesheet of the pages.
+func Style(w http.ResponseWriter, _ *http.Request) {
 	style, err := files.ReadFile("style.css")
 	if err != nil {
 		http.Error(w, "", http.StatusInternalServerError)

@@ -37,12 +37,13 @@ type sessions struct {
 	key    [32]byte
 	now    func() time.Time
 	secure bool
+	name   string // of the cookie
 	mu     sync.Mutex
 	live   map[digest]*session
 }
 
 func newSessions(now func() time.Time, secure bool) *sessions {
-	s := &sessions{now: now, secure: secure, live: map[digest]*session{}}
+	s := &sessions{now: now, secure: secure, name: cookieName, live: map[digest]*session{}}
 	rand.Read(s.key[:])
 	return s
 }
@@ -68,12 +69,12 @@ func (s *sessions) named(name string) string {
 }
 
 func (s *sessions) cookie(value string) *http.Cookie {
-	return &http.Cookie{Name: s.named(cookieName), Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: s.secure}
+	return &http.Cookie{Name: s.named(s.name), Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: s.secure}
 }
 
 // cookieOf is the browser's cookie, or "" where it has none that could be ours.
 func (s *sessions) cookieOf(r *http.Request) string {
-	c, err := r.Cookie(s.named(cookieName))
+	c, err := r.Cookie(s.named(s.name))
 	if err != nil || len(c.Value) != 43 {
 		return ""
 	}

@@ -2,6 +2,7 @@ package deployment
 
 import (
 	"context"
+	"strings"
 
 	"github.com/tideover/tideover/internal/authserver"
 	"github.com/tideover/tideover/internal/lab/seed"
@@ -27,10 +28,13 @@ func (b bundled) program(s *Deployment, name string) program {
 	if name == GreenServer && s.options.InPlace {
 		dsn = s.serverDSN(s.BlueDSN, "public")
 	}
+	args := []string{"server", "serve", "--generation", generation, "--public", host(at.Public), "--admin", host(at.Admin),
+		"--issuer", s.Router.Public, "--behind-proxy", "--login-url", s.options.page("login"), "--consent-url", s.options.page("consent")}
+	if s.options.Pages != Nowhere && strings.HasPrefix(generation, "2.") {
+		args = append(args, "--device-url", s.options.page("device"))
+	}
 	return program{
-		executable: s.options.Executable, announces: true,
-		args: []string{"server", "serve", "--generation", generation, "--public", host(at.Public), "--admin", host(at.Admin),
-			"--issuer", s.Router.Public, "--behind-proxy", "--login-url", LoginURL, "--consent-url", ConsentURL},
+		executable: s.options.Executable, announces: true, args: args,
 		env: []string{"TIDEOVER_SERVER_DSN=" + dsn, "TIDEOVER_SYSTEM_SECRET=" + s.SystemSecret},
 	}
 }

@@ -40,6 +40,7 @@ type Options struct {
 	Settings   []string  // more variables for both servers, "NAME=value"
 	InPlace    bool      // no green: the new bundled server waits on blue's database
 	Profile    string    // the router's; default: as the servers are called
+	Pages      string    // base URL of the log-in and consent pages that browsers are sent to; default: Nowhere
 	Log        io.Writer // one line for each thing that is started
 }
 
@@ -157,6 +158,9 @@ func (o Options) withDefaults() Options {
 	if o.Postgres == "" {
 		o.Postgres = pgserver.Auto
 	}
+	if o.Pages == "" {
+		o.Pages = Nowhere
+	}
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
@@ -227,13 +231,12 @@ func (s *Deployment) startServers(ctx context.Context) error {
 	return waitReady(ctx, s.BlueServer.Public+"/health/ready")
 }
 
-// LoginURL, ConsentURL and LogoutURL are where browsers are sent. Nothing listens there: the traffic generator plays these
+// Nowhere is where browsers are sent without Options.Pages. Nothing listens there: the traffic generator plays the log-in and consent
 // pages and only reads the challenge from the redirect.
-const (
-	LoginURL   = "http://127.0.0.1:1/login"
-	ConsentURL = "http://127.0.0.1:1/consent"
-	LogoutURL  = "http://127.0.0.1:1/logout"
-)
+const Nowhere = "http://127.0.0.1:1"
+
+// page is the address of one of the pages that browsers are sent to.
+func (o Options) page(name string) string { return o.Pages + "/" + name }
 
 // Restart starts one of the deployment's processes again, after Kill.
 func (s *Deployment) Restart(ctx context.Context, name string) error {

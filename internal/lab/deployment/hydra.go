@@ -85,7 +85,7 @@ func (h realHydra) program(s *Deployment, name string) program {
 	p.env = []string{
 		"DSN=" + pooled(s.inSchema(dsn)), "SECRETS_SYSTEM=" + s.SystemSecret, "SECRETS_COOKIE=" + s.SystemSecret,
 		"URLS_SELF_ISSUER=" + s.Router.Public + "/",
-		"URLS_LOGIN=" + LoginURL, "URLS_CONSENT=" + ConsentURL, "URLS_LOGOUT=" + LogoutURL,
+		"URLS_LOGIN=" + s.options.page("login"), "URLS_CONSENT=" + s.options.page("consent"), "URLS_LOGOUT=" + s.options.page("logout"),
 		"SERVE_PUBLIC_HOST=127.0.0.1", "SERVE_PUBLIC_PORT=" + public, "SERVE_ADMIN_HOST=127.0.0.1", "SERVE_ADMIN_PORT=" + admin,
 		"LOG_LEVEL=warn", "LOG_LEAK_SENSITIVE_VALUES=false", "SQA_OPT_OUT=true",
 		"OAUTH2_HASHERS_BCRYPT_COST=8", // at the default, checking client secrets is most of what a small machine does
