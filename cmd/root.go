@@ -14,6 +14,7 @@ cutover from the old side (blue) to the new one (green). A run survives any cras
 
 Start with:
   tideover demo                 # the whole upgrade on throw-away Postgres, under traffic, judged
+  tideover playground           # the same by hand, in a browser, with an app to log in to
   tideover init > upgrade.yaml  # a runbook of your own
   tideover plan upgrade.yaml    # what would be done, and what can't be guaranteed
 

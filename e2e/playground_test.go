@@ -10,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -25,6 +26,88 @@ import (
 // access back while the hold is open, sees the token dead on green, rolls back, sees it dead on blue, and ends it all with Ctrl-C.
 func TestPlayground(t *testing.T) {
 	slice.In(t, 8)
+	play := startPlayground(t)
+	p, visitor := play.place, newVisitor(t)
+	ann := p.Users[0]
+	visitor.logIn(p, ann)
+	if page := visitor.get(p.App + "/"); !page.says("Hello, "+ann.Name) || !page.says(">active<") {
+		t.Fatalf("the app does not know who logged in, or their token is dead:\n%s", page)
+	}
+	if page := visitor.get(p.Console + "/access"); !page.says("Holiday photos") {
+		t.Errorf("the console does not name the app that has access:\n%s", page)
+	}
+
+	visitor.refused(p.Playground+"/start", url.Values{"csrf": {"made up"}}, http.StatusForbidden)
+	visitor.refused(p.Playground+"/rollback", visitor.form(p), http.StatusConflict)
+	visitor.post(p.Playground+"/start", visitor.form(p))
+	visitor.until(p.Playground, "Switch to green")
+	revocation := url.Values{"csrf": {visitor.get(p.Console + "/access").value("csrf")}, "client": {p.Client}}
+	visitor.post(p.Playground+"/switch", visitor.form(p))
+	visitor.until(p.Playground, "The hold is open")
+	answered := make(chan answer, 1)
+	go func() { answered <- visitor.send(p.Console+"/access/revoke", revocation) }()
+	visitor.until(p.Playground, "<dt>Requests that wait</dt><dd>1</dd>")
+	select {
+	case s := <-answered:
+		t.Fatalf("the revocation was answered while the hold was open: %s", s)
+	default:
+	}
+	if !visitor.get(p.App + "/").says(">active<") {
+		t.Error("the token is dead while its revocation waits")
+	}
+	visitor.post(p.Playground+"/go-on", visitor.form(p))
+	if s := <-answered; s.status != http.StatusOK || s.says("Holiday photos") {
+		t.Errorf("the revocation that waited: %s", s)
+	}
+	on := visitor.until(p.Playground, "Roll back to blue")
+	if !on.says("The green server serves") {
+		t.Errorf("green does not serve:\n%s", on)
+	}
+	visitor.dead(p)
+
+	last := visitor.form(p)
+	visitor.post(p.Playground+"/rollback", last)
+	if back := visitor.until(p.Playground, "Blue serves again"); !back.says("The blue server serves") || !back.says(": rolled_back") {
+		t.Errorf("blue does not serve:\n%s", back)
+	}
+	visitor.dead(p)
+	visitor.logIn(p, ann)
+	if !visitor.get(p.App + "/").says(">active<") {
+		t.Error("nobody can log in after the way back")
+	}
+
+	visitor.refused(p.Playground+"/start", last, http.StatusConflict) // green has served
+	play.interrupt(t)
+}
+
+// TestPlaygroundBefore takes the upgrade back before the switch, starts it anew, and ends it all with Ctrl-C in the open hold.
+func TestPlaygroundBefore(t *testing.T) {
+	slice.In(t, 8)
+	play := startPlayground(t)
+	p, visitor := play.place, newVisitor(t)
+	visitor.post(p.Playground+"/start", visitor.form(p))
+	visitor.until(p.Playground, "Switch to green")
+	visitor.post(p.Playground+"/rollback", visitor.form(p))
+	visitor.until(p.Playground, "Start the upgrade")
+	visitor.post(p.Playground+"/start", visitor.form(p))
+	visitor.until(p.Playground, "Switch to green")
+	visitor.post(p.Playground+"/switch", visitor.form(p))
+	visitor.until(p.Playground, "The hold is open")
+	play.interrupt(t)
+}
+
+// played is a playground that is up.
+type played struct {
+	place  playground.Place
+	own    string // the directory in which it puts what it makes
+	cmd    *exec.Cmd
+	stdout *bufio.Reader
+	ended  bool
+}
+
+// startPlayground starts the program and reads where everything is.
+func startPlayground(t *testing.T) *played {
+	t.Helper()
 	own, err := os.MkdirTemp("", "tideover-played-")
 	if err != nil {
 		t.Fatal(err)
@@ -43,9 +126,9 @@ func TestPlayground(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := false
+	play := &played{own: own, cmd: c, stdout: bufio.NewReader(out)}
 	t.Cleanup(func() {
-		if !ended {
+		if !play.ended {
 			_ = c.Process.Signal(syscall.SIGINT) // so that what it has started ends, too
 			_ = c.Wait()
 		}
@@ -53,75 +136,31 @@ func TestPlayground(t *testing.T) {
 			t.Logf("the playground said\n%s", stderr.String())
 		}
 	})
-	lines := bufio.NewReader(out)
-	line, err := lines.ReadBytes('\n')
-	var p playground.Place
+	line, err := play.stdout.ReadBytes('\n')
 	if err == nil {
-		err = json.Unmarshal(line, &p)
+		err = json.Unmarshal(line, &play.place)
 	}
-	if err != nil || len(p.Users) == 0 {
+	if err != nil || len(play.place.Users) == 0 {
 		t.Fatalf("the first line is %q: %v", line, err)
 	}
-	ann, visitor := p.Users[0], newVisitor(t)
-	visitor.logIn(p, ann)
-	if page := visitor.get(p.App + "/"); !page.says("Hello, "+ann.Name) || !page.says(">active<") {
-		t.Fatalf("the app does not know who logged in, or their token is dead:\n%s", page)
-	}
-	if page := visitor.get(p.Console + "/access"); !page.says("Holiday photos") {
-		t.Errorf("the console does not name the app that has access:\n%s", page)
-	}
+	return play
+}
 
-	pageForm := func() url.Values { return url.Values{"csrf": {visitor.get(p.Playground + "/").value("csrf")}} }
-	visitor.refused(p.Playground+"/start", url.Values{"csrf": {"made up"}}, http.StatusForbidden)
-	visitor.refused(p.Playground+"/rollback", pageForm(), http.StatusConflict)
-	visitor.post(p.Playground+"/start", pageForm())
-	visitor.until(p.Playground, "Switch to green")
-	revocation := url.Values{"csrf": {visitor.get(p.Console + "/access").value("csrf")}, "client": {p.Client}}
-	visitor.post(p.Playground+"/switch", pageForm())
-	visitor.until(p.Playground, "The hold is open")
-	answered := make(chan answer, 1)
-	go func() { answered <- visitor.send(p.Console+"/access/revoke", revocation) }()
-	visitor.until(p.Playground, "<dt>Requests that wait</dt><dd>1</dd>")
-	select {
-	case s := <-answered:
-		t.Fatalf("the revocation was answered while the hold was open: %s", s)
-	default:
-	}
-	if !visitor.get(p.App + "/").says(">active<") {
-		t.Error("the token is dead while its revocation waits")
-	}
-	visitor.post(p.Playground+"/go-on", pageForm())
-	if s := <-answered; s.status != http.StatusOK || s.says("Holiday photos") {
-		t.Errorf("the revocation that waited: %s", s)
-	}
-	on := visitor.until(p.Playground, "Roll back to blue")
-	if !on.says("The green server serves") {
-		t.Errorf("green does not serve:\n%s", on)
-	}
-	visitor.dead(p)
-
-	visitor.post(p.Playground+"/rollback", pageForm())
-	if back := visitor.until(p.Playground, "Blue serves again"); !back.says("The blue server serves") || !back.says(": rolled_back") {
-		t.Errorf("blue does not serve:\n%s", back)
-	}
-	visitor.dead(p)
-	visitor.logIn(p, ann)
-	if !visitor.get(p.App + "/").says(">active<") {
-		t.Error("nobody can log in after the way back")
-	}
-
-	if err := c.Process.Signal(syscall.SIGINT); err != nil {
+// interrupt sends Ctrl-C, and wants a clean end with nothing left behind.
+func (play *played) interrupt(t *testing.T) {
+	t.Helper()
+	if err := play.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	rest, err := io.ReadAll(lines)
-	ended = true
-	if waited := c.Wait(); waited != nil || err != nil || len(rest) > 0 {
+	rest, err := io.ReadAll(play.stdout)
+	play.ended = true
+	if waited := play.cmd.Wait(); waited != nil || err != nil || len(rest) > 0 {
 		t.Errorf("after Ctrl-C: %v, %v, and stdout goes on with %q", waited, err, rest)
 	}
-	if left, err := os.ReadDir(own); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(play.own); err != nil || len(left) > 0 {
 		t.Errorf("files are left: %v, %v", left, err)
 	}
-	if left := processesOf(t, own); len(left) > 0 {
+	if left := processesOf(t, play.own); len(left) > 0 {
 		t.Errorf("processes are left: %q", left)
 	}
 }
@@ -225,6 +264,11 @@ func (v *visitor) until(page, text string) (s answer) {
 		return s.says(text)
 	})
 	return s
+}
+
+// form is what the buttons of the playground's page send.
+func (v *visitor) form(p playground.Place) url.Values {
+	return url.Values{"csrf": {v.get(p.Playground + "/").value("csrf")}}
 }
 
 // logIn goes from the app to the console's pages and back.

@@ -77,9 +77,15 @@ func (a *app) visitor(browser string) visitor {
 	return a.visitors[browser]
 }
 
+// mostVisitors is when the app forgets all of them: browsers without end would take memory without end.
+const mostVisitors = 1000
+
 func (a *app) keep(browser string, v visitor) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if len(a.visitors) >= mostVisitors {
+		clear(a.visitors)
+	}
 	a.visitors[browser] = v
 }
 
@@ -152,7 +158,11 @@ func (a *app) callback(w http.ResponseWriter, r *http.Request) {
 
 // whose asks the server who has logged in.
 func (a *app) whose(ctx context.Context, token *oauth2.Token) (string, error) {
-	resp, err := oauth2.NewClient(ctx, oauth2.StaticTokenSource(token)).Get(a.place.Issuer + "/userinfo")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.place.Issuer+"/userinfo", http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	resp, err := oauth2.NewClient(ctx, oauth2.StaticTokenSource(token)).Do(req)
 	if err != nil {
 		return "", err
 	}

@@ -27,7 +27,7 @@ const watching = 7 * 24 * time.Hour
 var errBack = errors.New("the person at the playground goes back")
 
 // errBusy is for a click that comes too early or too late.
-var errBusy = errors.New("this can't be done at the moment")
+var errBusy = errors.New("the upgrade is not where this can be done: go back to the page, which shows what can be done now")
 
 // upgrade is the run, as far as it is. Its methods are what the page's buttons do.
 type upgrade struct {
@@ -91,7 +91,7 @@ func (u *upgrade) run(ctx context.Context) error {
 	o := steps.Options{Upgrade: steps.Upgrade{Runbook: rb, Profile: profile, Bundled: schema.Files()}, Version: u.options.Version,
 		Sink: u.options.Sink, Gate: gateFunc(u.wait), Pin: u.holdOpen}
 
-	session, err := steps.Start(ctx, o)
+	session, err := u.take(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -109,6 +109,17 @@ func (u *upgrade) run(ctx context.Context) error {
 	u.enter(session, nil)
 	defer u.leave()
 	return session.Rollback(ctx, errBack.Error())
+}
+
+// take begins a run, or takes on the one that has stopped.
+func (u *upgrade) take(ctx context.Context, o steps.Options) (*steps.Session, error) {
+	u.mu.Lock()
+	stopped, run := u.stopped(), u.state.Run
+	u.mu.Unlock()
+	if stopped {
+		return steps.Resume(ctx, o, run)
+	}
+	return steps.Start(ctx, o)
 }
 
 // enter has the page show this session.
@@ -184,7 +195,7 @@ func (u *upgrade) press(button *chan struct{}) error {
 	return nil
 }
 
-// start begins the upgrade.
+// start begins the upgrade, or goes on with one that has stopped.
 func (u *upgrade) start() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -196,18 +207,23 @@ func (u *upgrade) start() error {
 	return nil
 }
 
-// startable says that no run is under way, and that none has come to green for good.
-func (u *upgrade) startable() bool { return !u.running && (u.state.Run == "" || u.state.Phase.Ended()) }
+// stopped says that the last run has not come to an end of its own.
+func (u *upgrade) stopped() bool { return u.state.Run != "" && !u.state.Phase.Ended() }
+
+// startable says that there is nothing under way, and that green can still be had: one that has served is kept as it is.
+func (u *upgrade) startable() bool {
+	return !u.running && (u.stopped() || !u.state.PastPointOfNoReturn)
+}
 
 // doSwitch opens the gate before the cutover, and goOn ends the open hold.
 func (u *upgrade) doSwitch() error { return u.press(&u.gate) }
 func (u *upgrade) goOn() error     { return u.press(&u.hold) }
 
-// goBack takes the run back once green serves.
+// goBack takes the run back: at the gate before the switch, or once green serves.
 func (u *upgrade) goBack() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.back == nil || !watches(u.session.State()) {
+	if u.back == nil || u.gate == nil && !watches(u.session.State()) {
 		return errBusy
 	}
 	u.back(errBack)
@@ -227,21 +243,21 @@ func watches(s journal.State) bool {
 
 // now is what the page shows of the run.
 type now struct {
-	State                                  journal.State
-	Running                                bool
-	CanStart, CanSwitch, Open, CanRollBack bool
-	Left                                   time.Duration // of the open hold
-	Err                                    error
+	State                                           journal.State
+	Running                                         bool
+	CanStart, Stopped, CanSwitch, Open, CanRollBack bool
+	Left                                            time.Duration // of the open hold
+	Err                                             error
 }
 
 func (u *upgrade) look() now {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	n := now{State: u.state, Running: u.running, CanStart: u.startable(), CanSwitch: u.gate != nil, Open: u.hold != nil, Err: u.err}
+	n := now{State: u.state, Running: u.running, CanStart: u.startable(), Stopped: u.stopped(), CanSwitch: u.gate != nil, Open: u.hold != nil, Err: u.err}
 	if u.session != nil {
 		n.State = u.session.State()
 	}
-	n.CanRollBack = u.back != nil && watches(n.State)
+	n.CanRollBack = u.back != nil && (n.CanSwitch || watches(n.State))
 	if n.Open {
 		n.Left = max(0, time.Until(u.until)).Round(100 * time.Millisecond)
 	}
