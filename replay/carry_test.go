@@ -255,23 +255,23 @@ var carryMutants = []struct {
 	shownBy string
 }{
 	{lineageMutant("what stays is named once", "carryback.go", "INSERT INTO tideover.not_carried (epoch, what) SELECT $1, unnest($2::text[])", "SELECT $1::uuid, $2::text[] LIMIT 0"), "too long for blue"},
-	{lineageMutant("carried again and again", "carryback.go", "if before[n.ID] {", "if false && before[n.ID] {"), "a key changes"},
+	{lineageMutant("carried again and again", "carrynote.go", "if before[n.ID] {", "if false && before[n.ID] {"), "a key changes"},
 	{lineageMutant("blue's triggers fire", "carryback.go", "wake, err := lullTables(ctx, tx, ordered)", "wake, err := lullTables(ctx, tx, nil)"), "an insert has blue's defaults"},
 	{lineageMutant("blue's triggers sleep on", "carryback.go", "for _, h := range wake {", "for _, h := range wake[:0] {"), "a delete"},
-	{lineageMutant("deletes stay on green", "carryback.go", "if err := remove(t); errors.As", "if err := error(nil); errors.As"), "a name changes hands"},
-	{lineageMutant("what is cut is not looked for", "carryback.go", "if bad > 0 {", "if bad < 0 {"), "a text that blue writes otherwise"},
+	{lineageMutant("deletes stay on green", "carrydeed.go", "if err := remove(t); errors.As", "if err := error(nil); errors.As"), "a name changes hands"},
+	{lineageMutant("what is cut is not looked for", "carryrow.go", "if bad > 0 {", "if bad < 0 {"), "a text that blue writes otherwise"},
 	{lineageMutant("a moved key leaves one row", "carry.go", `another("NEW") + others + " END IF; RETURN NEW;"`, `"NULL; END IF; RETURN NEW;"`), "a key changes"},
 	{lineageMutant("numbers are given twice", "carryback.go", "snapshot.AdvanceSequences(ctx, v.green, v.blue, t.renamed(), nil)", "snapshot.AdvanceSequences(ctx, v.green, v.blue, nil, nil)"), "written and taken back"},
 	{lineageMutant("who goes along is not asked", "carryheirs.go", "if there[i] {", "if false && there[i] {"), "children that outlive their parent"},
-	{lineageMutant("parents go first", "carryback.go", "for _, t := range last {", "for _, t := range last[:0] {"), "children that move before their parent goes"},
-	{lineageMutant("another row keeps what was not its own", "carryback.go", "d.another = t.others.has(d.key)", "d.another = false"), "a key that another row gets"},
+	{lineageMutant("parents go first", "carrydeed.go", "for _, t := range last {", "for _, t := range last[:0] {"), "children that move before their parent goes"},
+	{lineageMutant("another row keeps what was not its own", "carrynote.go", "d.another = t.others.has(d.key)", "d.another = false"), "a key that another row gets"},
 	{lineageMutant("what goes back is not held against blue", "auditlook.go", "found = append(found, others...)", "_ = others"), "converted"},
 	{lineageMutant("what blue does not take yet is done with", "carryback.go", "notesBut(noted, failed)", "notesBut(noted, nil)"), "approach"},
 	{lineageMutant("a ring is never closed", "carryorder.go", `set = append(set, pgx.Identifier{name}.Sanitize()+" = n."+pgx.Identifier{name}.Sanitize())`, `set = append(set, pgx.Identifier{name}.Sanitize()+" = t."+pgx.Identifier{name}.Sanitize())`), "a ring comes"},
 	{lineageMutant("a ring is not let go", "carryorder.go", `set = append(set, pgx.Identifier{name}.Sanitize()+" = NULL")`, `set = append(set, pgx.Identifier{name}.Sanitize()+" = t."+pgx.Identifier{name}.Sanitize())`), "a ring goes"},
-	{lineageMutant("no row is written anew", "carryback.go", "if d.writtenAnew() {", "if false {"), "a value changes hands"},
+	{lineageMutant("no row is written anew", "carrydeed.go", "if d.writtenAnew() {", "if false {"), "a value changes hands"},
 	{lineageMutant("what goes with a row written anew is not asked", "carryorder.go", "if err := h.none(ctx, tx, t.rel, t.Key, going.keys, map[string]*keySet{t.Table: going.copied()}); err != nil {", "if err := error(nil); err != nil {"), "a child would go"},
-	{lineageMutant("all or nothing", "carryback.go", "half := len(deeds) / 2", "if true {\n		for _, d := range deeds {\n			d.err = err\n		}\n		return deeds, nil\n	}\n	half := len(deeds) / 2"), "too long for blue"},
+	{lineageMutant("all or nothing", "carrydeed.go", "half := len(deeds) / 2", "if true {\n		for _, d := range deeds {\n			d.err = err\n		}\n		return deeds, nil\n	}\n	half := len(deeds) / 2"), "too long for blue"},
 }
 
 // carryProofs are what shows a mutant beside the cases.
